@@ -1,0 +1,1 @@
+"""HTTP routes, one module an API surface. May import: the gateway's own modules, ``repo.ports``, ``schemas``."""

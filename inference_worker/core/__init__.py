@@ -1,0 +1,1 @@
+"""The worker's state machine and progress arithmetic, pure. May import: ``schemas``."""

@@ -1,0 +1,1 @@
+"""The Mochi denoising loop over diffusers' transformer, scheduler and VAE; the stock pipeline is its test oracle."""

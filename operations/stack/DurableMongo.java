@@ -1,0 +1,236 @@
+import de.bwaldvogel.mongo.MongoServer;
+import de.bwaldvogel.mongo.MongoVersion;
+import de.bwaldvogel.mongo.backend.h2.H2Backend;
+import de.bwaldvogel.mongo.bson.Document;
+import io.netty.channel.Channel;
+import java.net.BindException;
+import java.util.List;
+import java.util.Set;
+import java.util.concurrent.Executors;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.TimeUnit;
+import org.h2.mvstore.DataUtils;
+import org.h2.mvstore.MVStore;
+import org.h2.mvstore.MVStoreException;
+
+/**
+ * A MongoDB stand-in for one machine: mongo-java-server over an H2 MVStore file, made durable.
+ *
+ * <p>What it adds to the stock server:
+ * <ul>
+ *   <li>Writes run one at a time, and none is acknowledged before it is in the file. One commit serves every writer
+ *       that waits for it, so the cost is shared under load.
+ *   <li>An acknowledged write survives the death of this process. The file is flushed to the disk once a second, so at
+ *       most about a second of acknowledged writes is lost with the whole machine.
+ *   <li>Wire version 13 (MongoDB 5.0): the stock server says 8, which current drivers refuse.
+ *   <li>The file is compacted while it runs, in short slices.
+ *   <li>A store that can no longer be written (disk full, say) ends the process: what was not committed must not be read.
+ * </ul>
+ *
+ * <p>Usage: {@code java DurableMongo HOST PORT FILE}. Exit codes: 2 usage, 3 the file is in use, 4 the file can't be
+ * opened, 5 the address is taken, 6 the store failed while running.
+ */
+public final class DurableMongo {
+
+  private static final int WIRE_VERSION = 13;
+  private static final List<Integer> SERVER_VERSION = List.of(5, 0, 0);
+
+  /** How long a chunk that is no longer referenced stays in the file: longer than the interval between two flushes. */
+  private static final int RETENTION_MS = 5_000;
+
+  private static final int FLUSH_INTERVAL_MS = 1_000;
+  private static final int COMPACTION_INTERVAL_MS = 10_000;
+  private static final int COMPACTION_SLICE_MS = 250;
+  private static final long COMPACTION_FLOOR_BYTES = 64L << 20;
+  private static final int COMPACTION_BELOW_PERCENT = 75;
+
+  /** Commands that change nothing. Whatever isn't named here (also what this list doesn't know) counts as a write. */
+  private static final Set<String> READS =
+      Set.of(
+          "aggregate", "buildinfo", "collstats", "connectionstatus", "count", "dbstats", "distinct", "endsessions",
+          "find", "getlog", "getmore", "getparameter", "hello", "hostinfo", "ismaster", "killcursors",
+          "listcollections", "listdatabases", "listindexes", "ping", "serverstatus", "whatsmyuri");
+
+  private DurableMongo() {}
+
+  public static void main(String[] arguments) {
+    if (arguments.length != 3) {
+      die(2, "usage: DurableMongo HOST PORT FILE", null);
+    }
+    String host = arguments[0];
+    int port = Integer.parseInt(arguments[1]);
+    MVStore store = open(arguments[2]);
+    Backend backend = new Backend(store);
+    MongoServer server = new MongoServer(backend);
+    Runtime.getRuntime().addShutdownHook(new Thread(() -> {
+      backend.stopping = true;
+      server.shutdownNow(); // closes the backend, which commits and closes the store
+    }));
+    ScheduledExecutorService upkeep = Executors.newSingleThreadScheduledExecutor(task -> {
+      Thread thread = new Thread(task, "upkeep");
+      thread.setDaemon(true);
+      return thread;
+    });
+    upkeep.scheduleWithFixedDelay(backend::flush, FLUSH_INTERVAL_MS, FLUSH_INTERVAL_MS, TimeUnit.MILLISECONDS);
+    upkeep.scheduleWithFixedDelay(
+        backend::compact, COMPACTION_INTERVAL_MS, COMPACTION_INTERVAL_MS, TimeUnit.MILLISECONDS);
+    try {
+      server.bind(host, port);
+    } catch (Exception refused) {
+      boolean taken = refused instanceof BindException || refused.getCause() instanceof BindException;
+      store.close();
+      die(5, taken ? "the address " + host + ":" + port + " is taken" : "can't listen on " + host + ":" + port, refused);
+    }
+    System.out.println("listening on " + server.getLocalAddress());
+  }
+
+  private static MVStore open(String file) {
+    try {
+      MVStore store = new MVStore.Builder().fileName(file).autoCommitDisabled().open();
+      store.setRetentionTime(RETENTION_MS);
+      store.setVersionsToKeep(0);
+      return store;
+    } catch (MVStoreException failure) {
+      if (failure.getErrorCode() == DataUtils.ERROR_FILE_LOCKED) {
+        die(3, file + " is in use by another process; stop that one first", null);
+      }
+      die(4, "can't open " + file + ": is the disk full, the folder read-only or the file damaged?", failure);
+      throw failure; // not reached
+    }
+  }
+
+  /** Says why in one line on stderr (the supervisor shows it) and ends the process without running shutdown hooks. */
+  private static void die(int code, String reason, Throwable cause) {
+    if (cause != null) {
+      cause.printStackTrace();
+    }
+    System.err.println("mongo: " + reason);
+    System.err.flush();
+    Runtime.getRuntime().halt(code);
+  }
+
+  private static final class Backend extends H2Backend {
+
+    /** Held while a write runs and while its result is committed. Guards {@link #applied}. */
+    private final Object writing = new Object();
+
+    /** Held by the one thread that commits; the others queue here. Guards {@link #committed}. Taken before writing. */
+    private final Object committing = new Object();
+
+    private final MVStore store;
+    private long applied;
+    private long committed;
+    private volatile long flushed;
+    private volatile boolean stopping;
+
+    Backend(MVStore store) {
+      super(store);
+      this.store = store;
+      version(new MongoVersion() {
+        @Override
+        public List<Integer> getVersionArray() {
+          return SERVER_VERSION;
+        }
+
+        @Override
+        public int getWireVersion() {
+          return WIRE_VERSION;
+        }
+      });
+    }
+
+    @Override
+    public Document handleCommand(Channel channel, String database, String command, Document query) {
+      try {
+        if (isRead(command, query)) {
+          return super.handleCommand(channel, database, command, query);
+        }
+        long ticket = 0;
+        try {
+          synchronized (writing) {
+            ticket = ++applied; // also for a command that fails half-way: what it did becomes durable too
+            return super.handleCommand(channel, database, command, query);
+          }
+        } finally {
+          commitUpTo(ticket);
+        }
+      } catch (MVStoreException failure) {
+        fail(failure);
+        throw failure;
+      }
+    }
+
+    /** The stock answer looks up the host's own name, which fails on machines that can't resolve it. */
+    @Override
+    public Document getServerStatus() {
+      return new Document("host", "127.0.0.1")
+          .append("process", "DurableMongo")
+          .append("pid", Math.toIntExact(ProcessHandle.current().pid()))
+          .append("ok", 1.0);
+    }
+
+    private static boolean isRead(String command, Document query) {
+      String name = command.toLowerCase(java.util.Locale.ROOT);
+      if (!READS.contains(name)) {
+        return false;
+      }
+      if (!name.equals("aggregate")) {
+        return true;
+      }
+      String stages = String.valueOf(query.get("pipeline"));
+      return !stages.contains("$out") && !stages.contains("$merge");
+    }
+
+    /** Returns when the write with this ticket is in the file. The first to arrive commits for all who wait. */
+    private void commitUpTo(long ticket) {
+      synchronized (committing) {
+        if (committed >= ticket) {
+          return;
+        }
+        synchronized (writing) {
+          store.commit();
+          committed = applied;
+        }
+      }
+    }
+
+    /** Makes what is committed survive the machine as well. */
+    private void flush() {
+      try {
+        long reached;
+        synchronized (committing) {
+          reached = committed;
+        }
+        if (reached > flushed) {
+          store.sync();
+          flushed = reached;
+        }
+      } catch (MVStoreException failure) {
+        fail(failure);
+      }
+    }
+
+    /** One short slice of compaction, when the file is large and much of it is no longer used. */
+    private void compact() {
+      try {
+        synchronized (writing) {
+          boolean large = store.getFileStore().size() > COMPACTION_FLOOR_BYTES;
+          int used = Math.min(store.getFileStore().getFillRate(), store.getFileStore().getChunksFillRate());
+          if (large && used < COMPACTION_BELOW_PERCENT) {
+            store.compactFile(COMPACTION_SLICE_MS);
+            store.setRetentionTime(RETENTION_MS); // compaction sets it to nothing for itself
+          }
+        }
+      } catch (MVStoreException failure) {
+        fail(failure);
+      }
+    }
+
+    private void fail(MVStoreException failure) {
+      if (stopping || failure.getErrorCode() == DataUtils.ERROR_CLOSED && store.getPanicException() == null) {
+        return;
+      }
+      die(6, "the store failed (is the disk full?); nothing that was acknowledged is lost", failure);
+    }
+  }
+}

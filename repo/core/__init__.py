@@ -1,0 +1,1 @@
+"""Pure parts of storage: object keys. May import: ``schemas``."""

@@ -1,0 +1,33 @@
+"""Tells the supervisor what a process is doing: the sd_notify protocol (systemd's ``sd_notify(3)``).
+
+Datagrams to the Unix socket named by ``NOTIFY_SOCKET``; without one nothing is sent, so parts run anywhere. ``openv up``
+listens on such a socket, and so does systemd with ``Type=notify``.
+"""
+
+import os
+import socket
+
+
+def notify(state: str) -> None:
+    """Send one state, e.g. ``READY=1``, ``STATUS=waiting for Kafka``, ``STOPPING=1``. Never raises for a lost listener."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+        try:
+            sender.connect(address)
+            sender.send(state.encode())
+        except OSError:
+            return
+
+
+def ready(status: str) -> None:
+    """The part serves now; ``status`` is one line for a person, e.g. the address."""
+    notify(f"READY=1\nSTATUS={status}")
+
+
+def waiting(status: str) -> None:
+    """What the part waits for, one line for a person."""
+    notify(f"STATUS={status}")

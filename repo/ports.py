@@ -1,0 +1,195 @@
+"""The three ports. Each method states its promise; memory twins (``repo/memory.py``) keep the same ones.
+
+All raise ``Unavailable`` when the server cannot be reached in time: the caller waits, retries or answers 503.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from schemas.accounts import Account, Role
+from schemas.codec import Encoded, Record
+from schemas.instants import Instant
+from schemas.jobs import Job, StoredFile
+from schemas.lifecycle import State
+from schemas.shape import shape
+
+
+class Unavailable(Exception):
+    """A server behind a port does not answer. ``server`` names it: ``kafka``, ``mongodb`` or ``s3``."""
+
+    def __init__(self, server: str, reason: str) -> None:
+        super().__init__(f"{server} does not answer: {reason}")
+        self.server = server
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a record lies in a topic."""
+
+    partition: int
+    offset: int
+
+
+class EventLog(Protocol):
+    """Kafka. One producer a process, idempotent, acks=all."""
+
+    async def append(self, message: Encoded, *, partition: int | None = None) -> Position:
+        """Durable when it returns. Records of one key appended one after another keep their order."""
+        ...
+
+    async def append_all(self, messages: Sequence[Encoded]) -> list[Position]:
+        """All durable when it returns, in order within each key; sent concurrently."""
+        ...
+
+    async def ends(self, topic: str) -> dict[int, int]:
+        """The next offset of every partition."""
+        ...
+
+    async def starts(self, topic: str) -> dict[int, int]:
+        """The first offset still kept of every partition."""
+        ...
+
+    async def offsets_at(self, topic: str, timestamp: int) -> dict[int, int]:
+        """The first offset at or after the time (ms) of every partition; the end where there is none."""
+        ...
+
+    def tail(self, topic: str, start: Mapping[int, int]) -> AsyncIterator[Sequence[Record]]:
+        """Records of the named partitions from the given offsets on, for ever, in order within a partition.
+
+        Yields batches, and an empty one at least every second, so that the caller can see that it is alive. Waits out
+        a broker's absence; an offset that is no longer kept moves on to the first one that is.
+        """
+        ...
+
+    async def read(self, topic: str, partition: int, start: int, stop: int) -> list[Record]:
+        """The records of ``start <= offset < stop`` that are still kept."""
+        ...
+
+    def partition_of(self, topic: str, key: bytes) -> int:
+        """The partition that records with this key go to (murmur2, as Kafka's own clients)."""
+        ...
+
+    async def ping(self) -> None:
+        """Raises ``Unavailable`` unless the broker answers and every topic of the table exists."""
+        ...
+
+
+@shape
+class ApiKey:
+    """A stored API key: its SHA-256 (the id), never the key. ``prefix`` is what a person recognises it by."""
+
+    key_hash: str
+    prefix: str
+    user_id: str
+    role: Role
+    name: str
+    created_at: Instant
+    revoked_at: Instant | None = None
+    expires_at: Instant | None = None
+    one_time: bool = False
+
+
+class JobStore(Protocol):
+    """MongoDB, the system of record. Writers of jobs and accounts: the ledger alone."""
+
+    async def job(self, job_id: str) -> Job | None:
+        """The newest version."""
+        ...
+
+    async def store_job(self, job: Job, expected: int) -> bool:
+        """Compare-and-set: True if the stored version was ``expected`` (0: no document) and now is ``job``'s."""
+        ...
+
+    async def settle_job(self, job: Job) -> None:
+        """Store unless the stored version is the same or newer (completes a pending admission; idempotent)."""
+        ...
+
+    async def jobs_of(
+        self,
+        user_id: str,
+        *,
+        updated_since: int | None = None,
+        states: Iterable[State] | None = None,
+        before: tuple[int, str] | None = None,
+        limit: int = 100,
+    ) -> list[Job]:
+        """A user's jobs, newest first by (created_at, job_id). ``updated_since`` is strictly less than ``updated_at``.
+
+        ``before`` pages: only jobs that sort after this (created_at, job_id). Any state unless ``states`` narrows it.
+        """
+        ...
+
+    async def counted_jobs(self, user_id: str, since: int) -> list[Job]:
+        """What the ledger's folds need: jobs that are active, or whose charge was reserved at or after ``since``."""
+        ...
+
+    async def active_jobs(self, pool: str) -> list[Job]:
+        """The queued and processing jobs of a pool."""
+        ...
+
+    async def active_pools(self) -> list[str]:
+        """Pools with at least one queued or processing job."""
+        ...
+
+    async def account(self, user_id: str) -> Account | None:
+        """The newest version."""
+        ...
+
+    async def store_account(self, account: Account, expected: int) -> bool:
+        """Compare-and-set on ``version``, as ``store_job``."""
+        ...
+
+    async def api_key(self, key_hash: str) -> ApiKey | None: ...
+
+    async def store_api_key(self, key: ApiKey) -> None: ...
+
+    async def consume_one_time_key(self, key_hash: str) -> ApiKey | None:
+        """Delete a one-time key and return it: of any number of racing callers, one gets it."""
+        ...
+
+    async def api_keys(self, user_id: str) -> list[ApiKey]: ...
+
+    async def applied_offsets(self, consumer: str) -> dict[int, int]:
+        """The last applied offset of every partition of a consumer ("ledger", "scheduler", "janitor")."""
+        ...
+
+    async def store_applied_offset(self, consumer: str, partition: int, offset: int) -> None:
+        """Never moves back."""
+        ...
+
+    async def reset_applied_offset(self, consumer: str, partition: int) -> None:
+        """Forget it (the topic was made anew)."""
+        ...
+
+    async def ping(self) -> None: ...
+
+
+class ObjectStore(Protocol):
+    """S3. Keys come from ``repo/core/object_keys.py``."""
+
+    async def put_file(self, key: str, path: Path, media_type: str) -> StoredFile:
+        """Durable when it returns; the SHA-256 was checked by the server's answer or by size."""
+        ...
+
+    async def put_bytes(self, key: str, data: bytes, media_type: str) -> StoredFile: ...
+
+    async def read(self, key: str) -> bytes | None:
+        """The whole object (small ones), or None."""
+        ...
+
+    async def signed_url(self, key: str, *, expires_s: int = 3600, filename: str | None = None) -> str:
+        """A URL that anyone may follow until it expires; ``filename`` makes browsers save under that name."""
+        ...
+
+    async def list_keys(self, prefix: str) -> list[str]:
+        """All keys under a prefix, in order."""
+        ...
+
+    async def delete(self, keys: Iterable[str]) -> None:
+        """Gone when it returns; a key that does not exist is no error."""
+        ...
+
+    async def ping(self) -> None: ...

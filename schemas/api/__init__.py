@@ -1,0 +1,1 @@
+"""HTTP bodies and socket frames, one module an API surface. May import: ``schemas``, pydantic."""

@@ -1,0 +1,213 @@
+"""Topic ``openv.commands``: what clients ask, what workers and the scheduler report, what operators change.
+
+Key: the user id, so that a user has one writer. Every message names the run or attempt it means; one that no longer
+applies changes nothing. ``command_id`` is the CloudEvents id; a repeated id is answered the same.
+"""
+
+from typing import ClassVar, Literal
+
+from schemas.accounts import Overrides, Role
+from schemas.failures import FailureCode
+from schemas.instants import Instant
+from schemas.jobs import Output
+from schemas.requests import GenerationRequest
+from schemas.shape import shape
+
+
+@shape
+class Command:
+    """What all commands share."""
+
+    command_id: str
+    user_id: str
+
+    @property
+    def message_id(self) -> str:
+        return self.command_id
+
+    @property
+    def key(self) -> str:
+        return self.user_id
+
+    @property
+    def subject(self) -> str:
+        return getattr(self, "job_id", self.user_id)
+
+
+@shape
+class SubmitJob(Command):
+    """Gateway → ledger: a client's request. Refused where the record lands after ``append_by`` (its sender gave up).
+
+    Times in milliseconds; None takes the deployment's default. ``priority`` is a class: higher runs first.
+    """
+
+    TYPE: ClassVar[str] = "dev.openv.command.submit.v1"
+    job_id: str
+    pool: str
+    request: GenerationRequest
+    request_hash: str
+    append_by: Instant
+    credits: float = 0.0
+    priority: int = 0
+    ttl_ms: int | None = None
+    execution_timeout_ms: int | None = None
+    max_retries: int | None = None
+    origin: str = "openv"
+    webhook: str | None = None
+
+
+@shape
+class CancelJob(Command):
+    """Gateway → ledger: stop this run; None means whichever run is active when the command is decided."""
+
+    TYPE: ClassVar[str] = "dev.openv.command.cancel.v1"
+    job_id: str
+    run: int | None = None
+
+
+@shape
+class DeleteJob(Command):
+    """Gateway → ledger: delete the row and the files; a running job is stopped."""
+
+    TYPE: ClassVar[str] = "dev.openv.command.delete.v1"
+    job_id: str
+
+
+@shape
+class RetryJob(Command):
+    """Gateway → ledger: another run after the one named, which must have ended without a video."""
+
+    TYPE: ClassVar[str] = "dev.openv.command.retry.v1"
+    job_id: str
+    run: int
+    append_by: Instant
+
+
+@shape
+class Report(Command):
+    """What all reports about an attempt share: the fencing token."""
+
+    job_id: str
+    attempt: int
+    worker_id: str
+
+
+@shape
+class AttemptStarted(Report):
+    """Worker → ledger: the attempt runs here."""
+
+    TYPE: ClassVar[str] = "dev.openv.attempt.started.v1"
+
+
+@shape
+class AttemptSucceeded(Report):
+    """Worker → ledger: the files are stored."""
+
+    TYPE: ClassVar[str] = "dev.openv.attempt.succeeded.v1"
+    output: Output
+
+
+@shape
+class AttemptFailed(Report):
+    """Worker → ledger: it failed; whether it is tried again is the ledger's decision."""
+
+    TYPE: ClassVar[str] = "dev.openv.attempt.failed.v1"
+    code: FailureCode
+    message: str = ""
+
+
+@shape
+class AttemptHandedBack(Report):
+    """Worker or scheduler → ledger: given back unharmed (draining, never taken); costs no try."""
+
+    TYPE: ClassVar[str] = "dev.openv.attempt.handed_back.v1"
+    reason: str = ""
+
+
+@shape
+class AttemptLost(Report):
+    """Scheduler → ledger: the worker's lease ran out, or a new session of the same worker began."""
+
+    TYPE: ClassVar[str] = "dev.openv.attempt.lost.v1"
+    reason: str = ""
+
+
+@shape
+class JobExpired(Command):
+    """Scheduler → ledger: this run outlived its ttl, or its current attempt its execution timeout."""
+
+    TYPE: ClassVar[str] = "dev.openv.command.expire.v1"
+    job_id: str
+    run: int
+    attempt: int
+    code: Literal[FailureCode.TTL_EXPIRED, FailureCode.EXECUTION_TIMEOUT]
+
+
+@shape
+class GrantCredits(Command):
+    """Operator or payment → ledger: credits given or taken. ``grant_id`` counts once."""
+
+    TYPE: ClassVar[str] = "dev.openv.account.grant.v1"
+    grant_id: str
+    credits: float
+    expires_at: Instant | None = None
+    reason: str = ""
+
+
+@shape
+class SetOverrides(Command):
+    """Operator → ledger: replace the user's exceptions. The newest ``issued_at`` wins."""
+
+    TYPE: ClassVar[str] = "dev.openv.account.overrides.v1"
+    overrides: Overrides
+    issued_at: Instant
+
+
+@shape
+class SetRole(Command):
+    """Operator, voucher or identity provider → ledger. The newest ``issued_at`` wins."""
+
+    TYPE: ClassVar[str] = "dev.openv.account.role.v1"
+    role: Role
+    issued_at: Instant
+
+
+@shape
+class SetBlocked(Command):
+    """Operator → ledger: a blocked account submits nothing; what runs goes on. The newest ``issued_at`` wins."""
+
+    TYPE: ClassVar[str] = "dev.openv.account.blocked.v1"
+    blocked: bool
+    issued_at: Instant
+    reason: str = ""
+
+
+@shape
+class DeleteUser(Command):
+    """Identity provider or operator → ledger: delete the account, its jobs and its files."""
+
+    TYPE: ClassVar[str] = "dev.openv.account.delete.v1"
+    issued_at: Instant
+
+
+COMMANDS = (
+    SubmitJob,
+    CancelJob,
+    DeleteJob,
+    RetryJob,
+    AttemptStarted,
+    AttemptSucceeded,
+    AttemptFailed,
+    AttemptHandedBack,
+    AttemptLost,
+    JobExpired,
+    GrantCredits,
+    SetOverrides,
+    SetRole,
+    SetBlocked,
+    DeleteUser,
+)
+JobCommand = SubmitJob | CancelJob | DeleteJob | RetryJob | JobExpired
+AttemptReport = AttemptStarted | AttemptSucceeded | AttemptFailed | AttemptHandedBack | AttemptLost
+AccountCommand = GrantCredits | SetOverrides | SetRole | SetBlocked | DeleteUser
+AnyCommand = JobCommand | AttemptReport | AccountCommand

@@ -1,0 +1,42 @@
+"""Points in time: milliseconds since the epoch (UTC) inside, ISO 8601 on the wire, BSON dates in documents.
+
+``Instant`` reads all three (RFC 3339 section 5.6 for the text form) and is written as text in JSON mode and as an aware
+``datetime`` in Python mode, which is what MongoDB stores.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, PlainSerializer, SerializationInfo
+
+
+def to_iso(at: int) -> str:
+    """Milliseconds since the epoch as RFC 3339 text in UTC with milliseconds: ``2026-11-21T09:04:06.123Z``."""
+    moment = datetime.fromtimestamp(at // 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{at % 1000:03d}Z"
+
+
+def to_datetime(at: int) -> datetime:
+    """The same instant as an aware ``datetime`` in UTC, exact to the millisecond."""
+    return datetime.fromtimestamp(at // 1000, UTC).replace(microsecond=at % 1000 * 1000)
+
+
+def from_datetime(moment: datetime) -> int:
+    """Milliseconds since the epoch; a naive ``datetime`` is taken as UTC, as BSON dates are."""
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return int(aware.replace(microsecond=0).timestamp()) * 1000 + aware.microsecond // 1000
+
+
+def _read(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return from_datetime(value)
+    if isinstance(value, str):
+        return from_datetime(datetime.fromisoformat(value))
+    return value
+
+
+def _write(at: int, info: SerializationInfo) -> Any:
+    return to_iso(at) if info.mode == "json" else to_datetime(at)
+
+
+Instant = Annotated[int, BeforeValidator(_read), PlainSerializer(_write)]
