@@ -1,7 +1,7 @@
 """Tells the supervisor what a process is doing: the sd_notify protocol (systemd's ``sd_notify(3)``).
 
-Datagrams to the Unix socket named by ``NOTIFY_SOCKET``; without one nothing is sent, so parts run anywhere. ``openv up``
-listens on such a socket, and so does systemd with ``Type=notify``.
+Datagrams to the Unix socket named by ``NOTIFY_SOCKET``; without one nothing is sent, so parts run anywhere. Such a
+socket is what ``openv up`` listens on, and systemd with ``Type=notify``.
 """
 
 import os
@@ -9,7 +9,7 @@ import socket
 
 
 def notify(state: str) -> None:
-    """Send one state, e.g. ``READY=1``, ``STATUS=waiting for Kafka``, ``STOPPING=1``. Never raises for a lost listener."""
+    """Send one state, e.g. ``READY=1``, ``STATUS=waiting for Kafka``. Never raises for a lost listener."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return

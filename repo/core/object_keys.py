@@ -15,7 +15,7 @@ def user_prefix(user_id: str) -> str:
 
 
 def file_key(user_id: str, job_id: str, attempt: int, worker_id: str, kind: str) -> str:
-    """The key of a video, poster or thumbnail: ``{user}/videos/{job}/{attempt}-{worker}.mp4``. KeyError: another kind."""
+    """The key of a video, poster or thumbnail: ``{user}/videos/{job}/{attempt}-{worker}.mp4``. Else KeyError."""
     folder, ending = KINDS[kind]
     return f"{user_prefix(user_id)}{folder}/{job_id}/{attempt}-{quote(worker_id, safe='')}.{ending}"
 

@@ -1,0 +1,257 @@
+"""The ``openv`` command line. Each command says what it does, with an example; the work is in the modules beside."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from operations.stack.errors import StackError
+
+app = typer.Typer(
+    name="openv",
+    help="OpenV: a self-hosted, event-driven video generation backend.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+topics_app = typer.Typer(help="Kafka topics: make them as the table says, or show them.", no_args_is_help=True)
+keys_app = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
+app.add_typer(topics_app, name="topics")
+app.add_typer(keys_app, name="keys")
+
+DataDirOption = Annotated[
+    Path, typer.Option("--data-dir", envvar="OPENV_DATA_DIR", help="Where the local stack keeps its data.")
+]
+DEFAULT_DATA_DIR = Path(".openv")
+
+
+@app.command()
+def up(
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    host: Annotated[str, typer.Option(help="Address the gateway listens on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port the gateway listens on; 0 takes a free one.")] = 8000,
+    workers: Annotated[int, typer.Option(min=0, help="How many workers to run here.")] = 1,
+    no_worker: Annotated[bool, typer.Option("--no-worker", help="Run no worker (they run elsewhere).")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return once everything is ready; `openv down` stops it.")
+    ] = False,
+    prompt: Annotated[str | None, typer.Option(help="Make this video once everything is ready.")] = None,
+) -> None:
+    """Start the whole system here and keep it running until Ctrl-C.
+
+    Starts Kafka, the MongoDB stand-in and the S3 server (each only where KAFKA_BOOTSTRAP_SERVERS, MONGODB_URI or
+    S3_ENDPOINT_URL does not name another), then gateway, streams and workers. A part that dies is started again.
+
+    Example: `openv up --workers 2 --port 9000`
+    """
+    from operations.up import Options, detached, up_forever
+
+    options = Options(data_dir, host, port, 0 if no_worker else workers, prompt)
+    if detach:
+        _run(detached(options, Console()))
+    else:
+        _run(up_forever(options, Console()))
+
+
+@app.command()
+def down(data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
+    """Stop the stack that runs on a data directory; its data stays.
+
+    Example: `openv down`
+    """
+    from operations.local import stop
+
+    typer.echo(stop(data_dir))
+
+
+@app.command()
+def status(
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show whether a stack runs on a data directory, its parts, and whether the gateway is ready. Exit code 3 if not.
+
+    Example: `openv status --json`
+    """
+    from operations.local import show_status
+
+    text, running = show_status(data_dir, as_json=as_json)
+    typer.echo(text)
+    if not running:
+        raise typer.Exit(3)
+
+
+@app.command()
+def generate(
+    prompt: Annotated[str, typer.Argument(help="What the video shows, 1 to 500 characters.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="The file to write.")] = None,
+    frames: Annotated[int | None, typer.Option(help="Length in frames, 7 to 127 (24 a second).")] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps, 10 to 65.")] = None,
+    width: Annotated[int | None, typer.Option(help="Pixels, 384 to 848.")] = None,
+    height: Annotated[int | None, typer.Option(help="Pixels, 384 to 848.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed makes the same video.")] = None,
+    negative_prompt: Annotated[str | None, typer.Option(help="What the video should not show.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the finished job as JSON, no progress bar.")] = False,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+) -> None:
+    """Make one video and save it, with a live progress bar. Ctrl-C cancels the job.
+
+    Asks the gateway of OPENV_URL with the key of OPENV_API_KEY; without them, the local stack of the data directory.
+
+    Example: `openv generate "a corgi surfing at sunset" --frames 61 --seed 7 -o corgi.mp4`
+    """
+    from operations.client import OpenVClient
+    from operations.generate import generate as make
+    from operations.local import endpoint
+
+    body: dict[str, Any] = {
+        "prompt": prompt,
+        "num_frames": frames,
+        "steps": steps,
+        "width": width,
+        "height": height,
+        "seed": seed,
+        "negative_prompt": negative_prompt,
+    }
+
+    async def run() -> None:
+        async with OpenVClient(endpoint(data_dir, os.environ)) as client:
+            asked = {name: value for name, value in body.items() if value is not None}
+            await make(client, asked, output, Console(), as_json=as_json)
+
+    _run(run())
+
+
+def _part(module: str, arguments: list[str]) -> None:
+    """Become one part: the same process, so that signals and the supervisor's pid mean it."""
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 -- no shell is wanted
+
+
+@app.command()
+def gateway() -> None:
+    """Run one gateway: HTTP and WebSocket. Configured by the environment; any number may run.
+
+    Needs KAFKA_BOOTSTRAP_SERVERS, MONGODB_URI, S3_ENDPOINT_URL, S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY.
+
+    Example: `OPENV_HOST=0.0.0.0 OPENV_PORT=8000 openv gateway`
+    """
+    _part("gateway", [])
+
+
+@app.command()
+def streams(
+    role: Annotated[
+        list[str] | None, typer.Option(help="ledger, scheduler or janitor; all of them by default.")
+    ] = None,
+) -> None:
+    """Run one stream processor: ledger, scheduler and janitor, or one role alone. Any number may run.
+
+    Example: `openv streams --role ledger`
+    """
+    _part("streams", [word for name in role or [] for word in ("--role", name)])
+
+
+@app.command()
+def worker() -> None:
+    """Run one worker: one GPU, one video at a time. OPENV_ENGINE is mochi, tiny or auto; OPENV_POOL names its queue.
+
+    Example: `OPENV_ENGINE=mochi OPENV_MOCHI_MODEL=/models/mochi-1-preview openv worker`
+    """
+    _part("inference_worker", [])
+
+
+@topics_app.command("apply")
+def topics_apply(data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
+    """Make the topics that are missing and set what differs from the table. Never changes a partition count.
+
+    Example: `KAFKA_BOOTSTRAP_SERVERS=kafka:9092 openv topics apply`
+    """
+    from operations.topics import apply
+
+    _run(apply(data_dir, Console()))
+
+
+@topics_app.command("describe")
+def topics_describe(data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
+    """Show every topic as it is, and what differs from the table (exit code 3 then).
+
+    Example: `openv topics describe`
+    """
+    from operations.topics import describe
+
+    _run(describe(data_dir, Console()))
+
+
+@keys_app.command("create")
+def keys_create(
+    user: Annotated[str, typer.Option(help="Whose key: the user id.")],
+    name: Annotated[str, typer.Option(help="What it is for, for people.")] = "",
+    role: Annotated[str, typer.Option(help="restricted, user or admin.")] = "user",
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+) -> None:
+    """Create an API key and print it, once: only its hash is kept.
+
+    Example: `openv keys create --user alice --name laptop`
+    """
+    from operations.keys import create
+
+    _run(create(data_dir, user, name, role))
+
+
+@keys_app.command("list")
+def keys_list(
+    user: Annotated[str, typer.Option(help="Whose keys.")], data_dir: DataDirOption = DEFAULT_DATA_DIR
+) -> None:
+    """List a user's keys by their first characters.
+
+    Example: `openv keys list --user alice`
+    """
+    from operations.keys import show
+
+    _run(show(data_dir, user, Console()))
+
+
+@keys_app.command("revoke")
+def keys_revoke(
+    user: Annotated[str, typer.Option(help="Whose key.")],
+    prefix: Annotated[str, typer.Argument(help="The key's first characters, as `openv keys list` shows them.")],
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+) -> None:
+    """Revoke a key; gateways refuse it within half a minute.
+
+    Example: `openv keys revoke --user alice ov_Ab3x`
+    """
+    from operations.keys import revoke
+
+    _run(revoke(data_dir, user, prefix))
+
+
+def _run(work: Coroutine[Any, Any, int | None]) -> None:
+    """Run to the end; what a person can mend is one sentence on stderr and exit code 1, an interrupt is 130."""
+    from operations.client import RefusedError
+    from repo.ports import Unavailable
+
+    try:
+        code = asyncio.run(work)
+    except (StackError, RefusedError, Unavailable) as error:
+        typer.echo(f"openv: {error}", err=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    if code:
+        raise typer.Exit(code)
+
+
+def main() -> None:
+    """Entry point of the ``openv`` command."""
+    try:
+        app()
+    except StackError as error:
+        typer.echo(f"openv: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,103 @@
+"""``openv generate``: one prompt in, one video file out, with a live progress bar."""
+
+import asyncio
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
+
+from operations.client import OpenVClient, RefusedError
+
+PHASES = {
+    "load": "loading the model",
+    "encode_prompt": "reading the prompt",
+    "denoise": "making the video",
+    "decode": "decoding",
+    "encode": "writing the MP4",
+    "upload": "storing",
+}
+
+
+async def generate(
+    client: OpenVClient,
+    body: Mapping[str, Any],
+    output: Path | None,
+    console: Console,
+    *,
+    as_json: bool = False,
+    cancel_on_leave: bool = True,
+) -> Path:
+    """Submit, watch, download. Returns the file's path; prints it, or the job's row as JSON. Raises ``RefusedError``.
+
+    ``cancel_on_leave``: whoever interrupts the command no longer wants the video.
+    """
+    row = await client.submit(body)
+    job_id = row["jobId"]
+    target = output or Path.cwd() / file_name(str(body["prompt"]), job_id)
+    try:
+        row = await _follow(client, job_id, console, quiet=as_json)
+    except asyncio.CancelledError:
+        if cancel_on_leave:
+            await client.cancel(job_id)
+        raise
+    if row["state"] != "completed":
+        failure = row.get("failure") or {}
+        raise RefusedError(0, failure.get("message") or f"The job ended as {row['state']}.")
+    await client.download(row["url"], target)
+    if as_json:
+        console.print_json(json.dumps(row | {"path": str(target)}))
+    else:
+        console.print(f"[bold green]✓[/] {target}", soft_wrap=True, highlight=False)
+    return target
+
+
+async def _follow(client: OpenVClient, job_id: str, console: Console, *, quiet: bool) -> dict[str, Any]:
+    """The job's last row, drawing the bar on the way."""
+    row: dict[str, Any] = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[note]}"))
+    with Progress(*columns, console=console, transient=False, disable=quiet) as bar:
+        task = bar.add_task("queued", total=1.0, note="")
+        async for frame in client.watch(job_id):
+            if frame["type"] == "event":
+                row = frame["data"]
+            _draw(bar, task, frame)
+    return row
+
+
+def _draw(bar: Progress, task: TaskID, frame: Mapping[str, Any]) -> None:
+    """One frame onto the bar."""
+    data = frame["data"]
+    if frame["type"] == "progress":
+        steps = f" {data['step']}/{data['steps']}" if data["steps"] > 1 else ""
+        bar.update(
+            task,
+            completed=data["fraction"],
+            description=PHASES.get(data["phase"], data["phase"]) + steps,
+            note=_eta(data.get("etaMs")),
+        )
+    elif frame["type"] == "place":
+        bar.update(task, description=f"queued, place {data['place']}", note=_eta(data.get("etaMs")))
+    elif frame["type"] == "event" and data["state"] == "completed":
+        bar.update(task, completed=1.0, description="done", note="")
+    elif frame["type"] == "event" and data["state"] == "queued":
+        again = f", attempt {data['attempt']}" if data.get("attempt", 1) > 1 else ""
+        bar.update(task, completed=0.0, description=f"queued{again}", note="")
+    elif frame["type"] == "event":
+        bar.update(task, description=data["state"], note="")
+
+
+def _eta(milliseconds: int | None) -> str:
+    if milliseconds is None:
+        return ""
+    minutes, seconds = divmod(round(milliseconds / 1000), 60)
+    return f"ETA {minutes}:{seconds:02d}"
+
+
+def file_name(prompt: str, job_id: str) -> str:
+    """A file name a person recognises: the prompt's first words and the job's first characters."""
+    words = re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:48].strip("-")
+    return f"{words or 'video'}-{job_id[:8]}.mp4"

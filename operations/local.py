@@ -1,0 +1,102 @@
+"""The local stack as other commands see it: where it is, how to speak to it, how to stop it.
+
+``stack.json`` in the data directory (mode 0600) is written by ``openv up``; the directory's lock tells if that lives.
+"""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from operations.client import Endpoint
+from operations.stack.data_dir import DataDir
+from operations.stack.errors import StackError
+
+STACK_FILE = "stack.json"
+SERVER_VARIABLES = ("KAFKA_BOOTSTRAP_SERVERS", "MONGODB_URI", "S3_ENDPOINT_URL")
+_STOP_WITHIN_S = 20.0
+
+
+def running_stack(data_dir: Path) -> dict[str, Any] | None:
+    """What ``openv up`` wrote about itself, or None where none runs on this directory."""
+    if not data_dir.is_dir():
+        return None
+    directory = DataDir(data_dir)
+    return directory.read(STACK_FILE) if directory.holder() is not None else None
+
+
+def endpoint(data_dir: Path, environ: Mapping[str, str]) -> Endpoint:
+    """The gateway to speak to: OPENV_URL and OPENV_API_KEY, else the local stack's own. Raises ``StackError``."""
+    url, key = environ.get("OPENV_URL"), environ.get("OPENV_API_KEY")
+    if url:
+        if not key:
+            raise StackError("OPENV_URL is set without OPENV_API_KEY: set the key too (`openv keys create` makes one).")
+        return Endpoint(url.rstrip("/"), key)
+    stack = running_stack(data_dir)
+    if stack is None or "url" not in stack:
+        raise StackError(f"No OpenV runs on {data_dir}: start one with `openv up`, or set OPENV_URL and OPENV_API_KEY.")
+    return Endpoint(stack["url"], key or DataDir(data_dir).read("credentials.json")["apiKey"])
+
+
+def server_environment(data_dir: Path) -> None:
+    """Put the local stack's servers into the environment, unless the environment names servers itself."""
+    if any(os.environ.get(name) for name in SERVER_VARIABLES):
+        return
+    stack = running_stack(data_dir)
+    if stack is None or "environment" not in stack:
+        raise StackError(
+            f"No OpenV runs on {data_dir}: start one with `openv up`, or set {', '.join(SERVER_VARIABLES)}."
+        )
+    os.environ.update(stack["environment"])
+
+
+def stop(data_dir: Path) -> str:
+    """SIGTERM to the stack's supervisor, and wait until it has gone. Returns a sentence."""
+    holder = DataDir(data_dir).holder() if data_dir.is_dir() else None
+    if holder is None:
+        return f"No OpenV runs on {data_dir}."
+    os.kill(holder, signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_WITHIN_S
+    while time.monotonic() < deadline:
+        if DataDir(data_dir).holder() != holder:
+            return f"Stopped (process {holder}). The data stays in {data_dir}."
+        time.sleep(0.05)
+    raise StackError(f"Process {holder} does not stop. End it with `kill -9 {holder}`; its parts end with it.")
+
+
+def show_status(data_dir: Path, *, as_json: bool) -> tuple[str, bool]:
+    """The stack's parts and the gateway's own word, as text or JSON, and whether all is ready."""
+    stack = running_stack(data_dir)
+    if stack is None:
+        return (json.dumps({"running": False}) if as_json else f"No OpenV runs on {data_dir}."), False
+    ready, missing = _gateway_ready(stack.get("url"))
+    shown = {
+        "running": True,
+        "ready": ready,
+        "missing": missing,
+        "pid": stack.get("pid"),
+        "url": stack.get("url"),
+        "parts": stack.get("parts", {}),
+    }
+    if as_json:
+        return json.dumps(shown, indent=2), ready
+    lines = [f"OpenV runs on {data_dir} (process {shown['pid']}), {shown['url'] or 'starting'}."]
+    lines += [f"  {name:<12} {part['state']}" for name, part in shown["parts"].items()]
+    lines.append("Ready." if ready else f"Not ready: {', '.join(missing) or 'it is starting'}.")
+    return "\n".join(lines), ready
+
+
+def _gateway_ready(url: str | None) -> tuple[bool, list[str]]:
+    if url is None:
+        return False, []
+    try:
+        answer = httpx.get(f"{url}/readyz", timeout=5, trust_env=False)
+        body = answer.json()
+    except (httpx.HTTPError, ValueError):
+        return False, ["gateway"]
+    return answer.is_success, list(body.get("missing") or [])

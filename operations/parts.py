@@ -1,0 +1,74 @@
+"""Gateway, streams and workers as parts of the supervised stack."""
+
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+
+import httpx
+
+from operations.stack.child import Command
+from operations.stack.readiness import NotifySocket
+from operations.stack.supervisor import Part
+
+PROBE_TIMEOUT_S = 2.0
+
+
+def sockets_of(workers: int) -> dict[str, NotifySocket]:
+    """One readiness socket for each of our parts, by its name."""
+    names = ["gateway", "streams", *(f"worker-{number}" for number in range(1, workers + 1))]
+    return {name: NotifySocket() for name in names}
+
+
+def our_parts(
+    sockets: Mapping[str, NotifySocket],
+    environment: Mapping[str, str],
+    url: str,
+    on_wait: Callable[[str, str], None],
+) -> list[Part]:
+    """The parts, side by side. ``on_wait(part, status)`` hears what one that is not ready yet says it waits for."""
+    modules = dict.fromkeys(sockets, "inference_worker") | {"gateway": "gateway", "streams": "streams"}
+    return [_part(name, modules[name], one, environment, url, on_wait) for name, one in sockets.items()]
+
+
+def _part(
+    name: str,
+    module: str,
+    notify: NotifySocket,
+    environment: Mapping[str, str],
+    url: str,
+    on_wait: Callable[[str, str], None],
+) -> Part:
+    told_status = ""
+
+    async def command() -> Command:
+        notify.reset()
+        told = {**environment, "NOTIFY_SOCKET": notify.address}
+        if module == "inference_worker":
+            told["OPENV_WORKER_ID"] = _worker_id(environment, name)
+        return Command((sys.executable, "-m", module), told)
+
+    async def is_ready(_pid: int) -> bool:
+        nonlocal told_status
+        if not notify.poll():
+            if notify.status and notify.status != told_status:
+                told_status = notify.status
+                on_wait(name, told_status)
+            return False
+        return name != "gateway" or await _answers(f"{url}/readyz")
+
+    return Part(name, command, is_ready, grace_s=4.5, ready_within_s=120.0, give_up_after=5)
+
+
+def _worker_id(environment: Mapping[str, str], name: str) -> str:
+    """The same at every start, so that a worker that comes back ends its own old lease at once; unique to the stack."""
+    stack = blake2b(environment["OPENV_DATA_DIR"].encode(), digest_size=4).hexdigest()
+    return f"{environment.get('OPENV_WORKER_ID') or socket.gethostname()}-{stack}-{name}"
+
+
+async def _answers(url: str) -> bool:
+    try:
+        async with httpx.AsyncClient(timeout=PROBE_TIMEOUT_S, trust_env=False) as client:
+            return (await client.get(url)).is_success
+    except httpx.HTTPError:
+        return False

@@ -1,0 +1,68 @@
+"""The embedded MongoDB stand-in: mongo-java-server made durable (DurableMongo.java) over one file."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pymongo import AsyncMongoClient
+from pymongo.errors import PyMongoError
+
+from operations.stack.child import JAVA_LOGGING, Command, server_environment
+from operations.stack.errors import StackError
+from operations.stack.ports import LOOPBACK, RememberedPorts
+from operations.stack.supervisor import Part
+
+PORTS = ("server",)
+
+
+class MongoServer:
+    """One stand-in over one folder."""
+
+    def __init__(self, folder: Path, java: str, class_path: str) -> None:
+        self._folder = folder
+        self._java = java
+        self._class_path = class_path
+        self._ports: Mapping[str, int] = {}
+
+    @property
+    def uri(self) -> str:
+        return f"mongodb://{LOOPBACK}:{self._ports['server']}/?directConnection=true"
+
+    def part(self, remembered: RememberedPorts) -> Part:
+        """What the supervisor runs."""
+
+        async def command() -> Command:
+            return self.prepare(remembered.for_start())
+
+        async def is_ready(pid: int) -> bool:
+            ready = await self.is_ready(pid)
+            if ready:
+                remembered.settle()
+            return ready
+
+        return Part("mongo", command, is_ready, grace_s=3.0, give_up_after=4)
+
+    def prepare(self, ports: Mapping[str, int]) -> Command:
+        """Makes the folder and says how to start. Raises ``StackError``."""
+        self._ports = ports
+        try:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise StackError(f"The database's folder {self._folder} can't be written: {error.strerror}.") from error
+        flags = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError")
+        arguments = (LOOPBACK, str(ports["server"]), str(self._folder / "openv.mv"))
+        return Command(
+            (self._java, *flags, *JAVA_LOGGING, "DurableMongo", *arguments),
+            {**server_environment(os.environ), "CLASSPATH": self._class_path},
+            self._folder,
+        )
+
+    async def is_ready(self, pid: int) -> bool:
+        """Whether *this* process answers commands on its port (a stranger there would name another pid)."""
+        client: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(self.uri, serverSelectionTimeoutMS=500)
+        try:
+            return (await client.admin.command("serverStatus")).get("pid") == pid
+        except PyMongoError:
+            return False
+        finally:
+            await client.close()

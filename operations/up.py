@@ -1,0 +1,186 @@
+"""``openv up``: the whole system on one machine, supervised until a signal ends it.
+
+Order: the data directory's lock → embedded servers, side by side → topics, indexes, bucket, the local key → gateway,
+streams, workers. Stopped in reverse. Everything runs in the main thread's loop, which children are tethered to.
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from operations.client import Endpoint, OpenVClient, RefusedError
+from operations.generate import generate
+from operations.local import STACK_FILE, running_stack
+from operations.parts import our_parts, sockets_of
+from operations.prepare import one_time_token, prepare
+from operations.stack.data_dir import DataDir
+from operations.stack.errors import StackError
+from operations.stack.ports import RememberedPorts
+from operations.stack.readiness import NotifySocket
+from operations.stack.servers import embedded_servers
+from operations.stack.settings import child_environment, read_settings
+from operations.stack.supervisor import Change, PartState, Supervisor
+
+PARTS_STOP_WITHIN_S = 5.0
+SERVERS_STOP_WITHIN_S = 4.5
+DETACH_WITHIN_S = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What ``openv up`` was asked for. ``port`` 0: a free one, remembered in the data directory."""
+
+    data_dir: Path
+    host: str
+    port: int
+    workers: int
+    prompt: str | None = None
+
+
+class Stack:
+    """One running stack: what it is told, what it prints, what it writes about itself."""
+
+    def __init__(self, options: Options, console: Console) -> None:
+        self._options = options
+        self._console = console
+        self._data_dir = DataDir(options.data_dir)
+        self._parts: dict[str, dict[str, object]] = {}
+        self._about: dict[str, object] = {"pid": os.getpid(), "parts": self._parts}
+        self._sockets: dict[str, NotifySocket] = {}
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Start everything, make the prompt's video if there is one, serve until ``stopping``."""
+        with self._data_dir.lock():
+            try:
+                async with AsyncExitStack() as stack:
+                    await self._until(self._serve(stack), stopping)
+            finally:
+                self._data_dir.remove(STACK_FILE)
+                self._say("Stopped. The data stays in", str(self._data_dir.path))
+
+    async def _until(self, work: "asyncio.Future[None] | object", stopping: asyncio.Event) -> None:
+        serving = asyncio.ensure_future(work)  # type: ignore[arg-type]
+        asked = asyncio.ensure_future(stopping.wait())
+        try:
+            await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
+            if serving.done():
+                serving.result()
+        finally:
+            for task in (serving, asked):
+                task.cancel()
+            await asyncio.gather(serving, asked, return_exceptions=True)
+            if stopping.is_set():
+                self._say("Stopping.")
+
+    async def _serve(self, stack: AsyncExitStack) -> None:
+        settings = read_settings(os.environ)
+        servers = await embedded_servers(self._data_dir, settings, self._say, os.environ)
+        server_supervisor = Supervisor(servers.parts, self._data_dir.logs, self._told)
+        stack.push_async_callback(server_supervisor.stop, SERVERS_STOP_WITHIN_S)
+        await server_supervisor.start()
+        environment = child_environment(settings, servers.environment(), self._data_dir.path, os.environ)
+        key = await prepare(self._data_dir, environment)
+        port = self._options.port or RememberedPorts(self._data_dir, "gateway", ("http",)).for_start()["http"]
+        url = f"http://{self._options.host}:{port}"
+        environment |= {"OPENV_HOST": self._options.host, "OPENV_PORT": str(port)}
+        told = {name: environment[name] for name in environment if name.startswith(("KAFKA_", "MONGODB_", "S3_"))}
+        self._about |= {"environment": told}
+        self._sockets = sockets_of(self._options.workers)
+        for notify_socket in self._sockets.values():
+            stack.callback(notify_socket.close)
+        parts = our_parts(self._sockets, environment, url, self._waits)
+        supervisor = Supervisor(parts, self._data_dir.logs, self._told)
+        stack.push_async_callback(supervisor.stop, PARTS_STOP_WITHIN_S)
+        await supervisor.start()
+        token = await one_time_token()
+        self._about |= {"url": url, "ready": True}
+        self._write()
+        self._say(f"OpenV is ready: {url}/?token={token}")
+        self._say("(the token opens the page once; then a cookie does. Ctrl-C stops everything.)")
+        watching = asyncio.gather(server_supervisor.watch(), supervisor.watch())
+        stack.callback(watching.cancel)
+        if self._options.prompt:
+            await self._make(self._options.prompt, Endpoint(url, key))
+        await watching
+
+    async def _make(self, prompt: str, endpoint: Endpoint) -> None:
+        """The video of ``--prompt``. A refusal is said and the stack serves on; an interrupt leaves the job queued."""
+        try:
+            async with OpenVClient(endpoint) as client:
+                await generate(client, {"prompt": prompt}, None, self._console, cancel_on_leave=False)
+        except RefusedError as error:
+            self._say(f"openv: {error}")
+
+    def _told(self, change: Change) -> None:
+        """One line a change, and the file that other commands read."""
+        name, line = change.part, ""
+        notify_socket = self._sockets.get(name)
+        status = f" {notify_socket.status}" if notify_socket and notify_socket.status else ""
+        if change.state is PartState.WAITING:
+            line = f"waits for {change.detail}"
+        elif change.state is PartState.READY:
+            line = f"ready{status}"
+        elif change.state is PartState.DIED:
+            line = f"{change.detail}; starting it again in {change.again_in_ms / 1000:g} s"
+        self._parts[name] = {"state": change.state.value, "pid": change.pid, "detail": change.detail or status.strip()}
+        self._write()
+        if line:
+            self._say(f"{name:<10} {line}")
+
+    def _waits(self, part: str, status: str) -> None:
+        self._say(f"{part:<10} waits: {status}")
+
+    def _write(self) -> None:
+        with suppress(StackError):  # a full disk must not take down what still runs
+            self._data_dir.write(STACK_FILE, self._about)
+
+    def _say(self, *words: str) -> None:
+        self._console.print(*words, highlight=False, markup=False, soft_wrap=True)
+
+
+async def up_forever(options: Options, console: Console) -> int:
+    """Run until SIGINT or SIGTERM; a second one ends everything at once (children die with us)."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def ask() -> None:
+        if stopping.is_set():
+            os.kill(os.getpid(), signal.SIGKILL)
+        stopping.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ask)
+    await Stack(options, console).run(stopping)
+    return 0
+
+
+async def detached(options: Options, console: Console) -> int:
+    """Start ``openv up`` in the background and return once it is ready, or with its last words."""
+    data_dir = DataDir(options.data_dir)
+    log = data_dir.logs / "up.log"
+    argv = [sys.executable, "-m", "operations", "up", "--data-dir", str(data_dir.path), "--host", options.host]
+    argv += ["--port", str(options.port), "--workers", str(options.workers)]
+    argv += ["--prompt", options.prompt] if options.prompt else []
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: ASYNC220 -- it must outlive this loop
+            argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    deadline = time.monotonic() + DETACH_WITHIN_S
+    while time.monotonic() < deadline:
+        stack = running_stack(data_dir.path) or {}
+        if stack.get("ready") and stack.get("pid") == process.pid:
+            console.print(f"OpenV runs in the background: {stack['url']} (`openv down` stops it).", highlight=False)
+            return 0
+        if process.poll() is not None:
+            raise StackError(f"It did not start: {log.read_text(errors='replace').strip().splitlines()[-1:]}")
+        await asyncio.sleep(0.1)
+    process.terminate()
+    raise StackError(f"It was not ready after {DETACH_WITHIN_S:g} s. Its log is {log}.")

@@ -1,0 +1,15 @@
+"""The object store on S3 (skeleton: being filled in)."""
+
+from types import TracebackType
+from typing import Self
+
+from repo.settings import ServerSettings
+
+
+class S3ObjectStore:
+    def __init__(self, settings: ServerSettings, *, timeout_s: float = 5.0) -> None: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+    async def prepare(self) -> None: ...
