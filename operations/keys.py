@@ -25,7 +25,7 @@ async def create(data_dir: Path, user: str, name: str, role: str) -> int:
     if role not in set(Role):
         raise StackError(f"A role is one of {', '.join(Role)}.")
     server_environment(data_dir)
-    secret, key = new_key(user_id=user, name=name, role=Role(role), now=now_ms())
+    secret, key = new_key(user, now=now_ms(), name=name, role=Role(role))
     async with MongoJobStore(ServerSettings()) as store:
         await store.prepare()
         await store.store_api_key(key)

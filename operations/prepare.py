@@ -3,10 +3,11 @@
 import os
 from collections.abc import Mapping
 
-from gateway.keys import key_of, new_key
+from gateway.keys import PREFIX_LENGTH, hash_of, new_key
 from operations.stack.data_dir import DataDir
 from repo.clock import now_ms
 from repo.mongo import MongoJobStore
+from repo.ports import ApiKey
 from repo.s3 import S3ObjectStore
 from repo.settings import ServerSettings
 from repo.topic_admin import TopicAdmin
@@ -25,19 +26,28 @@ async def prepare(data_dir: DataDir, environment: Mapping[str, str]) -> str:
         await admin.apply()
     async with S3ObjectStore(settings) as objects:
         await objects.prepare()
-    secret = data_dir.credential(LOCAL_KEY, lambda: new_key(user_id=LOCAL_USER, name="", role=Role.USER, now=0)[0])
+    secret = data_dir.credential(LOCAL_KEY, lambda: new_key(LOCAL_USER, now=0)[0])
     async with MongoJobStore(settings) as store:
         await store.prepare()
-        await store.store_api_key(key_of(secret, user_id=LOCAL_USER, name="local stack", role=Role.USER, now=now_ms()))
+        await store.store_api_key(_stored_form(secret))  # again at every start: the database may be another one
     return secret
+
+
+def _stored_form(secret: str) -> ApiKey:
+    return ApiKey(
+        key_hash=hash_of(secret),
+        prefix=secret[:PREFIX_LENGTH],
+        user_id=LOCAL_USER,
+        role=Role.USER,
+        name="local stack",
+        created_at=now_ms(),
+    )
 
 
 async def one_time_token() -> str:
     """A token that opens the page once."""
     now = now_ms()
-    secret, key = new_key(
-        user_id=LOCAL_USER, name="page", role=Role.USER, now=now, one_time=True, expires_at=now + ONE_TIME_TOKEN_MS
-    )
+    secret, key = new_key(LOCAL_USER, now=now, name="page", one_time=True, expires_at=now + ONE_TIME_TOKEN_MS)
     async with MongoJobStore(ServerSettings()) as store:
         await store.store_api_key(key)
     return secret

@@ -84,16 +84,45 @@ class Remaining:
 
 @shape
 class Refusal:
-    """Why a submission was refused; ``command_id`` so that the same command is answered the same again."""
+    """Why a submission or a manual retry was refused.
+
+    ``command_id`` so that the same command is answered the same again, ``refused_at`` so that an older one is too.
+    """
 
     command_id: str
     code: FailureCode
     remaining: Remaining | None = None
+    refused_at: Instant = 0
+
+
+class AttemptEnd(StrEnum):
+    """How an attempt ended that delivered nothing."""
+
+    FAILED = "failed"  # its worker said so: it can't deliver any more
+    LOST = "lost"  # its worker fell silent, and may yet deliver
+    HANDED_BACK = "handed_back"  # given back unharmed; its worker may yet deliver
+    STOPPED = "stopped"  # it ran when its run was ended from outside
+
+
+@shape
+class EarlierAttempt:
+    """An attempt before the current one: who ran it and how it ended."""
+
+    attempt: int
+    worker_id: str
+    end: AttemptEnd
+    code: FailureCode | None = None
+    started_at: Instant | None = None
 
 
 @shape
 class Job:
-    """One job. ``due_at``: when the queued attempt may run, ``expires_at`` ends the run's ttl; instants in UTC."""
+    """One job. ``due_at``: when the queued attempt may run, ``expires_at`` ends the run's ttl; instants in UTC.
+
+    ``price_credits`` is what one run costs; ``charge`` is that of the newest run, ``earlier_charges`` those of runs
+    before it that still count. ``winning_attempt`` on ``worker_id`` made ``output``; ``earlier_attempts`` are the last
+    few that did not.
+    """
 
     job_id: str
     user_id: str
@@ -124,3 +153,7 @@ class Job:
     output: Output | None = None
     refusal: Refusal | None = None
     labels: Mapping[str, str] | None = None
+    price_credits: float = 0.0
+    earlier_charges: tuple[Charge, ...] = ()
+    earlier_attempts: tuple[EarlierAttempt, ...] = ()
+    winning_attempt: int | None = None

@@ -36,7 +36,7 @@ def main() -> None:
             return
         STAMP.unlink(missing_ok=True)
         make_venv()
-        UNDER_WAY.touch()
+        UNDER_WAY.touch()  # deleted again when all is in place: one that is still there at the next start means trouble
         install(gpu)
         UNDER_WAY.unlink()
         prepare_servers()
@@ -91,7 +91,10 @@ def make_venv() -> None:
         say("Making .venv.")
         # Not with the Python of the .venv that is about to be deleted.
         base = os.path.realpath(sys.executable) if Path(sys.prefix) == VENV else sys.executable
-        run("Could not make .venv", base, "-m", "venv", "--clear", str(VENV))
+        shutil.rmtree(VENV, ignore_errors=True)
+        VENV.mkdir(exist_ok=True)
+        UNDER_WAY.touch()
+        run("Could not make .venv", base, "-m", "venv", str(VENV))
     if not quietly(str(UV), "--version") or installed_version("uv") != pinned("uv"):
         say(f"Fetching uv {pinned('uv')} (about 25 MB).")
         pip = (str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")

@@ -6,9 +6,9 @@ another (it reads a flag).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from schemas.failures import FailureCode
 from schemas.phases import Phase
@@ -39,11 +39,11 @@ Report = Callable[[Step], None]
 Stop = Callable[[], bool]
 
 
-class Stopped(Exception):  # noqa: N818 - not an error: somebody asked for it
+class Stopped(Exception):
     """Raised inside an engine at the first step boundary after ``stop()`` became true."""
 
 
-class EngineFailure(Exception):  # noqa: N818 - the name says it
+class EngineFailure(Exception):
     """An attempt (or loading) that failed for a known reason. ``message`` is for people and never holds a prompt.
 
     ``fatal``: the process cannot go on (a broken CUDA context, say) and must be replaced.
@@ -54,6 +54,9 @@ class EngineFailure(Exception):  # noqa: N818 - the name says it
         self.code = code
         self.message = message
         self.fatal = fatal
+
+
+Video: TypeAlias = "Generator[Frames, None, None]"
 
 
 class Engine(Protocol):
@@ -73,9 +76,10 @@ class Engine(Protocol):
         """Bring the model into memory. Raises ``EngineFailure`` (``MODEL_UNAVAILABLE``) saying what to do."""
         ...
 
-    def generate(self, request: GenerationRequest, report: Report, stop: Stop) -> Iterator[Frames]:
+    def generate(self, request: GenerationRequest, report: Report, stop: Stop) -> Video:
         """Yield the video's frames in order, in chunks, as they are decoded.
 
-        Raises ``Stopped`` and ``EngineFailure``; whatever ``report`` raises passes through.
+        Closing the generator ends the work and frees what the job held. Raises ``Stopped`` and ``EngineFailure``;
+        whatever ``report`` raises passes through.
         """
         ...

@@ -64,13 +64,14 @@ def paint_smoothly(vae: AutoencoderKLMochi) -> AutoencoderKLMochi:
 
 
 def _mix(out: int, into: int) -> torch.Tensor:
-    return torch.randn(out, into) / into**0.5
+    """A random [out, into] matrix of orthogonal rows: what it makes has no two channels alike."""
+    return torch.nn.init.orthogonal_(torch.empty(out, into))
 
 
 def _blur_kernel() -> torch.Tensor:
     """A smooth [3, 3, 3] kernel of sum 1: even weights in time, a bell in space."""
     bell = torch.tensor([0.5, 1.0, 0.5])
-    kernel = torch.ones(3)[:, None, None] * bell[:, None] * bell
+    kernel: torch.Tensor = torch.ones(3)[:, None, None] * bell[:, None] * bell
     return kernel / kernel.sum()
 
 

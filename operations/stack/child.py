@@ -39,9 +39,10 @@ class Command:
 class Child:
     """A running child. It leads its own session, so that a Ctrl-C at the terminal reaches only its supervisor."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path, log_from: int) -> None:
         self._process = process
         self._log = log
+        self._log_from = log_from
 
     @classmethod
     def start(cls, command: Command, log: Path) -> "Child":
@@ -55,6 +56,7 @@ class Child:
         try:
             _cap(log)
             with log.open("ab") as output:
+                log_from = output.tell()
                 process = subprocess.Popen(
                     argv,
                     env=dict(command.env),
@@ -66,7 +68,7 @@ class Child:
                 )
         except OSError as error:
             raise StackError(f"Can't start {command.argv[0]} with its output in {log}: {error.strerror}.") from error
-        return cls(process, log)
+        return cls(process, log, log_from)
 
     @property
     def pid(self) -> int:
@@ -103,10 +105,10 @@ class Child:
         self._kill_session()
 
     def last_words(self) -> str:
-        """The last line of its log that says something."""
+        """What it complained of last in its log; nothing of what earlier processes wrote there."""
         try:
             with self._log.open("rb") as log:
-                log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
+                log.seek(max(self._log_from, log.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
                 return last_words(log.read().decode(errors="replace"))
         except OSError:
             return "its log can't be read"

@@ -108,4 +108,11 @@ class ShowPlace:
     message: QueuePlace
 
 
-SchedulerEffect = Offer | Order | Tell | ShowPlace
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Scheduler: read this document and feed ``Seen``: something names a job of which too little is known."""
+
+    job_id: str
+
+
+SchedulerEffect = Offer | Order | Tell | ShowPlace | Look

@@ -62,11 +62,11 @@ def denormalised(vae: AutoencoderKLMochi, latents: torch.Tensor) -> torch.Tensor
     """Latents as the transformer sees them → as the VAE was trained on, by the statistics in its configuration."""
     config = vae.config
     if config.latents_mean is None or config.latents_std is None:
-        return latents / config.scaling_factor
+        return latents.div(config.scaling_factor)
     shape = (1, -1, 1, 1, 1)
     mean = torch.tensor(config.latents_mean, device=latents.device, dtype=latents.dtype).view(shape)
     std = torch.tensor(config.latents_std, device=latents.device, dtype=latents.dtype).view(shape)
-    return latents * std / config.scaling_factor + mean
+    return latents.mul(std).div(config.scaling_factor).add(mean)
 
 
 def decoded(

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from inference_worker.engines.mochi.failures import known_failures
 from inference_worker.engines.mochi.load import load_mochi
 from inference_worker.engines.mochi.loop import make_video
 from inference_worker.engines.mochi.parts import Parts, ready, settle_threads
 from inference_worker.engines.mochi.prompts import Prompts
-from inference_worker.engines.protocol import EngineFailure, Report, Stop
+from inference_worker.engines.protocol import EngineFailure, Report, Stop, Video
 from schemas.failures import FailureCode
 from schemas.requests import GenerationRequest
 
@@ -35,7 +33,7 @@ class LoopEngine:
         self.device = device_name(parts.device)
         self._loaded = (parts, Prompts(parts))
 
-    def generate(self, request: GenerationRequest, report: Report, stop: Stop) -> Iterator[NDArray[np.uint8]]:
+    def generate(self, request: GenerationRequest, report: Report, stop: Stop) -> Video:
         """See ``Engine.generate``; a chunk is the frames of one latent frame."""
         if self._loaded is None:
             raise EngineFailure(FailureCode.MODEL_UNAVAILABLE, "The engine was asked for a video before it was loaded.")
@@ -46,7 +44,7 @@ class LoopEngine:
 
 
 def device_name(device: torch.device) -> str:
-    """"NVIDIA H100 80GB HBM3", or "CPU, 2 threads"."""
+    """ "NVIDIA H100 80GB HBM3", or "CPU, 2 threads"."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU, {torch.get_num_threads()} threads"

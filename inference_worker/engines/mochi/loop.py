@@ -7,20 +7,17 @@ in its own dtype. In bfloat16 a step is often too small to move a latent at all.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from functools import partial
 
-import numpy as np
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from diffusers.pipelines.mochi.pipeline_mochi import linear_quadratic_schedule
-from numpy.typing import NDArray
 
 from inference_worker.engines.mochi.decode import as_frames, decoded
 from inference_worker.engines.mochi.parts import Parts
 from inference_worker.engines.mochi.preview import preview_of
 from inference_worker.engines.mochi.prompts import Prompts
-from inference_worker.engines.protocol import EngineFailure, Report, Step, Stop, Stopped
+from inference_worker.engines.protocol import EngineFailure, Report, Step, Stop, Stopped, Video
 from schemas.failures import FailureCode
 from schemas.phases import Phase
 from schemas.requests import FRAME_STEP, SIZE_STEP, GenerationRequest
@@ -29,9 +26,7 @@ THRESHOLD_NOISE = 0.025  # Genmo's: where the linear half of the schedule ends
 LATENT_SIDE = 8  # pixels a latent stands for, either way
 
 
-def make_video(
-    parts: Parts, prompts: Prompts, request: GenerationRequest, report: Report, stop: Stop
-) -> Iterator[NDArray[np.uint8]]:
+def make_video(parts: Parts, prompts: Prompts, request: GenerationRequest, report: Report, stop: Stop) -> Video:
     """Prompt → frames [t, H, W, 3], chunk by chunk. Raises ``Stopped``, ``EngineFailure`` (``INVALID_INPUT``)."""
     check(request)
     states, mask = embed(prompts, request, report, stop)
@@ -116,7 +111,7 @@ def guided_velocity(
     with warnings.catch_warnings():
         # The transformer asks for float32 rotary positions through autocast, which a CPU does not have: harmless there.
         warnings.filterwarnings("ignore", message="In CPU autocast")
-        velocity = parts.transformer(
+        velocity: torch.Tensor = parts.transformer(
             hidden_states=latents.to(parts.dtype).expand(copies, -1, -1, -1, -1),
             encoder_hidden_states=states.to(parts.dtype),
             timestep=time.expand(copies),
@@ -126,4 +121,4 @@ def guided_velocity(
     if copies == 1:
         return velocity
     without, towards = velocity.chunk(2)
-    return without + cfg * (towards - without)
+    return without.add(towards - without, alpha=cfg)

@@ -35,7 +35,7 @@ class Parts:
 def ready(parts: Parts) -> Parts:
     """Put the models on their device, in inference mode, the decoder able to stream. Returns the same parts."""
     for model in (parts.text_encoder, parts.transformer, parts.vae):
-        model.eval().requires_grad_(False).to(parts.device)  # noqa: FBT003 - torch's own signature
+        model.eval().requires_grad_(False).to(parts.device)
     stream_through(parts.vae)
     return parts
 

@@ -1,0 +1,97 @@
+"""Sends a command and waits for the ledger's answer, which every gateway sees on ``openv.events``.
+
+Three ends: the answer; no answer in time (the command is recorded and will be decided); not recorded. The last is told
+only when it is true: while the append's outcome is open, the caller waits until ``append_by`` has passed, after which
+the ledger refuses the record should it land.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from repo.ports import EventLog, Unavailable
+from schemas.codec import Record, Unreadable, decode, encode
+from schemas.commands import AnyCommand
+from schemas.events import CommandAnswered
+
+SOURCE = "/openv/gateway"
+logger = structlog.get_logger()
+
+
+class NotRecorded(Exception):
+    """The command is not in the log, and if it ever gets there it will be refused."""
+
+
+def answer_id(command_id: str) -> str:
+    """The CloudEvents id of the answer to a command (``CommandAnswered.message_id``)."""
+    return f"{command_id}:answer"
+
+
+class Decisions:
+    """One a process. ``kafka_answers`` tells whether the broker was there a moment ago."""
+
+    def __init__(
+        self, log: EventLog, now: Callable[[], int], kafka_answers: Callable[[], bool], timeout_s: float
+    ) -> None:
+        self._log = log
+        self._now = now
+        self._kafka_answers = kafka_answers
+        self._timeout_s = timeout_s
+        self._waiting: dict[str, asyncio.Future[CommandAnswered | None]] = {}
+        self._leaving = False
+
+    async def ask(self, command: AnyCommand, *, append_by: int | None = None) -> CommandAnswered | None:
+        """The ledger's answer, or None if it takes longer than the timeout. Raises ``NotRecorded``."""
+        if not self._kafka_answers():
+            raise NotRecorded
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        give_up_at = append_by if append_by is not None else self._now() + int(self._timeout_s * 1000)
+        with self._expect(command.message_id) as answered:
+            try:
+                async with asyncio.timeout(max(0.05, (give_up_at - self._now()) / 1000)):
+                    await self._log.append(encode(command, source=SOURCE, at=self._now()))
+            except (Unavailable, TimeoutError):
+                # Not acknowledged is not the same as not recorded: the answer may still come, else it is too late.
+                answer = await _within(answered, max(0.0, (give_up_at + 1 - self._now()) / 1000))
+                if answer is None:
+                    raise NotRecorded from None
+                return answer
+            return await _within(answered, max(0.05, started + self._timeout_s - loop.time()))
+
+    def resolve(self, record: Record) -> None:
+        """Wake whoever waits for this answer; cheap when nobody does. ``record`` holds a ``CommandAnswered``."""
+        waiting = self._waiting.get(record.header("ce_id") or "")
+        if waiting is None or waiting.done():
+            return
+        message = decode(record)
+        if isinstance(message, CommandAnswered):
+            waiting.set_result(message)
+        elif isinstance(message, Unreadable):
+            logger.warning("answer_unreadable", reason=message.reason, offset=record.offset)
+
+    def leave(self) -> None:
+        """The process stops: nobody waits any longer, now or later."""
+        self._leaving = True
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_result(None)
+
+    @contextmanager
+    def _expect(self, command_id: str) -> Iterator["asyncio.Future[CommandAnswered | None]"]:
+        """Listen before the command is sent, so that no answer can be too fast."""
+        future: asyncio.Future[CommandAnswered | None] = asyncio.get_running_loop().create_future()
+        if self._leaving:
+            future.set_result(None)
+        self._waiting[answer_id(command_id)] = future
+        try:
+            yield future
+        finally:
+            del self._waiting[answer_id(command_id)]
+
+
+async def _within(future: "asyncio.Future[CommandAnswered | None]", seconds: float) -> CommandAnswered | None:
+    await asyncio.wait([future], timeout=seconds)
+    return future.result() if future.done() else None

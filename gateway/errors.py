@@ -1,0 +1,128 @@
+"""Every refusal the HTTP API can give: its status and words, one table. Nothing of an exception reaches a client.
+
+OpenV's clients read ``{"message"}`` on 401 and ``{"error"}`` on everything else.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+
+from schemas.failures import FAILURES, FailureCode
+
+
+class Problem(StrEnum):
+    UNAUTHORIZED = "unauthorized"
+    FORBIDDEN_ORIGIN = "forbidden_origin"
+    RESTRICTED = "restricted"
+    INVALID = "invalid"
+    NOT_JSON = "not_json"
+    BAD_QUERY = "bad_query"
+    BAD_KEY = "bad_key"
+    TOO_LARGE = "too_large"
+    BAD_BODY = "bad_body"
+    BAD_JOB_IDS = "bad_job_ids"
+    QUOTA = "quota"
+    CONCURRENCY = "concurrency"
+    RATE = "rate"
+    CREDITS = "credits"
+    BLOCKED = "blocked"
+    KEY_REUSED = "key_reused"
+    REFUSED = "refused"
+    NOT_FOUND = "not_found"
+    NO_ROUTE = "no_route"
+    NO_METHOD = "no_method"
+    FINISHED = "finished"
+    NOT_FINISHED = "not_finished"
+    NOT_READY = "not_ready"
+    DELETED = "deleted"
+    UNAVAILABLE = "unavailable"
+    NOT_RECORDED = "not_recorded"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """HTTP status, words, and the member that carries them."""
+
+    status: int
+    words: str
+    member: str = "error"
+    retry_after: int | None = None
+
+
+P = Problem
+PROBLEMS: Mapping[Problem, Row] = MappingProxyType(
+    {
+        P.UNAUTHORIZED: Row(401, "Unauthorized: send a valid API key as `Authorization: Bearer ov_…`.", "message"),
+        P.FORBIDDEN_ORIGIN: Row(403, "This page may not act with your session."),
+        P.RESTRICTED: Row(403, "This account may look but not make videos."),
+        P.INVALID: Row(400, "Validation failed"),
+        P.NOT_JSON: Row(400, "The body is not JSON."),
+        P.BAD_QUERY: Row(400, "The query is not valid."),
+        P.BAD_KEY: Row(400, "Idempotency-Key must be 1 to 255 visible ASCII characters."),
+        P.TOO_LARGE: Row(413, "The body is too large."),
+        P.BAD_BODY: Row(400, "Invalid request body"),
+        P.BAD_JOB_IDS: Row(400, "Invalid jobIds"),
+        P.QUOTA: Row(403, "Monthly limit exceeded"),
+        P.CONCURRENCY: Row(409, FAILURES[FailureCode.CONCURRENCY_EXCEEDED].text),
+        P.RATE: Row(429, FAILURES[FailureCode.RATE_LIMITED].text, retry_after=1),
+        P.CREDITS: Row(403, FAILURES[FailureCode.CREDITS_EXCEEDED].text),
+        P.BLOCKED: Row(403, FAILURES[FailureCode.ACCOUNT_BLOCKED].text),
+        P.KEY_REUSED: Row(422, FAILURES[FailureCode.KEY_REUSED].text),
+        P.REFUSED: Row(400, "The request was refused."),
+        P.NOT_FOUND: Row(404, "Video not found"),
+        P.NO_ROUTE: Row(404, "There is nothing at this address."),
+        P.NO_METHOD: Row(405, "This address does not take that method."),
+        P.FINISHED: Row(409, "This video has already ended; there is nothing to cancel."),
+        P.NOT_FINISHED: Row(409, "Only a video that failed, timed out or was cancelled can be tried again."),
+        P.NOT_READY: Row(409, "This video is not finished."),
+        P.DELETED: Row(410, "This Idempotency-Key belongs to a video that was deleted; use a new one."),
+        P.UNAVAILABLE: Row(503, "A server that this needs does not answer; try again soon.", retry_after=2),
+        P.NOT_RECORDED: Row(
+            503, "The request could not be recorded; repeat it with the same Idempotency-Key.", retry_after=2
+        ),
+        P.INTERNAL: Row(500, "Something went wrong here; the request id names it in the log."),
+    }
+)
+
+PROBLEM_OF: Mapping[FailureCode, Problem] = MappingProxyType(
+    {
+        FailureCode.QUOTA_EXCEEDED: P.QUOTA,
+        FailureCode.CONCURRENCY_EXCEEDED: P.CONCURRENCY,
+        FailureCode.RATE_LIMITED: P.RATE,
+        FailureCode.CREDITS_EXCEEDED: P.CREDITS,
+        FailureCode.ACCOUNT_BLOCKED: P.BLOCKED,
+        FailureCode.KEY_REUSED: P.KEY_REUSED,
+        FailureCode.TOO_LATE: P.NOT_RECORDED,
+    }
+)
+
+
+class Refused(Exception):
+    """A request ends here. ``members`` join the body; ``words`` replace the table's; ``retry_after`` in seconds."""
+
+    def __init__(
+        self, problem: Problem, *, words: str | None = None, retry_after: int | None = None, **members: Any
+    ) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.words = words
+        self.retry_after = retry_after
+        self.members = members
+
+
+def answer(refused: Refused) -> Response:
+    """The response of a refusal."""
+    row = PROBLEMS[refused.problem]
+    headers = {"Cache-Control": "no-store"}
+    retry_after = refused.retry_after or row.retry_after
+    if retry_after is not None:
+        headers["Retry-After"] = str(retry_after)
+    if row.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    body = {row.member: refused.words or row.words, **refused.members}
+    return JSONResponse(body, status_code=row.status, headers=headers)

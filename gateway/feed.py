@@ -1,0 +1,192 @@
+"""Tails ``openv.events`` and ``openv.progress`` from a few minutes ago, for ever, and passes on what it sees.
+
+Events go into the window, to waiting decisions and to watchers; progress goes to watchers only. All is routed by key
+and headers; values are passed on as the bytes that were stored. Each record is handled in one go, without a pause
+between the window and the watchers, so that a watcher never sees them disagree.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import Protocol, cast
+
+import structlog
+
+from gateway.core.hub import Hub
+from gateway.core.subscription import Ended, Event, Input, Progress
+from gateway.core.window import Arrival, Cursor, Entry, Happened, Window, check_of
+from gateway.decisions import Decisions
+from repo.ports import EventLog, Unavailable
+from schemas.api import live
+from schemas.api.live import CloseCode
+from schemas.codec import Record
+from schemas.events import CommandAnswered, JobEvent
+from schemas.lifecycle import State
+from schemas.topics import EVENTS, PROGRESS
+
+RETRY_S = 1.0
+PROGRESS_BACK_MS = 60_000
+STATE_OF = dict(zip(JobEvent.TYPES, State, strict=True))
+logger = structlog.get_logger()
+
+
+class Watcher(Protocol):
+    """What the feed needs of a socket."""
+
+    def receive(self, happened: Input) -> None:
+        """Take an input, at once and without waiting."""
+        ...
+
+
+class Feed:
+    """One a process; ``run`` it as a task. ``window`` and ``hub`` are written by nobody else."""
+
+    def __init__(
+        self,
+        log: EventLog,
+        window: Window,
+        hub: Hub[Watcher],
+        decisions: Decisions,
+        now: Callable[[], int],
+        back_ms: int,
+    ) -> None:
+        self.window = window
+        self.hub = hub
+        self._log = log
+        self._decisions = decisions
+        self._now = now
+        self._back_ms = back_ms
+        self._targets: dict[int, int] | None = None
+        self._moved = asyncio.Event()
+        self.caught_up = False
+
+    async def run(self) -> None:
+        """For ever: both topics; what fails is logged and begun again where it stopped."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_on(self._follow_events), name="feed.events")
+            group.create_task(self._keep_on(self._follow_progress), name="feed.progress")
+
+    def partition_of(self, user_id: str) -> int:
+        """Where the user's events are. Raises ``Unavailable`` while the topic is not known."""
+        return self._log.partition_of(EVENTS.name, user_id.encode())
+
+    async def reached(self, partition: int, offset: int, timeout_s: float) -> bool:
+        """Wait until this gateway has caught up and has read that offset; False after the timeout."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not (self.caught_up and self.window.next_offsets().get(partition, 0) > offset):
+                    await self._moved.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _keep_on(self, follow: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await follow()
+            except Unavailable as error:
+                logger.warning("feed_waits", server=error.server, reason=error.reason)
+            except Exception:  # a feed that stops in silence would freeze every socket: say so and go on
+                logger.exception("feed_failed")
+            await asyncio.sleep(RETRY_S)
+
+    async def _follow_events(self) -> None:
+        if self._targets is None:
+            ends = await self._log.ends(EVENTS.name)
+            starts = await self._log.starts(EVENTS.name)
+            since = await self._log.offsets_at(EVENTS.name, self._now() - self._back_ms)
+            # One record more than asked: its id makes a position out of "nothing since then".
+            self.window.begin({p: max(starts.get(p, 0), offset - 1) for p, offset in since.items()})
+            self._targets = ends
+        tail = self._log.tail(EVENTS.name, self.window.next_offsets())
+        async with aclosing(cast("AsyncGenerator[Sequence[Record]]", tail)) as batches:
+            async for batch in batches:
+                for record in batch:
+                    self._on_event(record)
+                self.window.evict(self._now())
+                self._look_around()
+                await asyncio.sleep(0)
+
+    def _look_around(self) -> None:
+        """Note whether the feed has read all that was there when it began, and wake who waits for it to move."""
+        if not self.caught_up and self._targets is not None:
+            read = self.window.next_offsets()
+            if all(read.get(partition, end) >= end for partition, end in self._targets.items()):
+                self.caught_up = True
+                logger.info("feed_caught_up", bytes=self.window.bytes)
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    def _on_event(self, record: Record) -> None:
+        event_type = record.header("ce_type") or ""
+        event_id = record.header("ce_id") or ""
+        user_id = record.key.decode("utf-8", "replace")
+        cursor = Cursor(record.partition, record.offset, check_of(event_id))
+        happened, frame = _job_event(record, event_type, event_id, cursor)
+        entry = Entry(cursor, user_id, record.timestamp, happened)
+        arrival = self.window.append(entry, self._now())
+        if arrival is Arrival.KNOWN:
+            return
+        if arrival is Arrival.GAP:
+            self._tell_of_gap(record)
+        if event_type == CommandAnswered.TYPE:
+            self._decisions.resolve(record)
+        elif happened is not None:
+            self.hub.moved(happened.job_id, STATE_OF[event_type])
+            event = Event(entry, frame)
+            for watcher in self.hub.watchers(user_id):
+                watcher.receive(event)
+
+    def _tell_of_gap(self, record: Record) -> None:
+        logger.warning("feed_gap", partition=record.partition, offset=record.offset)
+        for user_id, watchers in self.hub.everyone():
+            if self.partition_of(user_id) == record.partition:
+                for watcher in watchers:
+                    watcher.receive(Ended(CloseCode.GAP))
+
+    async def _follow_progress(self) -> None:
+        start = await self._log.offsets_at(PROGRESS.name, self._now() - PROGRESS_BACK_MS)
+        tail = self._log.tail(PROGRESS.name, start)
+        async with aclosing(cast("AsyncGenerator[Sequence[Record]]", tail)) as batches:
+            async for batch in batches:
+                for record in batch:
+                    self._on_progress(record)
+                await asyncio.sleep(0)
+
+    def _on_progress(self, record: Record) -> None:
+        event_type = record.header("ce_type") or ""
+        kind = live.PROGRESS_FRAMES.get(event_type)
+        attempt = _attempt_of(record.header("ce_id") or "")
+        job_id = record.header("ce_subject")
+        if kind is None or attempt is None or not job_id:
+            return
+        try:
+            progress = Progress(job_id, kind, live.progress(event_type, record.value))
+        except UnicodeDecodeError:
+            return
+        user_id = record.key.decode("utf-8", "replace")
+        if self.hub.progressed(user_id, attempt, progress):
+            for watcher in self.hub.watchers(user_id):
+                watcher.receive(progress)
+
+
+def _job_event(record: Record, event_type: str, event_id: str, cursor: Cursor) -> tuple[Happened | None, str]:
+    """What a socket is shown of a record, and its frame; (None, "") for what is no job event or can't be read."""
+    job_id, _, version = event_id.rpartition(":")
+    if event_type not in STATE_OF:
+        return None, ""
+    if not job_id or not version.isdecimal():
+        logger.warning("event_unreadable", partition=record.partition, offset=record.offset)
+        return None, ""
+    try:
+        frame = live.event(event_type, str(cursor), record.value)
+    except UnicodeDecodeError:
+        logger.warning("event_unreadable", partition=record.partition, offset=record.offset)
+        return None, ""
+    return Happened(event_type, job_id, int(version), record.value), frame
+
+
+def _attempt_of(event_id: str) -> int | None:
+    """The attempt in a progress message's id, ``job:attempt:…``."""
+    parts = event_id.split(":", 2)
+    return int(parts[1]) if len(parts) == 3 and parts[1].isdecimal() else None

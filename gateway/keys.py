@@ -1,0 +1,44 @@
+"""API keys: how one is made, what is stored of it. The secret itself exists only in the answer that shows it once."""
+
+import re
+import secrets
+from hashlib import sha256
+
+from repo.ports import ApiKey
+from schemas.accounts import Role
+
+_FORM = re.compile(r"^ov_[A-Za-z0-9_-]{43}$")
+PREFIX_LENGTH = 9
+
+
+def is_key(text: str) -> bool:
+    """Whether the text has the form of a key: ``ov_`` and 43 characters (256 bits) of base64url."""
+    return _FORM.fullmatch(text) is not None
+
+
+def hash_of(secret: str) -> str:
+    """The SHA-256 in hex under which a key is stored. A fast hash is right: the key has 256 bits of chance."""
+    return sha256(secret.encode()).hexdigest()
+
+
+def new_key(
+    user_id: str,
+    *,
+    now: int,
+    name: str = "",
+    role: Role = Role.USER,
+    expires_at: int | None = None,
+    one_time: bool = False,
+) -> tuple[str, ApiKey]:
+    """A fresh secret and what to store of it. ``one_time`` keys open the page once and are no API keys."""
+    secret = f"ov_{secrets.token_urlsafe(32)}"
+    return secret, ApiKey(
+        key_hash=hash_of(secret),
+        prefix=secret[:PREFIX_LENGTH],
+        user_id=user_id,
+        role=role,
+        name=name,
+        created_at=now,
+        expires_at=expires_at,
+        one_time=one_time,
+    )

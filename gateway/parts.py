@@ -1,0 +1,59 @@
+"""What a request handler may use: made once at start, found on ``request.app.state.parts``."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+from starlette.requests import HTTPConnection
+
+from gateway.auth import Authenticator
+from gateway.core.allowance import Allowance
+from gateway.core.hub import Hub
+from gateway.core.window import Window
+from gateway.decisions import Decisions
+from gateway.feed import Feed, Watcher
+from gateway.probes import Probes
+from gateway.settings import GatewaySettings
+from repo.ports import EventLog, JobStore, ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The gateway's rooms. ``now`` is the clock, milliseconds since the epoch."""
+
+    settings: GatewaySettings
+    now: Callable[[], int]
+    store: JobStore
+    objects: ObjectStore
+    auth: Authenticator
+    decisions: Decisions
+    feed: Feed
+    probes: Probes
+    allowance: Allowance
+
+
+def build(
+    log: EventLog, store: JobStore, objects: ObjectStore, settings: GatewaySettings, now: Callable[[], int]
+) -> Parts:
+    """Wire the rooms together; starts nothing."""
+    probes = Probes({"kafka": log.ping, "mongodb": store.ping, "s3": objects.ping})
+    decisions = Decisions(log, now, lambda: probes.answers("kafka"), settings.decision_timeout_seconds)
+    window_ms = int(settings.window_seconds * 1000)
+    window = Window(settings.window_bytes, window_ms)
+    hub: Hub[Watcher] = Hub(settings.progress_bytes)
+    return Parts(
+        settings=settings,
+        now=now,
+        store=store,
+        objects=objects,
+        auth=Authenticator(store, settings, now),
+        decisions=decisions,
+        feed=Feed(log, window, hub, decisions, now, window_ms),
+        probes=probes,
+        allowance=Allowance(settings.shed_requests, int(settings.shed_window_seconds * 1000)),
+    )
+
+
+def parts_of(connection: HTTPConnection) -> Parts:
+    """The rooms of the app that serves this request."""
+    return cast("Parts", connection.app.state.parts)

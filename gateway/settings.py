@@ -1,0 +1,80 @@
+"""The gateway's settings, each from an environment variable ``OPENV_…`` of the member's name in capitals."""
+
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from repo.settings import SettingsError
+
+
+class GatewaySettings(BaseSettings):
+    """Where to listen and the limits. ``public_url`` is how browsers reach the gateway; None: host and port."""
+
+    model_config = SettingsConfigDict(env_prefix="OPENV_", frozen=True, extra="ignore", env_ignore_empty=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    public_url: str | None = None
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
+
+    decision_timeout_seconds: float = Field(default=2.0, gt=0, le=60)
+    append_margin_seconds: float = Field(default=1.0, ge=0, le=60)
+    body_bytes: int = Field(default=1024 * 1024, ge=1024)
+    shed_requests: int = Field(default=50, ge=1)
+    shed_window_seconds: float = Field(default=10.0, gt=0)
+
+    window_seconds: float = Field(default=300.0, gt=0)
+    window_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
+    progress_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
+
+    sockets_max: int = Field(default=10_000, ge=1)
+    sockets_per_user: int = Field(default=50, ge=1)
+    socket_auth_seconds: float = Field(default=5.0, gt=0)
+    socket_heartbeat_seconds: float = Field(default=20.0, gt=0)
+    socket_queue_frames: int = Field(default=1024, ge=8)
+    socket_queue_bytes: int = Field(default=1024 * 1024, ge=1024)
+    socket_message_bytes: int = Field(default=16 * 1024, ge=1024)
+    socket_subscribes_per_minute: int = Field(default=60, ge=1)
+    snapshot_jobs: int = Field(default=100, ge=1, le=500)
+
+    key_cache_seconds: float = Field(default=10.0, gt=0, le=30)
+    session_days: float = Field(default=30.0, gt=0)
+    signed_url_seconds: int = Field(default=3600, ge=60, le=604_800)
+
+    def __init__(self, **values: Any) -> None:
+        """Read the environment; ``values`` come first. Raises ``SettingsError``."""
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+            name = f"OPENV_{first['loc'][0]}".upper() if first["loc"] else "the gateway's settings"
+            raise SettingsError(f"{name} is not valid: {first['msg'][:1].lower()}{first['msg'][1:]}.") from None
+
+    @field_validator("allowed_origins", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("public_url", mode="after")
+    @classmethod
+    def _is_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path.rstrip("/"):
+            raise ValueError("an address like https://videos.example.org, without a path")
+        return f"{parts.scheme}://{parts.netloc}"
+
+    def on_port(self, port: int) -> "GatewaySettings":
+        """These settings on the port that the system gave, with the public address filled in."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.model_copy(update={"port": port, "public_url": self.public_url or f"http://{host}:{port}"})
+
+    @property
+    def origin(self) -> str:
+        """The public address."""
+        return self.public_url or f"http://{self.host}:{self.port}"

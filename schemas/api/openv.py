@@ -1,0 +1,116 @@
+"""OpenV's HTTP bodies: what its web clients send to ``/api/runpod`` and ``/api/videos``, and what answers add.
+
+Limits, defaults and member names are OpenV's (its documents and its client, model ``mochi-1``). Choices made here:
+members that are unknown are ignored (as its own validator does), ``null`` reads as left out, a number must be a JSON
+number (``"31"`` is refused, ``31.0`` is 31).
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from schemas.jobs import Remaining
+from schemas.requests import LIMITS, MODEL, PROMPT_MAX
+from schemas.shape import shape
+
+JOB_IDS_MAX = 100
+
+
+def _whole(value: Any) -> Any:
+    """JSON has one kind of number: 31.0 is 31."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be empty")
+    return text
+
+
+def _whole_within(name: str) -> Any:
+    bounds = LIMITS[name]
+    return Field(
+        default=int(bounds.default),
+        ge=int(bounds.least),
+        le=int(bounds.most),
+        validation_alias=AliasChoices(name, "numFrames") if name == "num_frames" else None,
+    )
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+
+
+class GenerateBody(BaseModel):
+    """``POST /api/runpod``. Sizes in pixels, ``cfg`` the guidance scale, ``num_frames`` of the finished video."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
+
+    prompt: Annotated[str, AfterValidator(_not_blank)] = Field(
+        max_length=PROMPT_MAX, validation_alias=AliasChoices("prompt", "positive_prompt", "positivePrompt")
+    )
+    negative_prompt: str = Field(
+        default="", max_length=PROMPT_MAX, validation_alias=AliasChoices("negative_prompt", "negativePrompt")
+    )
+    width: Whole = _whole_within("width")
+    height: Whole = _whole_within("height")
+    num_frames: Whole = _whole_within("num_frames")
+    steps: Whole = _whole_within("steps")
+    cfg: float = Field(default=LIMITS["cfg"].default, ge=LIMITS["cfg"].least, le=LIMITS["cfg"].most)
+    seed: Whole = _whole_within("seed")
+    model: str = Field(default=MODEL, max_length=100)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_left_out(cls, body: Any) -> Any:
+        if isinstance(body, Mapping):
+            return {name: value for name, value in body.items() if value is not None}
+        return body
+
+
+# The name under which a field's error is reported, whichever spelling the client used.
+FIELD_OF_ALIAS: Mapping[str, str] = MappingProxyType(
+    {
+        "positive_prompt": "prompt",
+        "positivePrompt": "prompt",
+        "negativePrompt": "negative_prompt",
+        "numFrames": "num_frames",
+    }
+)
+
+
+class DeleteBody(BaseModel):
+    """``DELETE /api/videos``."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+    job_ids: list[Annotated[str, Field(min_length=1, max_length=128)]] = Field(
+        alias="jobIds", min_length=1, max_length=JOB_IDS_MAX
+    )
+
+
+@shape
+class FieldError:
+    """One line of ``{"error":"Validation failed","details":[…]}``."""
+
+    field: str
+    message: str
+
+
+@shape
+class MonthlyQuota:
+    """Seconds of video, rounded to two decimals: left, used or reserved, and the limit of the running period."""
+
+    remaining_seconds: float
+    current_usage: float
+    limit_seconds: float
+
+
+def monthly_quota(remaining: Remaining) -> MonthlyQuota:
+    """The ledger's sums in OpenV's words."""
+    return MonthlyQuota(
+        remaining_seconds=round(remaining.remaining_seconds, 2),
+        current_usage=round(remaining.used_seconds, 2),
+        limit_seconds=round(remaining.limit_seconds, 2),
+    )

@@ -1,0 +1,110 @@
+"""One step's working copy of a pool: what is touched is copied first, what is not is shared; and its effects."""
+
+from dataclasses import replace
+
+from schemas.dispatch import DrainSession, StopAttempt
+from schemas.instants import Instant
+from streams.core.effects import Look, Order, SchedulerEffect
+from streams.core.fairness import charged
+from streams.core.pool_state import Ended, Entry, PoolState, Share, Shown, Worker
+
+STOP_AGAIN_MS = 1_000
+LOOK_AGAIN_MS = 1_000
+DRAIN_AGAIN_MS = 5_000
+
+
+class Draft:
+    """Mutable within one step only; ``frozen()`` ends it. Mappings are read freely and written by the methods."""
+
+    def __init__(self, state: PoolState, now: Instant) -> None:
+        self.state = state
+        self.now = max(state.now, now)
+        self.ear, self.ticks, self.ticked_at = state.ear, state.ticks, state.ticked_at
+        self.shown, self.shown_at = state.shown, state.shown_at
+        self.durations = state.durations
+        self.jobs = state.jobs
+        self.workers = state.workers
+        self.ended = state.ended
+        self.shares = state.shares
+        self.effects: list[SchedulerEffect] = []
+
+    def frozen(self) -> PoolState:
+        """The state after the step."""
+        return PoolState(
+            pool=self.state.pool,
+            now=self.now,
+            ear=self.ear,
+            ticks=self.ticks,
+            ticked_at=self.ticked_at,
+            shown_at=self.shown_at,
+            jobs=self.jobs,
+            workers=self.workers,
+            ended=self.ended,
+            shares=self.shares,
+            durations=self.durations,
+            shown=self.shown,
+        )
+
+    def put(self, entry: Entry) -> None:
+        """Know this job."""
+        self._own_jobs()[entry.job_id] = entry
+
+    def end(self, job_id: str, ended: Ended) -> None:
+        """Forget the job but for its last version, so that a late message can't bring it back."""
+        if job_id in self.jobs:
+            del self._own_jobs()[job_id]
+        self.ended = {**{key: value for key, value in self.ended.items() if key != job_id}, job_id: ended}
+
+    def put_worker(self, worker: Worker) -> None:
+        """Know this worker."""
+        self.workers = {**self.workers, worker.worker_id: worker}
+
+    def charge(self, user_id: str, work: float) -> None:
+        """Count work handed to a user; negative where it came to nothing."""
+        share: Share = charged(self.shares.get(user_id), work, self.now)
+        self.shares = {**self.shares, user_id: share}
+
+    def show(self, shown: dict[str, Shown]) -> None:
+        """Remember which places watchers were shown."""
+        self.shown, self.shown_at = shown, self.now
+
+    def version_of(self, job_id: str) -> int:
+        """The newest version known of a job, -1 if none."""
+        known = self.jobs.get(job_id) or self.ended.get(job_id)
+        return -1 if known is None else known.version
+
+    def look(self, job_id: str) -> None:
+        """Ask for a document."""
+        self.effects.append(Look(job_id))
+
+    def look_for(self, worker: Worker, job_id: str) -> None:
+        """Ask for the document of a job that a worker names, at most once a second."""
+        if self.now - worker.looked_at >= LOOK_AGAIN_MS:
+            self.put_worker(replace(worker, looked_at=self.now))
+            self.look(job_id)
+
+    def stop(self, worker_id: str, session: str | None, job_id: str, attempt: int, reason: str) -> None:
+        """Order a worker to stop an attempt; the same order at most once a second."""
+        worker = self.workers.get(worker_id)
+        session = session or (worker.session if worker else None)
+        if session is None:
+            return  # nobody to address: the first beat that names the attempt is answered
+        if worker is not None:
+            last = worker.stopped
+            if last is not None and last[:2] == (job_id, attempt) and self.now - last[2] < STOP_AGAIN_MS:
+                return
+            self.put_worker(replace(worker, stopped=(job_id, attempt, self.now)))
+        order = StopAttempt(worker_id=worker_id, session=session, job_id=job_id, attempt=attempt, reason=reason)
+        self.effects.append(Order(order))
+
+    def drain(self, worker: Worker) -> None:
+        """Order a worker's session to drain as its mark says, and remember when."""
+        self.put_worker(replace(worker, drained_at=self.now))
+        order = DrainSession(worker_id=worker.worker_id, session=worker.session, now=bool(worker.drain))
+        self.effects.append(Order(order))
+
+    def _own_jobs(self) -> dict[str, Entry]:
+        if self.jobs is self.state.jobs:
+            self.jobs = dict(self.jobs)
+        assert isinstance(self.jobs, dict)  # noqa: S101 - the copy made in this step
+        return self.jobs

@@ -1,0 +1,60 @@
+"""The deployment's limits and delays, and what of them holds for one user. The shell reads them from settings."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from schemas.accounts import Account
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Limits and delays. Times in milliseconds, lengths in seconds of video; defaults are OpenV's where it has one.
+
+    ``limit_window`` is ``(start, end)`` in ms since the epoch; one that ends before it begins counts as none, as in
+    OpenV. Try *n* + 1 waits ``backoff_base_ms * backoff_factor ** (n - 1)``, at most ``backoff_max_ms``, of which the
+    upper half is jitter. ``refund_on_cancel`` says what a cancelled run gives back: ``all``, ``used`` (all but the
+    seconds it ran) or ``none``. ``overshoot_frames`` is how far past the limit the last video may reach.
+    """
+
+    monthly_limit_seconds: float = 600.0
+    limit_window: tuple[int, int] | None = None
+    max_active: int = 3
+    rate_limit: int = 5
+    rate_window_ms: int = 10_000
+    max_retries: int = 2
+    backoff_base_ms: int = 2_000
+    backoff_factor: int = 4
+    backoff_max_ms: int = 120_000
+    ttl_ms: int = 86_400_000
+    execution_timeout_ms: int = 3_600_000
+    credits_required: bool = False
+    credits_per_video: float = 0.0
+    refund_on_cancel: Literal["all", "used", "none"] = "all"
+    overshoot_frames: int = 6
+
+    def window(self) -> tuple[int, int] | None:
+        """The limit window where it makes sense, else None."""
+        if self.limit_window is None or self.limit_window[1] <= self.limit_window[0]:
+            return None
+        return self.limit_window
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What holds for one user: the operator's overrides where there are any, else the deployment's defaults."""
+
+    seconds: float
+    max_active: int
+    rate_limit: int
+    rate_window_ms: int
+
+
+def limits_of(account: Account, policy: Policy) -> Limits:
+    """A user's limits."""
+    own = account.overrides
+    return Limits(
+        seconds=policy.monthly_limit_seconds if own.monthly_limit_seconds is None else own.monthly_limit_seconds,
+        max_active=policy.max_active if own.max_active is None else own.max_active,
+        rate_limit=policy.rate_limit if own.rate_limit is None else own.rate_limit,
+        rate_window_ms=policy.rate_window_ms if own.rate_window_ms is None else own.rate_window_ms,
+    )

@@ -1,0 +1,96 @@
+"""OpenV's quota: seconds of video in a period, and where a user stands in it.
+
+The period is the calendar month in UTC. With a limit window ``[start, end)``: from its start to its end usage counts
+from the start, across month ends; after it from its end, until the next month begins. So usage begins anew once on
+entry and once after the end, as in OpenV. A charge belongs to the period that its ``reserved_at`` lies in.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from schemas.accounts import Account
+from schemas.instants import from_datetime, to_datetime
+from schemas.jobs import Charge, Remaining
+from schemas.requests import FPS, FRAME_STEP, LIMITS
+from streams.core.credits import balance
+from streams.core.effects import UserView
+from streams.core.folds import active, counted, own_jobs, used_seconds
+from streams.core.policy import Limits, Policy, limits_of
+
+TINY = 1e-9  # seconds: below what a frame lasts, above what a sum of floats gathers
+LENGTHS = range(int(LIMITS["num_frames"].least), int(LIMITS["num_frames"].most) + 1, FRAME_STEP)
+
+
+def month_of(now: int) -> tuple[int, int]:
+    """Start and end (exclusive) of the calendar month in UTC that holds ``now``; all in ms."""
+    moment = to_datetime(now)
+    first = datetime(moment.year, moment.month, 1, tzinfo=UTC)
+    following = datetime(moment.year + moment.month // 12, moment.month % 12 + 1, 1, tzinfo=UTC)
+    return from_datetime(first), from_datetime(following)
+
+
+def period_of(policy: Policy, now: int) -> tuple[int, int]:
+    """Start and end (exclusive) of the period that holds ``now``; all in ms."""
+    month_start, month_end = month_of(now)
+    window = policy.window()
+    if window is None:
+        return month_start, month_end
+    start, end = window
+    if now < start:
+        return month_start, min(month_end, start)
+    if now < end:
+        return start, end
+    return max(end, month_start), month_end
+
+
+def counted_since(policy: Policy, now: int) -> int:
+    """From which ``reserved_at`` (ms) jobs count for a user without overrides and credits: period and rate window."""
+    return min(period_of(policy, now)[0], now - policy.rate_window_ms)
+
+
+def counted_since_for(account: Account, policy: Policy, now: int) -> int:
+    """From which ``reserved_at`` (ms) the shell loads this user's jobs; besides, it loads those that are active.
+
+    Credits reach back to the first grant: before it nothing could be spent.
+    """
+    rate_since = now - limits_of(account, policy).rate_window_ms
+    return min([counted_since(policy, now), rate_since, *(grant.granted_at for grant in account.grants)])
+
+
+def left_seconds(counting: Iterable[Charge], limits: Limits, policy: Policy, now: int) -> float:
+    """Seconds of video left in the period, exact; negative after an overshoot or a lowered limit."""
+    return limits.seconds - used_seconds(counting, *period_of(policy, now))
+
+
+def exceeds(left: float, seconds: float, policy: Policy) -> bool:
+    """Whether a video of this length is too long for what is left: nothing left, or over by more than one step.
+
+    The step is measured at the model's 24 frames a second, so that a slow frame rate does not buy a larger one.
+    """
+    return left <= TINY or seconds > left + policy.overshoot_frames / FPS + TINY
+
+
+def fitting_frames(left: float) -> int | None:
+    """The longest of OpenV's lengths (7, 13, … 127 frames) that fits into these seconds, or None."""
+    return max((frames for frames in LENGTHS if frames / FPS <= left + TINY), default=None)
+
+
+def remaining(view: UserView, policy: Policy, now: int) -> Remaining:
+    """Where a user stands, as people are shown it: usage to two decimals, as OpenV rounds it."""
+    jobs = own_jobs(view)
+    limits = limits_of(view.account, policy)
+    charges = list(counted(jobs))
+    start, end = period_of(policy, now)
+    left = left_seconds(charges, limits, policy, now)
+    used = round(limits.seconds - left, 2)
+    return Remaining(
+        limit_seconds=limits.seconds,
+        used_seconds=used,
+        remaining_seconds=max(0.0, round(limits.seconds - used, 2)),
+        period_start=start,
+        period_end=end,
+        active=active(jobs),
+        max_active=limits.max_active,
+        credits=balance(view.account.grants, charges, now),
+        suggested_frames=fitting_frames(left),
+    )
