@@ -98,6 +98,7 @@ class Feed:
             # One record more than asked: its id makes a position out of "nothing since then".
             self.window.begin({p: max(starts.get(p, 0), offset - 1) for p, offset in since.items()})
             self._targets = ends
+            self._look_around()
         tail = self._log.tail(EVENTS.name, self.window.next_offsets())
         async with aclosing(cast("AsyncGenerator[Sequence[Record]]", tail)) as batches:
             async for batch in batches:

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from gateway.auth import Principal
+from gateway.catch_up import catch_up
 from gateway.core.allowance import Allowance
 from gateway.core.outbox import Outbox
 from gateway.core.subscription import (
@@ -25,12 +26,9 @@ from gateway.core.subscription import (
     Mistake,
     Phase,
     Pinged,
-    Resumed,
-    Shown,
     Subscription,
 )
-from gateway.core.window import Cursor, Missing, Replay, read_cursor
-from gateway.parts import Parts, parts_of
+from gateway.parts import Parts
 from repo.ports import Unavailable
 from schemas.api.live import (
     CLOSE_WORDS,
@@ -43,13 +41,7 @@ from schemas.api.live import (
     SubscribeFrame,
     read_client_frame,
 )
-from schemas.documents import job_document
-from schemas.jobs import Job
-from schemas.lifecycle import ACTIVE, State
 
-from gateway.core.listing import VISIBLE
-
-CATCH_UP_S = 5.0
 CLOSE_S = 1.0
 MINUTE_MS = 60_000
 logger = structlog.get_logger()
@@ -60,7 +52,7 @@ class Sockets:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
-        self.open: set["Socket"] = set()
+        self.open: set[Socket] = set()
         self._of_user: dict[str, int] = {}
         self.leaving = False
 
@@ -87,8 +79,9 @@ class Sockets:
         closing = list(self.open)
         for socket in closing:
             socket.receive(Ended(code))
-        if closing:
-            await asyncio.wait([asyncio.ensure_future(socket.gone.wait()) for socket in closing], timeout=CLOSE_S + 0.5)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(2 * CLOSE_S):
+                await asyncio.gather(*(socket.gone.wait() for socket in closing))
 
 
 async def socket_endpoint(websocket: WebSocket) -> None:
@@ -121,21 +114,28 @@ class Socket:
         self._subscription = Subscription(outbox, settings.socket_queue_frames)
         self._principal: Principal | None = None
         self._partition = 0
+        self._reader: asyncio.Task[None] | None = None
+        self._patience: asyncio.TimerHandle | None = None
         self.gone = asyncio.Event()
 
     def receive(self, happened: Input) -> None:
         """An input for the subscription, from the feed, the reader or the writer."""
         self._subscription.receive(happened)
         self._wake.set()
+        if self._subscription.closing is not None and self._reader is not None and self._patience is None:
+            # The writer says good-bye; it may hang on a peer that reads nothing, so it gets only so long.
+            self._patience = asyncio.get_running_loop().call_later(CLOSE_S, self._reader.cancel)
 
     async def run(self) -> None:
         """Until either side ends it."""
         await self._websocket.accept()
-        reader = asyncio.create_task(self._read(), name="socket.read")
+        reader = self._reader = asyncio.create_task(self._read(), name="socket.read")
         writer = asyncio.create_task(self._write(), name="socket.write")
         try:
             await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            if self._patience is not None:
+                self._patience.cancel()
             if self._principal is not None:
                 self._parts.feed.hub.unwatch(self._principal.user_id, self)
                 self._sockets.release(self._principal.user_id)
@@ -188,7 +188,7 @@ class Socket:
             while self._subscription.closing is None:
                 await self._take_message()
         if self._subscription.closing is not None:
-            await asyncio.Event().wait()  # the writer says good-bye and ends both
+            await asyncio.Event().wait()  # until the writer has said good-bye, or its time is over
 
     async def _take_message(self) -> None:
         message = await self._websocket.receive()
@@ -238,56 +238,13 @@ class Socket:
             self.receive(Ended(CloseCode.BUSY))
             return
         feed, user_id = self._parts.feed, self._principal.user_id
-        cursor = read_cursor(position) if position is not None else None
         try:
             self._partition = feed.partition_of(user_id)
             self.receive(Asked(job_id))
             feed.hub.watch(user_id, self)
-            # A position ahead of this gateway was given by one that reads faster: a moment's wait, not a gap.
-            if not await feed.reached(self._partition, self._offset_to_reach(cursor), CATCH_UP_S) and not feed.caught_up:
-                self.receive(Ended(CloseCode.NOT_READY))
-                return
-            replay = self._replay(cursor)
-            # From here to the end of a resume nothing is awaited: what comes later comes through the hub.
-            self.receive(Resumed(replay) if replay is not None else await self._show(job_id))
+            caught_up = await catch_up(self._parts, user_id, self._partition, position, job_id)
         except Unavailable:
-            self.receive(Ended(CloseCode.NOT_READY))
-            return
+            caught_up = None
+        self.receive(caught_up or Ended(CloseCode.NOT_READY))
         for progress in feed.hub.newest(user_id):
             self.receive(progress)
-
-    def _offset_to_reach(self, cursor: Cursor | None) -> int:
-        return cursor.offset if cursor is not None and cursor.partition == self._partition else -1
-
-    def _replay(self, cursor: Cursor | None) -> Replay | None:
-        """Everything after the cursor, if it can be shown whole and fits into the outbox; else None: a snapshot."""
-        assert self._principal is not None
-        if cursor is None:
-            return None
-        found = self._parts.feed.window.after(self._principal.user_id, self._partition, cursor)
-        if isinstance(found, Missing):
-            logger.info("position_not_resumable", reason=found.value)
-            return None
-        settings = self._parts.settings
-        size = sum(entry.size for entry in found.entries)
-        if len(found.entries) > settings.socket_queue_frames // 2 or size > settings.socket_queue_bytes // 2:
-            return None
-        return found
-
-    async def _show(self, job_id: str | None) -> Shown:
-        """The jobs as they are. The position is taken first, so that nothing falls between it and the reading."""
-        assert self._principal is not None
-        head = self._parts.feed.window.head(self._partition)
-        jobs = await self._jobs(self._principal.user_id, job_id)
-        documents = tuple(job_document(job) for job in jobs)
-        return Shown(documents, {job.job_id: job.version for job in jobs}, head)
-
-    async def _jobs(self, user_id: str, job_id: str | None) -> list[Job]:
-        store, limit = self._parts.store, self._parts.settings.snapshot_jobs
-        if job_id is not None:
-            job = await store.job(job_id)
-            return [job] if job is not None and job.user_id == user_id and job.state is not State.DELETED else []
-        jobs = {job.job_id: job for job in await store.jobs_of(user_id, states=VISIBLE, limit=limit)}
-        for job in await store.jobs_of(user_id, states=ACTIVE, limit=limit):
-            jobs.setdefault(job.job_id, job)
-        return sorted(jobs.values(), key=lambda job: (job.created_at, job.job_id), reverse=True)

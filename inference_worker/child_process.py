@@ -137,6 +137,8 @@ class Child:
             await self._writer.wait_closed()
 
     async def _send(self, message: ToChild) -> None:
+        if self._process.returncode is not None:
+            raise ChildDied(self._process.returncode)
         try:
             self._writer.write(to_frame(message))
             await self._writer.drain()

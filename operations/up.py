@@ -10,9 +10,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -66,9 +68,9 @@ class Stack:
                 self._data_dir.remove(STACK_FILE)
                 self._say("Stopped. The data stays in", str(self._data_dir.path))
 
-    async def _until(self, work: "asyncio.Future[None] | object", stopping: asyncio.Event) -> None:
-        serving = asyncio.ensure_future(work)  # type: ignore[arg-type]
-        asked = asyncio.ensure_future(stopping.wait())
+    async def _until(self, work: Coroutine[Any, Any, None], stopping: asyncio.Event) -> None:
+        serving = asyncio.create_task(work)
+        asked = asyncio.create_task(stopping.wait())
         try:
             await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
             if serving.done():

@@ -2,5 +2,6 @@
 
 Concurrency: one asyncio loop a process; every adapter may be shared by its tasks.
 Invariants: holds no rules; each port's memory twin passes the same contract suite as the real adapter.
-May import: ``schemas`` and the three client libraries, each in one file.
+May import: ``schemas`` and the client libraries: aiokafka (``kafka*``, ``topic_admin``, ``partitions``), motor
+(``mongo``), aioboto3 (``s3``).
 """

@@ -9,12 +9,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import structlog
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
+from repo.core.sizes import check_size
 from repo.kafka_clients import Consumer, Producer, Reconnecting, connection_options, describe, within
 from repo.kafka_tail import follow, to_records
 from repo.partitions import partition_of, partitions_of
@@ -24,10 +25,9 @@ from schemas.codec import Encoded, Record
 from schemas.topics import RECORD_MAX, TOPICS
 
 logger = structlog.get_logger()
+R = TypeVar("R")
 
 GIVE_UP_AFTER_S = 30.0
-BATCH_OVERHEAD = 512  # of a batch with one record, beside key, value and headers
-HEADER_OVERHEAD = 16
 
 
 class KafkaEventLog:
@@ -193,7 +193,7 @@ class KafkaEventLog:
         if missing:
             raise Unavailable("kafka", f"missing topics: {', '.join(missing)}; run `openv topics apply`")
 
-    async def _ask(self, question: Coroutine[Any, Any, Any]) -> Any:
+    async def _ask(self, question: Coroutine[Any, Any, R]) -> R:
         """The answer in bounded time; after a silence the next question goes through a new connection."""
         consumer = self._queries.current
         try:
@@ -223,14 +223,6 @@ class KafkaEventLog:
             request_timeout_ms=int(self._timeout_s * 1000),
             **self._options,
         )
-
-
-def check_size(message: Encoded) -> None:
-    """Raises ValueError for a record that the broker would refuse. Large values go to the object store."""
-    headers = sum(len(name.encode()) + len(value) + HEADER_OVERHEAD for name, value in message.headers)
-    size = len(message.key) + len(message.value) + headers + BATCH_OVERHEAD
-    if size > RECORD_MAX:
-        raise ValueError(f"a record of {size} bytes is over the limit of {RECORD_MAX}")
 
 
 def _seen(acknowledgement: "asyncio.Future[Any]") -> None:

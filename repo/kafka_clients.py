@@ -54,8 +54,6 @@ class Producer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka ships no typ
 
     async def end(self, flush_within_s: float) -> None:
         """``stop()`` waits until everything is delivered, and an idempotent batch never expires."""
-        if self._closed:
-            return
         self._closed = True
         with suppress(TimeoutError):
             await asyncio.wait_for(self._message_accumulator.flush(), flush_within_s)
@@ -74,6 +72,7 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
 
 
 C = TypeVar("C", bound=Client)
+R = TypeVar("R")
 
 
 class Reconnecting(Generic[C]):
@@ -133,7 +132,7 @@ class Reconnecting(Generic[C]):
         await asyncio.gather(*self._ending, return_exceptions=True)
 
 
-async def within(timeout_s: float, work: Awaitable[Any]) -> Any:
+async def within(timeout_s: float, work: Awaitable[R]) -> R:
     """The result of ``work``, or ``Unavailable`` after the time, or for a failure that names the broker's absence."""
     try:
         async with asyncio.timeout(timeout_s):

@@ -51,12 +51,12 @@ class _Follower:
 
     async def batch(self) -> Sequence[Record]:
         """The next records, or none after ``BATCH_WITHIN_S``."""
-        if self._consumer is None and not await self._open():
+        consumer = self._consumer or await self._open()
+        if consumer is None:
             return ()
-        assert self._consumer is not None
         try:
             async with asyncio.timeout(BATCH_WITHIN_S + 1):
-                found = await self._consumer.getmany(timeout_ms=int(BATCH_WITHIN_S * 1000))
+                found = await consumer.getmany(timeout_ms=int(BATCH_WITHIN_S * 1000))
         except FAILURES as failure:
             await self._drop(describe(failure) or "the consumer does not return")
             return ()
@@ -66,21 +66,20 @@ class _Follower:
         await self._judge(idle=not records)
         return records
 
-    async def _open(self) -> bool:
-        """Whether there is a consumer now; keeps trying across calls, each in bounded time."""
+    async def _open(self) -> Consumer | None:
+        """The consumer, if there is one now; keeps trying across calls, each in bounded time."""
         if self._opening is None:
             self._opening = asyncio.create_task(self._opened())
         done, _ = await asyncio.wait({self._opening}, timeout=BATCH_WITHIN_S)
         if not done:
-            return False
+            return None
         opening, self._opening = self._opening, None
         try:
             self._consumer = opening.result()
         except FAILURES as failure:
             logger.info("kafka is away", topic=self._topic, reason=describe(failure))
             await asyncio.sleep(RETRY_S)
-            return False
-        return True
+        return self._consumer
 
     async def _opened(self) -> Consumer:
         consumer = self._make()

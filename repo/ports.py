@@ -1,6 +1,8 @@
 """The three ports. Each method states its promise; memory twins (``repo/memory.py``) keep the same ones.
 
-All raise ``Unavailable`` when the server cannot be reached in time: the caller waits, retries or answers 503.
+All raise ``Unavailable`` when the server cannot be reached in time: the caller waits, retries or answers 503. It leaves
+open whether a write happened, so every write may be repeated: a record may then be there twice, a document never.
+Adapters are context managers: ``async with KafkaEventLog(settings, client_id=…) as log``; entering waits for no server.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -37,7 +39,11 @@ class EventLog(Protocol):
     """Kafka. One producer a process, idempotent, acks=all."""
 
     async def append(self, message: Encoded, *, partition: int | None = None) -> Position:
-        """Durable when it returns. Records of one key appended one after another keep their order."""
+        """Durable when it returns. Records of one key appended one after another keep their order.
+
+        Raises ValueError for a record over ``RECORD_MAX`` or a topic or partition outside the table. After
+        ``Unavailable`` or a cancellation the record may still land, before any that is appended later.
+        """
         ...
 
     async def append_all(self, messages: Sequence[Encoded]) -> list[Position]:
@@ -60,7 +66,8 @@ class EventLog(Protocol):
         """Records of the named partitions from the given offsets on, for ever, in order within a partition.
 
         Yields batches, and an empty one at least every second, so that the caller can see that it is alive. Waits out
-        a broker's absence; an offset that is no longer kept moves on to the first one that is.
+        a broker's absence; an offset that is no longer kept (or past the end: the topic was made anew) moves on to the
+        first one that is. Close it (``contextlib.aclosing``) when you stop before its end, which never comes.
         """
         ...
 
@@ -100,7 +107,11 @@ class JobStore(Protocol):
         ...
 
     async def store_job(self, job: Job, expected: int) -> bool:
-        """Compare-and-set: True if the stored version was ``expected`` (0: no document) and now is ``job``'s."""
+        """Compare-and-set: True if the stored version was ``expected`` (0: no document) and now is ``job``'s.
+
+        Also True where this very document is stored already: the answer to the first try was lost. Raises ValueError
+        unless ``job.version > expected``, and for a document that could not be read again (NaN).
+        """
         ...
 
     async def settle_job(self, job: Job) -> None:
@@ -123,7 +134,10 @@ class JobStore(Protocol):
         ...
 
     async def counted_jobs(self, user_id: str, since: int) -> list[Job]:
-        """What the ledger's folds need: jobs that are active, or whose charge was reserved at or after ``since``."""
+        """What the ledger's folds need: jobs that are active, or whose charge was reserved at or after ``since``.
+
+        Oldest first by (created_at, job_id), as ``active_jobs``.
+        """
         ...
 
     async def active_jobs(self, pool: str) -> list[Job]:
@@ -142,15 +156,21 @@ class JobStore(Protocol):
         """Compare-and-set on ``version``, as ``store_job``."""
         ...
 
-    async def api_key(self, key_hash: str) -> ApiKey | None: ...
+    async def api_key(self, key_hash: str) -> ApiKey | None:
+        """As it was stored; whether it is revoked or expired is the caller's to judge."""
+        ...
 
-    async def store_api_key(self, key: ApiKey) -> None: ...
+    async def store_api_key(self, key: ApiKey) -> None:
+        """Add or replace it."""
+        ...
 
     async def consume_one_time_key(self, key_hash: str) -> ApiKey | None:
         """Delete a one-time key and return it: of any number of racing callers, one gets it."""
         ...
 
-    async def api_keys(self, user_id: str) -> list[ApiKey]: ...
+    async def api_keys(self, user_id: str) -> list[ApiKey]:
+        """All of a user's, oldest first."""
+        ...
 
     async def applied_offsets(self, consumer: str) -> dict[int, int]:
         """The last applied offset of every partition of a consumer ("ledger", "scheduler", "janitor")."""
@@ -164,17 +184,21 @@ class JobStore(Protocol):
         """Forget it (the topic was made anew)."""
         ...
 
-    async def ping(self) -> None: ...
+    async def ping(self) -> None:
+        """Raises ``Unavailable`` unless the server answers."""
+        ...
 
 
 class ObjectStore(Protocol):
     """S3. Keys come from ``repo/core/object_keys.py``."""
 
     async def put_file(self, key: str, path: Path, media_type: str) -> StoredFile:
-        """Durable when it returns; the SHA-256 was checked by the server's answer or by size."""
+        """Durable when it returns; the server compared the SHA-256. Raises OSError where the file can't be read."""
         ...
 
-    async def put_bytes(self, key: str, data: bytes, media_type: str) -> StoredFile: ...
+    async def put_bytes(self, key: str, data: bytes, media_type: str) -> StoredFile:
+        """As ``put_file``; an object of that key is replaced whole."""
+        ...
 
     async def read(self, key: str) -> bytes | None:
         """The whole object (small ones), or None."""
@@ -192,4 +216,6 @@ class ObjectStore(Protocol):
         """Gone when it returns; a key that does not exist is no error."""
         ...
 
-    async def ping(self) -> None: ...
+    async def ping(self) -> None:
+        """Raises ``Unavailable`` unless the server answers and the bucket exists."""
+        ...

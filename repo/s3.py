@@ -1,15 +1,213 @@
-"""The object store on S3 (skeleton: being filled in)."""
+"""The object store on S3, through aioboto3: any server that speaks S3's protocol, addressed by path.
 
+Every upload carries its SHA-256, which the server compares before it answers (``x-amz-checksum-sha256`` of PutObject
+and UploadPart, S3 API reference); a file in several parts is also compared by its size.
+"""
+
+import asyncio
+import hashlib
+import logging
+from base64 import b64encode
+from collections.abc import Awaitable, Iterable
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
+import aioboto3
+import aiohttp
+from aiobotocore.config import AioConfig
+from botocore.exceptions import BotoCoreError, ClientError
+
+from repo.core.dispositions import attachment
+from repo.ports import Unavailable
 from repo.settings import ServerSettings
+from schemas.jobs import StoredFile
+
+T = TypeVar("T")
+
+ONE_PART_MAX = 16 * 1024 * 1024  # bytes; what is larger goes up in parts
+PART = 8 * 1024 * 1024
+DELETE_MAX = 1000  # keys that S3 deletes at once
+EXPIRES_MAX_S = 7 * 24 * 3600  # of a signature, version 4
+SLOWEST = 256 * 1024  # bytes a second that a transfer may be expected to make
+_CONNECT_WITHIN_S = 2.0
 
 
 class S3ObjectStore:
-    def __init__(self, settings: ServerSettings, *, timeout_s: float = 5.0) -> None: ...
-    async def __aenter__(self) -> Self: ...
+    """``async with S3ObjectStore(settings) as objects``. Implements ``ObjectStore``; entering does not wait for S3.
+
+    ``timeout_s`` bounds each answer; a transfer has as much more as its size takes at ``SLOWEST``.
+    """
+
+    def __init__(self, settings: ServerSettings, *, timeout_s: float = 5.0) -> None:
+        self._settings = settings
+        self._bucket = settings.s3_bucket
+        self._timeout_s = timeout_s
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        # At DEBUG botocore logs headers and signed URLs, whatever level an operator sets.
+        logging.getLogger("botocore").setLevel(max(logging.INFO, logging.getLogger("botocore").level))
+        session = aioboto3.Session(
+            aws_access_key_id=self._settings.s3_access_key_id,
+            aws_secret_access_key=self._settings.s3_secret_access_key.get_secret_value(),
+            region_name=self._settings.s3_region,
+        )
+        config = AioConfig(
+            connect_timeout=_CONNECT_WITHIN_S,
+            read_timeout=self._timeout_s,
+            retries={"total_max_attempts": 2, "mode": "standard"},
+            signature_version="s3v4",
+            s3={"addressing_style": "path"},
+            # Not AWS's own checksums on everything (other servers refuse them), but ours where we ask for it.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        )
+        here, outside = self._settings.s3_endpoint_url, self._settings.s3_signing_url
+        enter = self._stack.enter_async_context
+        self._client = await enter(session.client("s3", endpoint_url=here, config=config))
+        # It only signs: browsers may have to reach S3 by another name, and the name is part of the signature.
+        same = here == outside
+        self._signer = self._client if same else await enter(session.client("s3", endpoint_url=outside, config=config))
+        return self
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None: ...
-    async def prepare(self) -> None: ...
+    ) -> None:
+        await self._stack.aclose()
+
+    async def prepare(self) -> None:
+        """Make the bucket if it is not there."""
+        try:
+            await self._answer(self._client.head_bucket(Bucket=self._bucket))
+        except Unavailable as failure:
+            if not _is_missing(failure.__cause__):
+                raise
+            try:
+                await self._answer(self._client.create_bucket(Bucket=self._bucket))
+            except Unavailable as refused:
+                if _code(refused.__cause__) != "BucketAlreadyOwnedByYou":  # another process was quicker
+                    raise
+
+    async def put_file(self, key: str, path: Path, media_type: str) -> StoredFile:
+        """See ``ObjectStore.put_file``. Raises OSError where the file can't be read."""
+        size = (await asyncio.to_thread(path.stat)).st_size
+        if size <= ONE_PART_MAX:
+            return await self.put_bytes(key, await asyncio.to_thread(path.read_bytes), media_type)
+        started = await self._answer(
+            self._client.create_multipart_upload(
+                Bucket=self._bucket, Key=key, ContentType=media_type, ChecksumAlgorithm="SHA256"
+            )
+        )
+        upload = {"Bucket": self._bucket, "Key": key, "UploadId": started["UploadId"]}
+        try:
+            parts, sent, sha256 = await self._send_parts(upload, path)
+            await self._answer(self._client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts}), sent)
+        except BaseException:
+            with suppress(Unavailable):  # parts that stay behind cost space, nothing else
+                await asyncio.shield(self._answer(self._client.abort_multipart_upload(**upload)))
+            raise
+        stored = (await self._answer(self._client.head_object(Bucket=self._bucket, Key=key)))["ContentLength"]
+        if stored != sent:
+            raise Unavailable("s3", f"it holds {stored} of {sent} bytes")
+        return StoredFile(key=key, bytes=sent, sha256=sha256, media_type=media_type)
+
+    async def _send_parts(self, upload: dict[str, Any], path: Path) -> tuple[list[dict[str, Any]], int, str]:
+        """The parts as S3 wants them named, the bytes sent, and the SHA-256 of them all."""
+        parts: list[dict[str, Any]] = []
+        sent, whole = 0, hashlib.sha256()
+        with await asyncio.to_thread(path.open, "rb") as file:
+            while data := await asyncio.to_thread(file.read, PART):
+                await asyncio.to_thread(whole.update, data)
+                sent += len(data)
+                number, checksum = len(parts) + 1, _checksum(data)
+                answer = await self._answer(
+                    self._client.upload_part(**upload, PartNumber=number, Body=data, ChecksumSHA256=checksum), len(data)
+                )
+                parts.append({"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": checksum})
+        return parts, sent, whole.hexdigest()
+
+    async def put_bytes(self, key: str, data: bytes, media_type: str) -> StoredFile:
+        """See ``ObjectStore.put_bytes``."""
+        put = self._client.put_object(
+            Bucket=self._bucket, Key=key, Body=data, ContentType=media_type, ChecksumSHA256=_checksum(data)
+        )
+        await self._answer(put, len(data))
+        return StoredFile(key=key, bytes=len(data), sha256=hashlib.sha256(data).hexdigest(), media_type=media_type)
+
+    async def read(self, key: str) -> bytes | None:
+        """See ``ObjectStore.read``."""
+
+        async def get() -> bytes:
+            found = await self._client.get_object(Bucket=self._bucket, Key=key)
+            async with found["Body"] as body:
+                data: bytes = await body.read()
+            return data
+
+        try:
+            return await self._answer(get(), ONE_PART_MAX)
+        except Unavailable as failure:
+            if _code(failure.__cause__) == "NoSuchKey":
+                return None
+            raise
+
+    async def signed_url(self, key: str, *, expires_s: int = 3600, filename: str | None = None) -> str:
+        """See ``ObjectStore.signed_url``. Made here, without asking the server."""
+        wanted = {"Bucket": self._bucket, "Key": key}
+        if filename is not None:
+            wanted["ResponseContentDisposition"] = attachment(filename)
+        expires = min(max(expires_s, 1), EXPIRES_MAX_S)
+        url: str = await self._signer.generate_presigned_url("get_object", Params=wanted, ExpiresIn=expires)
+        return url
+
+    async def list_keys(self, prefix: str) -> list[str]:
+        """See ``ObjectStore.list_keys``."""
+        keys: list[str] = []
+        page: dict[str, Any] = {}
+        while True:
+            page = await self._answer(self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **page))
+            keys += [found["Key"] for found in page.get("Contents", ())]
+            if not page.get("IsTruncated"):
+                return sorted(keys)
+            page = {"ContinuationToken": page["NextContinuationToken"]}
+
+    async def delete(self, keys: Iterable[str]) -> None:
+        """See ``ObjectStore.delete``."""
+        names = sorted(set(keys))
+        for first in range(0, len(names), DELETE_MAX):
+            objects = [{"Key": name} for name in names[first : first + DELETE_MAX]]
+            asked = {"Objects": objects, "Quiet": True}
+            answer = await self._answer(self._client.delete_objects(Bucket=self._bucket, Delete=asked))
+            failed = [one.get("Code", "unknown") for one in answer.get("Errors", ()) if one.get("Code") != "NoSuchKey"]
+            if failed:
+                raise Unavailable("s3", f"{len(failed)} keys were not deleted: {failed[0]}")
+
+    async def ping(self) -> None:
+        """See ``ObjectStore.ping``."""
+        await self._answer(self._client.head_bucket(Bucket=self._bucket))
+
+    async def _answer(self, asked: Awaitable[T], size: int = 0) -> T:
+        """The server's answer; ``size``: bytes that travel with it. Raises ``Unavailable``, its cause attached."""
+        try:
+            async with asyncio.timeout(self._timeout_s + size / SLOWEST):
+                return await asked
+        except ClientError as failure:
+            known = failure.response.get("Error", {})
+            where = f" for bucket {self._bucket}" if _is_missing(failure) else ""
+            raise Unavailable("s3", f"it refuses {failure.operation_name}{where}: {known.get('Code')}") from failure
+        except (BotoCoreError, aiohttp.ClientError, OSError, TimeoutError) as failure:
+            reason = f"{type(failure).__name__}: {failure}".strip(": ").replace("\n", " ")[:200]
+            raise Unavailable("s3", reason) from failure
+
+
+def _checksum(data: bytes) -> str:
+    return b64encode(hashlib.sha256(data).digest()).decode()
+
+
+def _code(failure: BaseException | None) -> str | None:
+    return failure.response.get("Error", {}).get("Code") if isinstance(failure, ClientError) else None
+
+
+def _is_missing(failure: BaseException | None) -> bool:
+    return _code(failure) in ("404", "NoSuchBucket", "NotFound")

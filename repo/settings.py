@@ -1,8 +1,8 @@
 """Where the three servers are, read from the environment. Secrets are ``SecretStr``: they never show in a log."""
 
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
@@ -45,6 +45,14 @@ class ServerSettings(BaseSettings):
         except ValidationError as error:
             raise SettingsError(_sentence(error)) from None
 
+    @model_validator(mode="after")
+    def _credentials(self) -> Self:
+        if self.kafka_security_protocol.startswith("SASL"):
+            for name in ("kafka_sasl_username", "kafka_sasl_password"):
+                if getattr(self, name) is None:
+                    raise ValueError(f"{self.kafka_security_protocol} needs {name.upper()}")
+        return self
+
     @property
     def s3_signing_url(self) -> str:
         """The endpoint that signed URLs name."""
@@ -54,7 +62,10 @@ class ServerSettings(BaseSettings):
 def _sentence(error: ValidationError) -> str:
     """The first thing that is wrong, without its value, which may be a secret."""
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    name = str(first["loc"][0]).upper() if first["loc"] else "the server settings"
+    words = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:
+        return f"The server settings do not fit together: {words}."
+    name = str(first["loc"][0]).upper()
     if first["type"] == "missing":
         return f"{name} is not set: name the server there, or start a local one with `openv up`."
-    return f"{name} is not valid: {first['msg'][:1].lower()}{first['msg'][1:]}."
+    return f"{name} is not valid: {words[:1].lower()}{words[1:]}."

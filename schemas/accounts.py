@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from schemas.instants import Instant
 from schemas.jobs import Job
+from schemas.numbers import Count, Duration
 from schemas.shape import shape
 
 
@@ -24,9 +25,9 @@ class Overrides:
     """An operator's exceptions for one user; None means the deployment's default."""
 
     monthly_limit_seconds: float | None = None
-    max_active: int | None = None
-    rate_limit: int | None = None
-    rate_window_ms: int | None = None
+    max_active: Count | None = None
+    rate_limit: Count | None = None
+    rate_window_ms: Duration | None = None
 
 
 @shape

@@ -5,7 +5,7 @@ value is JSON. A record that can't be read is an answer, ``Unreadable``, never a
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -91,7 +91,7 @@ def encode(message: Message, *, source: str, at: int, traceparent: str | None = 
     if isinstance(message, JobEvent):
         value = job_json(message.job)
     elif isinstance(message, AccountEvent):
-        value = to_json(message.account)
+        value = to_json(replace(message.account, pending={}))
     else:
         value = to_json(message)
     headers = [

@@ -8,8 +8,10 @@ from typing import ClassVar, Literal
 
 from schemas.accounts import Overrides, Role
 from schemas.failures import FailureCode
+from schemas.ids import JobId
 from schemas.instants import Instant
 from schemas.jobs import Output
+from schemas.numbers import Amount, Count, Duration, Price, Whole
 from schemas.requests import GenerationRequest
 from schemas.shape import shape
 
@@ -42,16 +44,16 @@ class SubmitJob(Command):
     """
 
     TYPE: ClassVar[str] = "dev.openv.command.submit.v1"
-    job_id: str
+    job_id: JobId
     pool: str
     request: GenerationRequest
     request_hash: str
     append_by: Instant
-    credits: float = 0.0
-    priority: int = 0
-    ttl_ms: int | None = None
-    execution_timeout_ms: int | None = None
-    max_retries: int | None = None
+    credits: Price = 0.0
+    priority: Whole = 0
+    ttl_ms: Duration | None = None
+    execution_timeout_ms: Duration | None = None
+    max_retries: Count | None = None
     origin: str = "openv"
     webhook: str | None = None
 
@@ -149,7 +151,7 @@ class GrantCredits(Command):
 
     TYPE: ClassVar[str] = "dev.openv.account.grant.v1"
     grant_id: str
-    credits: float
+    credits: Amount
     expires_at: Instant | None = None
     reason: str = ""
 

@@ -2,7 +2,13 @@
 
 import re
 from hashlib import blake2b
+from typing import Annotated
 from uuid import NAMESPACE_URL, UUID, uuid5
+
+from pydantic import StringConstraints
+
+# Safe as a member's name in MongoDB (``account.pending``) and as a folder in S3. Ours are UUIDs.
+JobId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$")]
 
 IDEMPOTENCY_NAMESPACE = uuid5(NAMESPACE_URL, "urn:openv:idempotency-key")
 _SAFE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.:@|-]{0,127}$")

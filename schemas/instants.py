@@ -7,7 +7,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer, SerializationInfo
+from pydantic import BeforeValidator, Field, PlainSerializer, SerializationInfo
 
 
 def to_iso(at: int) -> str:
@@ -39,4 +39,5 @@ def _write(at: int, info: SerializationInfo) -> Any:
     return to_iso(at) if info.mode == "json" else to_datetime(at)
 
 
-Instant = Annotated[int, BeforeValidator(_read), PlainSerializer(_write)]
+LAST = 253_402_300_799_999  # the end of the year 9999, the last that RFC 3339 and datetime can write
+Instant = Annotated[int, BeforeValidator(_read), Field(ge=0, le=LAST), PlainSerializer(_write)]

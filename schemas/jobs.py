@@ -10,6 +10,7 @@ from enum import StrEnum
 from schemas.failures import FailureCode
 from schemas.instants import Instant
 from schemas.lifecycle import State
+from schemas.numbers import Count
 from schemas.requests import GenerationRequest
 from schemas.shape import shape
 
@@ -36,7 +37,7 @@ class StoredFile:
     """A file in the object store: its key, size in bytes, hex SHA-256 and media type."""
 
     key: str
-    bytes: int
+    bytes: Count
     sha256: str
     media_type: str
 
@@ -49,9 +50,9 @@ class Output:
     video: StoredFile | None = None
     poster: StoredFile | None = None
     thumbnail: StoredFile | None = None
-    width: int | None = None
-    height: int | None = None
-    frames: int | None = None
+    width: Count | None = None
+    height: Count | None = None
+    frames: Count | None = None
     fps: float | None = None
     duration: float | None = None
     value: str | None = None
@@ -74,7 +75,7 @@ class Remaining:
     used_seconds: float
     remaining_seconds: float
     period_start: Instant
-    period_end: Instant | None
+    period_end: Instant | None = None
     active: int
     max_active: int
     credits: float = 0.0

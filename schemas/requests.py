@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from schemas.numbers import Count, Positive, Whole
 from schemas.shape import shape
 
 FPS = 24
@@ -50,13 +51,13 @@ class GenerationRequest:
 
     prompt: str
     negative_prompt: str = ""
-    width: int = 848
-    height: int = 480
-    num_frames: int = 31
-    steps: int = 40
+    width: Count = 848
+    height: Count = 480
+    num_frames: Count = 31
+    steps: Count = 40
     cfg: float = 6.0
-    seed: int = 42
-    fps: int = FPS
+    seed: Whole = 42
+    fps: Positive = FPS
     model: str = MODEL
     input: str | None = None
     input_key: str | None = None

@@ -5,9 +5,9 @@ way when the socket closed). Three things are not in the table, because they may
 in CLOSED: the outbox overflows (SLOW), the buffer of a catch-up overflows (SLOW), too many bad messages (PROTOCOL).
 
 Catching up is what makes a resume whole: from ``Asked`` on, live events are buffered; when the replay or the snapshot
-is there, it goes first, and the buffered events follow, without those that it already contains (by offset for a
-replay, by version for a snapshot). Repeats of what this watcher was shown are dropped by (job id, version) for ever
-after, since the ledger may announce the same document again.
+is there, it goes first, and the buffered events follow, without those that it already contains (by offset, and by
+version for what a snapshot read after its position). Repeats of what this watcher was shown are dropped by
+(job id, version) for ever after, since the ledger may announce the same document again.
 """
 
 from collections.abc import Mapping
@@ -238,7 +238,7 @@ class Subscription:
 
     def _replay(self, it: Resumed) -> None:
         head = it.replay.head
-        self._put(live.resumed(str(head)), whole=True)
+        self._put(live.resumed(), whole=True)
         for entry in it.replay.entries:
             if entry.event is not None:
                 frame = live.event(entry.event.event_type, str(entry.cursor), entry.event.value)
@@ -248,7 +248,7 @@ class Subscription:
     def _show(self, it: Shown) -> None:
         self._put(live.snapshot(it.jobs, str(it.position) if it.position else None), whole=True)
         self._versions.update(it.versions)
-        self._flush(-1)
+        self._flush(it.position.offset if it.position else -1)
 
     def _flush(self, known_up_to: int) -> None:
         buffered, self._buffer = self._buffer, []

@@ -20,7 +20,7 @@ from enum import StrEnum
 from hashlib import blake2b
 
 OVERHEAD = 256  # bytes of bookkeeping counted per record, besides its value
-_TEXT = re.compile(r"^(\d{1,5}):(\d{1,18}):([0-9a-f]{8})$")
+_TEXT = re.compile(r"^([0-9]{1,5}):([0-9]{1,18}):([0-9a-f]{8})$")
 
 
 @dataclass(frozen=True, slots=True)

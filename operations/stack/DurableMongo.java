@@ -79,7 +79,8 @@ public final class DurableMongo {
     } catch (Exception refused) {
       boolean taken = refused instanceof BindException || refused.getCause() instanceof BindException;
       store.close();
-      die(5, taken ? "the address " + host + ":" + port + " is taken" : "can't listen on " + host + ":" + port, refused);
+      String address = host + ":" + port;
+      die(5, taken ? "the address " + address + " is taken" : "can't listen on " + address, taken ? null : refused);
     }
     System.out.println("listening on " + server.getLocalAddress());
   }
@@ -104,7 +105,7 @@ public final class DurableMongo {
     if (cause != null) {
       cause.printStackTrace();
     }
-    System.err.println("mongo: " + reason);
+    System.err.println("ERROR: " + reason);
     System.err.flush();
     Runtime.getRuntime().halt(code);
   }

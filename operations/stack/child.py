@@ -130,7 +130,8 @@ async def run_to_end(command: Command, log: Path, timeout_s: float) -> int:
     """
     child = Child.start(command, log)
     try:
-        return await asyncio.wait_for(child.wait(), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            return await child.wait()
     finally:
         child.kill()
 

@@ -4,11 +4,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from pymongo import AsyncMongoClient
-from pymongo.errors import PyMongoError
-
 from operations.stack.child import JAVA_LOGGING, Command, server_environment
 from operations.stack.errors import StackError
+from operations.stack.mongo_probe import server_pid_at
 from operations.stack.ports import LOOPBACK, RememberedPorts
 from operations.stack.supervisor import Part
 
@@ -59,10 +57,4 @@ class MongoServer:
 
     async def is_ready(self, pid: int) -> bool:
         """Whether *this* process answers commands on its port (a stranger there would name another pid)."""
-        client: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(self.uri, serverSelectionTimeoutMS=500)
-        try:
-            return (await client.admin.command("serverStatus")).get("pid") == pid
-        except PyMongoError:
-            return False
-        finally:
-            await client.close()
+        return await server_pid_at(LOOPBACK, self._ports["server"]) == pid

@@ -1,6 +1,7 @@
 """Starts child processes in order, keeps them running, and stops them so that none is left behind."""
 
 import asyncio
+import contextlib
 import enum
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -188,11 +189,11 @@ class Supervisor:
 
 async def _until_ready(part: Part, pid: int) -> None:
     while True:
-        try:
-            if await asyncio.wait_for(part.is_ready(pid), _PROBE_TIMEOUT_S):
-                return
-        except TimeoutError:
-            pass
+        # Not wait_for: Python 3.11's swallows a cancellation that meets the answer, and this would never end.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PROBE_TIMEOUT_S):
+                if await part.is_ready(pid):
+                    return
         await asyncio.sleep(_PROBE_EVERY_S)
 
 

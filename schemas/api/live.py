@@ -125,9 +125,10 @@ def snapshot(jobs: Sequence[Mapping[str, Any]], position: str | None) -> str:
     return _text(type="snapshot", recovered=False, jobs=list(jobs), position=position)
 
 
-def resumed(position: str) -> str:
-    """Every event after the client's position follows, in order, then live ones."""
-    return _text(type="resumed", recovered=True, position=position)
+def resumed() -> str:
+    """Every event after the client's position follows, in order, then live ones. Carries no position: each event
+    carries its own, so that a client that is cut off halfway asks again for the rest."""
+    return _text(type="resumed", recovered=True)
 
 
 def event(event_type: str, position: str, stored: bytes) -> str:

@@ -1,6 +1,8 @@
 """One step's working copy of a pool: what is touched is copied first, what is not is shared; and its effects."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 from schemas.dispatch import DrainSession, StopAttempt
 from schemas.instants import Instant
@@ -12,6 +14,13 @@ STOP_AGAIN_MS = 1_000
 LOOK_AGAIN_MS = 1_000
 DRAIN_AGAIN_MS = 5_000
 
+V = TypeVar("V")
+
+
+def _own(current: Mapping[str, V], original: Mapping[str, V]) -> dict[str, V]:
+    """``current`` where this step has copied it already, else a copy."""
+    return current if isinstance(current, dict) and current is not original else dict(current)
+
 
 class Draft:
     """Mutable within one step only; ``frozen()`` ends it. Mappings are read freely and written by the methods."""
@@ -22,10 +31,10 @@ class Draft:
         self.ear, self.ticks, self.ticked_at = state.ear, state.ticks, state.ticked_at
         self.shown, self.shown_at = state.shown, state.shown_at
         self.durations = state.durations
-        self.jobs = state.jobs
-        self.workers = state.workers
-        self.ended = state.ended
-        self.shares = state.shares
+        self.jobs: Mapping[str, Entry] = state.jobs
+        self.workers: Mapping[str, Worker] = state.workers
+        self.ended: Mapping[str, Ended] = state.ended
+        self.shares: Mapping[str, Share] = state.shares
         self.effects: list[SchedulerEffect] = []
 
     def frozen(self) -> PoolState:
@@ -47,22 +56,34 @@ class Draft:
 
     def put(self, entry: Entry) -> None:
         """Know this job."""
-        self._own_jobs()[entry.job_id] = entry
+        self.jobs = _own(self.jobs, self.state.jobs)
+        self.jobs[entry.job_id] = entry
 
     def end(self, job_id: str, ended: Ended) -> None:
         """Forget the job but for its last version, so that a late message can't bring it back."""
         if job_id in self.jobs:
-            del self._own_jobs()[job_id]
-        self.ended = {**{key: value for key, value in self.ended.items() if key != job_id}, job_id: ended}
+            self.jobs = _own(self.jobs, self.state.jobs)
+            del self.jobs[job_id]
+        self.ended = _own(self.ended, self.state.ended)
+        self.ended.pop(job_id, None)  # the newest are last
+        self.ended[job_id] = ended
+
+    def revive(self, entry: Entry) -> None:
+        """Know a job again that had ended."""
+        if entry.job_id in self.ended:
+            self.ended = _own(self.ended, self.state.ended)
+            del self.ended[entry.job_id]
+        self.put(entry)
 
     def put_worker(self, worker: Worker) -> None:
         """Know this worker."""
-        self.workers = {**self.workers, worker.worker_id: worker}
+        self.workers = _own(self.workers, self.state.workers)
+        self.workers[worker.worker_id] = worker
 
     def charge(self, user_id: str, work: float) -> None:
         """Count work handed to a user; negative where it came to nothing."""
-        share: Share = charged(self.shares.get(user_id), work, self.now)
-        self.shares = {**self.shares, user_id: share}
+        self.shares = _own(self.shares, self.state.shares)
+        self.shares[user_id] = charged(self.shares.get(user_id), work, self.now)
 
     def show(self, shown: dict[str, Shown]) -> None:
         """Remember which places watchers were shown."""
@@ -102,9 +123,3 @@ class Draft:
         self.put_worker(replace(worker, drained_at=self.now))
         order = DrainSession(worker_id=worker.worker_id, session=worker.session, now=bool(worker.drain))
         self.effects.append(Order(order))
-
-    def _own_jobs(self) -> dict[str, Entry]:
-        if self.jobs is self.state.jobs:
-            self.jobs = dict(self.jobs)
-        assert isinstance(self.jobs, dict)  # noqa: S101 - the copy made in this step
-        return self.jobs

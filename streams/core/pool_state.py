@@ -106,11 +106,11 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A job that left the pool: its last version, when, and the worker that completed it (it needs no stop)."""
+    """A job that left the pool: its last version, when, and the worker whose report ended it (it needs no stop)."""
 
     version: int
     at: Instant
-    completed_by: str | None = None
+    reported_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from schemas.requests import FPS, FRAME_STEP, LIMITS
 from streams.core.credits import balance
 from streams.core.effects import UserView
 from streams.core.folds import active, counted, own_jobs, used_seconds
-from streams.core.policy import Limits, Policy, limits_of
+from streams.core.policy import Policy, limits_of
 
 TINY = 1e-9  # seconds: below what a frame lasts, above what a sum of floats gathers
 LENGTHS = range(int(LIMITS["num_frames"].least), int(LIMITS["num_frames"].most) + 1, FRAME_STEP)
@@ -57,9 +57,9 @@ def counted_since_for(account: Account, policy: Policy, now: int) -> int:
     return min([counted_since(policy, now), rate_since, *(grant.granted_at for grant in account.grants)])
 
 
-def left_seconds(counting: Iterable[Charge], limits: Limits, policy: Policy, now: int) -> float:
-    """Seconds of video left in the period, exact; negative after an overshoot or a lowered limit."""
-    return limits.seconds - used_seconds(counting, *period_of(policy, now))
+def used_of(counting: Iterable[Charge], policy: Policy, now: int) -> float:
+    """Seconds of video used or reserved in the period that holds ``now``, exact."""
+    return used_seconds(counting, *period_of(policy, now))
 
 
 def exceeds(left: float, seconds: float, policy: Policy) -> bool:
@@ -81,8 +81,8 @@ def remaining(view: UserView, policy: Policy, now: int) -> Remaining:
     limits = limits_of(view.account, policy)
     charges = list(counted(jobs))
     start, end = period_of(policy, now)
-    left = left_seconds(charges, limits, policy, now)
-    used = round(limits.seconds - left, 2)
+    exact = used_of(charges, policy, now)
+    used = round(exact, 2)
     return Remaining(
         limit_seconds=limits.seconds,
         used_seconds=used,
@@ -92,5 +92,5 @@ def remaining(view: UserView, policy: Policy, now: int) -> Remaining:
         active=active(jobs),
         max_active=limits.max_active,
         credits=balance(view.account.grants, charges, now),
-        suggested_frames=fitting_frames(left),
+        suggested_frames=fitting_frames(limits.seconds - exact),
     )

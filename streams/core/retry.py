@@ -25,6 +25,6 @@ def backoff_ms(policy: Policy, job: Job) -> int:
     The jitter is drawn from job id and attempt, so the same log makes the same documents.
     """
     steps = min(max(job.tries - 1, 0), DOUBLINGS_MAX)
-    ceiling = min(policy.backoff_max_ms, policy.backoff_base_ms * policy.backoff_factor**steps)
+    ceiling = min(policy.backoff_max_ms, policy.backoff_base_ms * int(policy.backoff_factor**steps))
     drawn = int.from_bytes(blake2b(f"{job.job_id}:{job.attempt}".encode(), digest_size=8).digest())
     return ceiling - (ceiling // 2 * drawn >> 64)

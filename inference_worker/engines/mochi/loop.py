@@ -121,4 +121,5 @@ def guided_velocity(
     if copies == 1:
         return velocity
     without, towards = velocity.chunk(2)
-    return without.add(towards - without, alpha=cfg)
+    guided: torch.Tensor = without + cfg * (towards - without)
+    return guided

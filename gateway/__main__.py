@@ -1,0 +1,153 @@
+"""Runs one gateway: ``python -m gateway``. Stops in under five seconds on SIGTERM or SIGINT."""
+
+import asyncio
+import errno
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
+
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+
+from gateway.app import create_app, leave
+from gateway.http.health import missing
+from gateway.parts import Parts
+from gateway.settings import GatewaySettings
+from repo import logs, notify
+from repo.kafka import KafkaEventLog
+from repo.mongo import MongoJobStore
+from repo.ports import Unavailable
+from repo.s3 import S3ObjectStore
+from repo.settings import ServerSettings, SettingsError
+
+BACKLOG = 1024
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+DEAD_PEER_MS = 30_000
+PREPARE_RETRY_S = 2.0
+READY_POLL_S = 0.1
+logger = structlog.get_logger()
+
+
+class Server(uvicorn.Server):
+    """Uvicorn, which says good-bye to the sockets in our words before it closes them in its own."""
+
+    def __init__(self, config: uvicorn.Config, app: Starlette) -> None:
+        super().__init__(config)
+        self._gateway = app
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Uvicorn's own way ends the process by the same signal before Kafka and MongoDB are left in order."""
+        loop = asyncio.get_running_loop()
+        for number in STOP_SIGNALS:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in STOP_SIGNALS:
+                loop.remove_signal_handler(number)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        notify.notify("STOPPING=1")
+        await leave(self._gateway)
+        await super().shutdown(sockets)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises OSError. A peer that takes nothing for half a minute is dropped by the kernel."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_PEER_MS)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    listener.setblocking(False)
+    return listener
+
+
+async def serve(settings: GatewaySettings, servers: ServerSettings, listener: socket.socket) -> None:
+    """Serve until a signal. Kafka, MongoDB and S3 may come later, and may go and come back."""
+    settings = settings.on_port(listener.getsockname()[1])
+    async with AsyncExitStack() as stack:
+        log = await stack.enter_async_context(KafkaEventLog(servers, client_id="openv-gateway"))
+        store = await stack.enter_async_context(MongoJobStore(servers))
+        objects = await stack.enter_async_context(S3ObjectStore(servers))
+        app = create_app(log, store, objects, settings)
+        config = uvicorn.Config(
+            app,
+            ws="websockets-sansio",
+            ws_per_message_deflate=False,
+            ws_max_size=settings.socket_message_bytes,
+            access_log=False,
+            log_config=None,
+            log_level=logging.WARNING,
+            server_header=False,
+            timeout_graceful_shutdown=1,
+            lifespan="on",
+        )
+        helpers = [asyncio.create_task(_prepare(store)), asyncio.create_task(_tell_when_ready(app.state.parts))]
+        try:
+            await Server(config, app).serve(sockets=[listener])
+        finally:
+            for task in helpers:
+                task.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
+
+
+async def _prepare(store: MongoJobStore) -> None:
+    while True:
+        with suppress(Unavailable):
+            await store.prepare()
+            return
+        await asyncio.sleep(PREPARE_RETRY_S)
+
+
+async def _tell_when_ready(parts: Parts) -> None:
+    """Tell the supervisor what is waited for, and once, when all is there, the address."""
+    told = None
+    while lacks := missing(parts):
+        if lacks != told:
+            notify.waiting(f"waiting for {', '.join(lacks)}")
+            told = lacks
+        await asyncio.sleep(READY_POLL_S)
+    notify.ready(parts.settings.origin)
+    logger.info("gateway_ready", address=parts.settings.origin)
+
+
+def main() -> int:
+    """The exit code: 0 after a signal, 1 with one sentence on stderr when it can't start."""
+    try:
+        logs.set_up("gateway")
+        settings, servers = GatewaySettings(), ServerSettings()
+    except (SettingsError, logs.LogSettingsError) as error:
+        return _complain(str(error))
+    try:
+        listener = listen(settings.host, settings.port)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return _complain(
+                f"Port {settings.port} on {settings.host} is taken: stop the program that has it, or choose another "
+                "with OPENV_PORT."
+            )
+        return _complain(f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}. Check OPENV_HOST.")
+    with suppress(KeyboardInterrupt):
+        asyncio.run(serve(settings, servers, listener))
+    return 0
+
+
+def _complain(sentence: str) -> int:
+    sys.stderr.write(sentence + "\n")
+    return 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,105 @@
+"""The Starlette application: routes, refusals, and the tasks that live as long as it does."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import WebSocketRoute
+
+from gateway.errors import Problem, Refused, answer
+from gateway.http import files, health, openv, page
+from gateway.live import Sockets, socket_endpoint
+from gateway.middleware import Envelope
+from gateway.parts import Parts, build
+from gateway.settings import GatewaySettings
+from repo.clock import now_ms
+from repo.ports import EventLog, JobStore, ObjectStore, Unavailable
+from schemas.api.live import CloseCode
+
+logger = structlog.get_logger()
+
+
+def create_app(
+    log: EventLog,
+    store: JobStore,
+    objects: ObjectStore,
+    settings: GatewaySettings,
+    now: Callable[[], int] = now_ms,
+) -> Starlette:
+    """The gateway over these three ports. It serves at once; what it misses it names and waits for."""
+    parts = build(log, store, objects, settings, now)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(parts.probes.run()), asyncio.create_task(parts.feed.run())]
+        try:
+            yield
+        finally:
+            await leave(app)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    app = Starlette(
+        routes=[
+            *openv.ROUTES,
+            *files.ROUTES,
+            *health.ROUTES,
+            *page.ROUTES,
+            WebSocketRoute("/ws", socket_endpoint),
+        ],
+        middleware=_middleware(settings),
+        exception_handlers={Refused: _say, Unavailable: _say, HTTPException: _say},
+        lifespan=lifespan,
+    )
+    app.state.parts = parts
+    app.state.sockets = Sockets(parts)
+    return app
+
+
+def _middleware(settings: GatewaySettings) -> list[Middleware]:
+    around = [Middleware(Envelope)]
+    if settings.allowed_origins:
+        around.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=settings.allowed_origins,
+                allow_methods=["GET", "POST", "DELETE"],
+                allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-Id"],
+                expose_headers=["Link", "Retry-After", "X-Request-Id"],
+            )
+        )
+    return around
+
+
+async def leave(app: Starlette) -> None:
+    """Before the listener closes: nobody waits for a decision any more, every socket is told to come back."""
+    parts: Parts = app.state.parts
+    sockets: Sockets = app.state.sockets
+    parts.decisions.leave()
+    with suppress(Exception):
+        await sockets.close_all(CloseCode.RESTARTING)
+
+
+async def _say(request: Request, error: Exception) -> Response:
+    """The response for what a handler raised."""
+    match error:
+        case Refused():
+            return answer(error)
+        case Unavailable():
+            logger.warning("request_unavailable", path=request.url.path, server=error.server, reason=error.reason)
+            return answer(Refused(Problem.UNAVAILABLE, missing=[error.server]))
+        case HTTPException():
+            problem = {404: Problem.NO_ROUTE, 405: Problem.NO_METHOD}.get(error.status_code, Problem.BAD_BODY)
+            response = answer(Refused(problem))
+            response.headers.update(error.headers or {})
+            return response
+        case _:
+            raise error

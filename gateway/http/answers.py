@@ -1,0 +1,95 @@
+"""From the ledger's answer to an HTTP response: one place for every route that sends a command."""
+
+import math
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+
+from gateway.decisions import NotRecorded
+from gateway.errors import PROBLEM_OF, Problem, Refused
+from gateway.parts import Parts
+from repo.ports import Unavailable
+from schemas.api.openv import monthly_quota
+from schemas.commands import AnyCommand
+from schemas.documents import job_document
+from schemas.events import CommandAnswered, Outcome
+from schemas.failures import FAILURES, FailureCode
+from schemas.jobs import Job, Remaining
+from schemas.lifecycle import State
+from schemas.requests import FPS
+from schemas.shape import to_plain
+
+
+async def ask(parts: Parts, command: AnyCommand, job_id: str, append_by: int | None = None) -> CommandAnswered | None:
+    """Send a command and wait for its answer; None: not decided yet. Raises ``Refused``, also for a shed request."""
+    wait_ms = parts.allowance.take(command.user_id, parts.now())
+    if wait_ms:
+        raise Refused(Problem.RATE, retry_after=math.ceil(wait_ms / 1000))
+    try:
+        answer = await parts.decisions.ask(command, append_by=append_by)
+    except NotRecorded:
+        raise Refused(Problem.NOT_RECORDED, jobId=job_id) from None
+    if answer is not None and answer.outcome is Outcome.NOT_FOUND:
+        raise Refused(Problem.NOT_FOUND)
+    if answer is not None and answer.outcome is Outcome.REFUSED:
+        raise refusal(answer, job_id)
+    return answer
+
+
+def refusal(answer: CommandAnswered, job_id: str) -> Refused:
+    """What a refused submission or retry is told, with OpenV's members."""
+    code, remaining = answer.code, answer.remaining
+    problem = PROBLEM_OF.get(code, Problem.REFUSED) if code is not None else Problem.REFUSED
+    members: dict[str, Any] = {"jobId": job_id}
+    words: str | None = None
+    retry_after: int | None = None
+    if problem is Problem.REFUSED and code is not None:
+        words = FAILURES[code].text
+    if remaining is not None:
+        members["monthlyQuota"] = to_plain(monthly_quota(remaining))
+        if code is FailureCode.QUOTA_EXCEEDED:
+            members["message"] = quota_words(remaining)
+            members["suggestedFrames"] = remaining.suggested_frames
+        elif code is FailureCode.CONCURRENCY_EXCEEDED:
+            members["count"] = remaining.active
+            words = (
+                f"{remaining.active} of your videos are being made; at most {remaining.max_active} may be at a time."
+            )
+        elif code is FailureCode.CREDITS_EXCEEDED:
+            members["credits"] = remaining.credits
+        if remaining.retry_after_ms is not None:
+            retry_after = max(1, math.ceil(remaining.retry_after_ms / 1000))
+    return Refused(problem, words=words, retry_after=retry_after, **members)
+
+
+def quota_words(remaining: Remaining) -> str:
+    """OpenV's sentence, with the longest video that would still fit."""
+    words = f"You have {max(0.0, remaining.remaining_seconds):.2f} seconds remaining in this period."
+    if remaining.suggested_frames:
+        frames = remaining.suggested_frames
+        words += f" Try {frames} frames ({frames / FPS:.2f} seconds) or fewer."
+    return words
+
+
+async def decided(parts: Parts, answer: CommandAnswered | None, job_id: str) -> Response:
+    """200 with the row as it is now, or 202 with what is known: the socket brings the rest."""
+    if answer is None:
+        return JSONResponse({"jobId": job_id, "status": "queued"}, status_code=202)
+    try:
+        job = await parts.store.job(job_id)
+    except Unavailable:
+        job = None
+    if job is None:
+        return JSONResponse({"jobId": job_id, "status": "queued"}, status_code=202)
+    if job.state is State.DELETED:
+        raise Refused(Problem.DELETED)
+    return JSONResponse(row(job, answer.remaining))
+
+
+def row(job: Job, remaining: Remaining | None = None) -> dict[str, Any]:
+    """A job as OpenV's clients read it; with the sums of a decision, ``count`` and ``monthlyQuota`` too."""
+    document = job_document(job)
+    if remaining is not None:
+        document["count"] = remaining.active
+        document["monthlyQuota"] = to_plain(monthly_quota(remaining))
+    return document

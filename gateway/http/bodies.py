@@ -1,0 +1,35 @@
+"""Request bodies: bounded while they arrive, JSON when they are there."""
+
+from typing import Any
+
+import orjson
+from starlette.requests import ClientDisconnect, Request
+
+from gateway.errors import Problem, Refused
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The whole body. Raises ``Refused`` when it is larger than ``limit`` bytes, before it is all read."""
+    declared = request.headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared) > limit:
+        raise Refused(Problem.TOO_LARGE, limitBytes=limit)
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > limit:
+                raise Refused(Problem.TOO_LARGE, limitBytes=limit)
+            parts.append(part)
+    except ClientDisconnect:
+        raise Refused(Problem.BAD_BODY) from None
+    return b"".join(parts)
+
+
+async def read_json(request: Request, limit: int, problem: Problem = Problem.NOT_JSON) -> Any:
+    """The body as JSON (RFC 8259: no NaN, no lone surrogates, nested at most 1024 deep). Raises ``Refused``."""
+    body = await read_body(request, limit)
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise Refused(problem) from None

@@ -1,0 +1,40 @@
+"""``/api/videos/{job_id}/video|poster|thumbnail``: addresses that never expire, each a redirect to one that does."""
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from gateway.errors import Problem, Refused
+from gateway.http.openv import own_job
+from gateway.parts import parts_of
+from schemas.jobs import Job, StoredFile
+from schemas.lifecycle import State
+
+ENDINGS = {"video": "mp4", "poster": "jpg", "thumbnail": "webp"}
+
+
+async def file(request: Request) -> Response:
+    """307 to a URL signed now. ``?download=1``: browsers save it under a name instead of showing it."""
+    parts = parts_of(request)
+    principal = await parts.auth.of_request(request)
+    kind = request.path_params["kind"]
+    if kind not in ENDINGS:
+        raise Refused(Problem.NO_ROUTE)
+    job = await own_job(parts, principal, request.path_params["job_id"])
+    if job.state is not State.COMPLETED:
+        raise Refused(Problem.NOT_READY, state=job.state.value)
+    stored = _stored(job, kind)
+    if stored is None:
+        raise Refused(Problem.NOT_FOUND)
+    filename = f"{job.job_id}.{ENDINGS[kind]}" if request.query_params.get("download") == "1" else None
+    url = await parts.objects.signed_url(stored.key, expires_s=parts.settings.signed_url_seconds, filename=filename)
+    return RedirectResponse(url, status_code=307, headers={"Cache-Control": "private, no-store"})
+
+
+def _stored(job: Job, kind: str) -> StoredFile | None:
+    if job.output is None:
+        return None
+    return {"video": job.output.video, "poster": job.output.poster, "thumbnail": job.output.thumbnail}[kind]
+
+
+ROUTES = [Route("/api/videos/{job_id}/{kind}", file, methods=["GET"])]

@@ -1,0 +1,74 @@
+"""What happens to a worker, as data: what its child says, what the scheduler orders, what its own errands came to."""
+
+from dataclasses import dataclass
+
+from inference_worker.messages import FromChild
+from schemas.dispatch import DrainSession, RunAttempt, StopAttempt
+from schemas.failures import FailureCode
+from schemas.jobs import Output
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The child of this number said something."""
+
+    child: int
+    message: FromChild
+
+
+@dataclass(frozen=True, slots=True)
+class ChildGone:
+    """The child of this number is gone, or could not be started; ``words`` say how, for a person."""
+
+    child: int
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSome:
+    """``step`` of ``steps`` files of this attempt are in the object store."""
+
+    job_id: str
+    attempt: int
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """All files of this attempt are in the object store."""
+
+    job_id: str
+    attempt: int
+    output: Output
+
+
+@dataclass(frozen=True, slots=True)
+class NotStored:
+    """The files could not be stored, however often it was tried."""
+
+    job_id: str
+    attempt: int
+    code: FailureCode
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acked:
+    """The event log has this report for good."""
+
+    command_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed. Comes a few times a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """SIGTERM or SIGINT; a second one ends the process at once."""
+
+
+Order = RunAttempt | StopAttempt | DrainSession
+Input = Heard | ChildGone | StoredSome | Stored | NotStored | Acked | Tick | Leave | Order

@@ -1,0 +1,74 @@
+"""The object store's memory twin."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote, urlencode
+
+from repo.core.dispositions import attachment
+from repo.ports import Unavailable
+from schemas.jobs import StoredFile
+
+
+class MemoryObjectStore:
+    """Implements ``ObjectStore``. ``away = True`` is an outage. Its signed URLs lead nowhere: ``memory://…``."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.objects: dict[str, tuple[bytes, str]] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        return None
+
+    async def prepare(self) -> None:
+        """No bucket to make."""
+        self._check()
+
+    async def put_file(self, key: str, path: Path, media_type: str) -> StoredFile:
+        """See ``ObjectStore.put_file``."""
+        return await self.put_bytes(key, path.read_bytes(), media_type)  # noqa: ASYNC240 -- a test's small file
+
+    async def put_bytes(self, key: str, data: bytes, media_type: str) -> StoredFile:
+        """See ``ObjectStore.put_bytes``."""
+        self._check()
+        self.objects[key] = (data, media_type)
+        return StoredFile(key=key, bytes=len(data), sha256=hashlib.sha256(data).hexdigest(), media_type=media_type)
+
+    async def read(self, key: str) -> bytes | None:
+        """See ``ObjectStore.read``."""
+        self._check()
+        found = self.objects.get(key)
+        return None if found is None else found[0]
+
+    async def signed_url(self, key: str, *, expires_s: int = 3600, filename: str | None = None) -> str:
+        """See ``ObjectStore.signed_url``."""
+        wanted = {"expires": str(expires_s)}
+        if filename is not None:
+            wanted["response-content-disposition"] = attachment(filename)
+        return f"memory://objects/{quote(key)}?{urlencode(wanted)}"
+
+    async def list_keys(self, prefix: str) -> list[str]:
+        """See ``ObjectStore.list_keys``."""
+        self._check()
+        return sorted(key for key in self.objects if key.startswith(prefix))
+
+    async def delete(self, keys: Iterable[str]) -> None:
+        """See ``ObjectStore.delete``."""
+        self._check()
+        for key in keys:
+            self.objects.pop(key, None)
+
+    async def ping(self) -> None:
+        """See ``ObjectStore.ping``."""
+        self._check()
+
+    def _check(self) -> None:
+        if self.away:
+            raise Unavailable("s3", "away")

@@ -1,0 +1,161 @@
+"""The job store's memory twin. Shapes are immutable, so it keeps them as they are; what MongoDB refuses, it refuses."""
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self, TypeVar
+
+from repo.core.documents import to_document
+from repo.ports import ApiKey, Unavailable
+from schemas.accounts import Account
+from schemas.jobs import Job
+from schemas.lifecycle import ACTIVE, State
+
+V = TypeVar("V", Job, Account)
+
+
+class MemoryJobStore:
+    """Implements ``JobStore``. ``away = True`` is an outage."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self._jobs: dict[str, Job] = {}
+        self._accounts: dict[str, Account] = {}
+        self._keys: dict[str, ApiKey] = {}
+        self._offsets: dict[tuple[str, int], int] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        return None
+
+    async def prepare(self) -> None:
+        """No indexes to make."""
+        self._check()
+
+    async def job(self, job_id: str) -> Job | None:
+        """See ``JobStore.job``."""
+        self._check()
+        return self._jobs.get(job_id)
+
+    async def store_job(self, job: Job, expected: int) -> bool:
+        """See ``JobStore.store_job``."""
+        return self._compare_and_set(self._jobs, job, job.job_id, expected)
+
+    async def settle_job(self, job: Job) -> None:
+        """See ``JobStore.settle_job``."""
+        to_document(job, job.job_id)
+        self._check()
+        stored = self._jobs.get(job.job_id)
+        if stored is None or stored.version < job.version:
+            self._jobs[job.job_id] = job
+
+    async def jobs_of(
+        self,
+        user_id: str,
+        *,
+        updated_since: int | None = None,
+        states: Iterable[State] | None = None,
+        before: tuple[int, str] | None = None,
+        limit: int = 100,
+    ) -> list[Job]:
+        """See ``JobStore.jobs_of``."""
+        self._check()
+        wanted = None if states is None else set(states)
+        found = [
+            job
+            for job in self._jobs.values()
+            if job.user_id == user_id
+            and (updated_since is None or job.updated_at > updated_since)
+            and (wanted is None or job.state in wanted)
+            and (before is None or (job.created_at, job.job_id) < before)
+        ]
+        return sorted(found, key=_age, reverse=True)[: max(0, limit)]
+
+    async def counted_jobs(self, user_id: str, since: int) -> list[Job]:
+        """See ``JobStore.counted_jobs``."""
+        self._check()
+        mine = (job for job in self._jobs.values() if job.user_id == user_id)
+        return sorted((job for job in mine if job.state in ACTIVE or job.charge.reserved_at >= since), key=_age)
+
+    async def active_jobs(self, pool: str) -> list[Job]:
+        """See ``JobStore.active_jobs``."""
+        self._check()
+        return sorted((job for job in self._jobs.values() if job.pool == pool and job.state in ACTIVE), key=_age)
+
+    async def active_pools(self) -> list[str]:
+        """See ``JobStore.active_pools``."""
+        self._check()
+        return sorted({job.pool for job in self._jobs.values() if job.state in ACTIVE})
+
+    async def account(self, user_id: str) -> Account | None:
+        """See ``JobStore.account``."""
+        self._check()
+        return self._accounts.get(user_id)
+
+    async def store_account(self, account: Account, expected: int) -> bool:
+        """See ``JobStore.store_account``."""
+        return self._compare_and_set(self._accounts, account, account.user_id, expected)
+
+    async def api_key(self, key_hash: str) -> ApiKey | None:
+        """See ``JobStore.api_key``."""
+        self._check()
+        return self._keys.get(key_hash)
+
+    async def store_api_key(self, key: ApiKey) -> None:
+        """See ``JobStore.store_api_key``."""
+        to_document(key, key.key_hash)
+        self._check()
+        self._keys[key.key_hash] = key
+
+    async def consume_one_time_key(self, key_hash: str) -> ApiKey | None:
+        """See ``JobStore.consume_one_time_key``."""
+        self._check()
+        key = self._keys.get(key_hash)
+        return self._keys.pop(key_hash) if key is not None and key.one_time else None
+
+    async def api_keys(self, user_id: str) -> list[ApiKey]:
+        """See ``JobStore.api_keys``."""
+        self._check()
+        mine = (key for key in self._keys.values() if key.user_id == user_id)
+        return sorted(mine, key=lambda key: (key.created_at, key.key_hash))
+
+    async def applied_offsets(self, consumer: str) -> dict[int, int]:
+        """See ``JobStore.applied_offsets``."""
+        self._check()
+        return {partition: offset for (name, partition), offset in self._offsets.items() if name == consumer}
+
+    async def store_applied_offset(self, consumer: str, partition: int, offset: int) -> None:
+        """See ``JobStore.store_applied_offset``."""
+        self._check()
+        self._offsets[consumer, partition] = max(offset, self._offsets.get((consumer, partition), offset))
+
+    async def reset_applied_offset(self, consumer: str, partition: int) -> None:
+        """See ``JobStore.reset_applied_offset``."""
+        self._check()
+        self._offsets.pop((consumer, partition), None)
+
+    async def ping(self) -> None:
+        """See ``JobStore.ping``."""
+        self._check()
+
+    def _compare_and_set(self, at: dict[str, V], value: V, key: str, expected: int) -> bool:
+        if value.version <= expected:
+            raise ValueError(f"version {value.version} does not come after {expected}")
+        to_document(value, key)
+        self._check()
+        stored = at.get(key)
+        if (0 if stored is None else stored.version) != expected:
+            return stored == value
+        at[key] = value
+        return True
+
+    def _check(self) -> None:
+        if self.away:
+            raise Unavailable("mongodb", "away")
+
+
+def _age(job: Job) -> tuple[int, str]:
+    return job.created_at, job.job_id

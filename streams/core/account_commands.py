@@ -1,0 +1,94 @@
+"""Changes to an account. Each carries the sender's time: the newest wins, in whatever order they arrive.
+
+Whether a user exists is the newest word of two: ``DeleteUser`` says no, ``SetRole`` says yes and so revives a user who
+comes back; at the same time no wins. What a user had before the deletion stays gone.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from schemas.accounts import Grant, Overrides, Role
+from schemas.commands import AccountCommand, DeleteUser, GrantCredits, SetBlocked, SetOverrides, SetRole
+from schemas.events import Outcome
+from schemas.lifecycle import State
+from streams.core.case import Case
+from streams.core.effects import Decision
+from streams.core.endings import deletion
+
+
+def grant_credits(case: Case, command: GrantCredits) -> Decision:
+    """Credits given or taken; a grant id counts once, for ever (a deleted user's ids are kept)."""
+    account = case.view.account
+    if any(grant.grant_id == command.grant_id for grant in account.grants):
+        return case.account_decided(command, Outcome.DONE)
+    grant = Grant(
+        grant_id=command.grant_id,
+        credits=command.credits,
+        granted_at=case.now,
+        expires_at=command.expires_at,
+        reason=command.reason,
+    )
+    return case.account_decided(command, Outcome.DONE, case.next_account(grants=(*account.grants, grant)))
+
+
+def set_overrides(case: Case, command: SetOverrides) -> Decision:
+    """Replace the user's exceptions."""
+    last = case.view.account.overrides_issued_at
+    return _newest(
+        case, command, command.issued_at, last, overrides=command.overrides, overrides_issued_at=command.issued_at
+    )
+
+
+def set_role(case: Case, command: SetRole) -> Decision:
+    """Set the role; newer than a deletion, it revives the user."""
+    account = case.view.account
+    changes: dict[str, Any] = {"role": command.role, "role_issued_at": command.issued_at}
+    if command.issued_at > account.deleted_issued_at:
+        changes["deleted_at"] = None
+    return _newest(case, command, command.issued_at, account.role_issued_at, **changes)
+
+
+def set_blocked(case: Case, command: SetBlocked) -> Decision:
+    """Block or unblock; what runs goes on."""
+    last = case.view.account.blocked_issued_at
+    return _newest(case, command, command.issued_at, last, blocked=command.blocked, blocked_issued_at=command.issued_at)
+
+
+def delete_user(case: Case, command: DeleteUser) -> Decision:
+    """Delete all jobs, one a decision, then blank the account. ``case.view`` must hold every job of the user.
+
+    The account comes last and by compare-and-set, so a job admitted meanwhile by another writer is found and deleted.
+    Roles and overrides issued before the deletion come too late.
+    Grants end now but keep their ids and amounts: what was spent stays covered, and none counts a second time.
+    """
+    account = case.view.account
+    if command.issued_at <= account.deleted_issued_at or command.issued_at < account.role_issued_at:
+        done = account.deleted_at is not None and command.issued_at == account.deleted_issued_at
+        return case.account_decided(command, Outcome.DONE if done else Outcome.UNCHANGED)
+    for _, job in sorted(case.jobs.items()):
+        if job.state is not State.DELETED:
+            write = deletion(case, job)
+            bare = write.job if write else None
+            return Decision(write=write, jobs=(bare,) if bare else (), again=True)
+    ended = tuple(replace(grant, expires_at=_sooner(grant.expires_at, case.now), reason="") for grant in account.grants)
+    blank = case.next_account(
+        role=Role.USER,
+        role_issued_at=command.issued_at,
+        overrides=Overrides(),
+        overrides_issued_at=max(account.overrides_issued_at, command.issued_at),
+        grants=ended,
+        deleted_at=case.now,
+        deleted_issued_at=command.issued_at,
+    )
+    return case.account_decided(command, Outcome.DONE, blank)
+
+
+def _newest(case: Case, command: AccountCommand, issued_at: int, last: int, **changes: Any) -> Decision:
+    """Apply if issued after the last; the last one itself, told again, is answered as done."""
+    if issued_at > last:
+        return case.account_decided(command, Outcome.DONE, case.next_account(**changes))
+    return case.account_decided(command, Outcome.DONE if issued_at == last else Outcome.UNCHANGED)
+
+
+def _sooner(expires_at: int | None, now: int) -> int:
+    return now if expires_at is None else min(expires_at, now)

@@ -1,0 +1,89 @@
+"""Admission: submissions and manual retries, which alone reserve seconds and credits.
+
+An admission is one compare-and-set of the account, which holds the job as pending (ARCHITECTURE.md section 3, point
+3); a refusal is a write of the job alone. What was decided is never decided again: the same command, an older one, or
+another with the same key meets the document. A decision afresh needs ``now <= append_by``.
+"""
+
+from dataclasses import replace
+
+from schemas.commands import RetryJob, SubmitJob
+from schemas.events import Outcome
+from schemas.failures import FailureCode
+from schemas.jobs import ChargeState, Job, Refusal
+from schemas.lifecycle import Fact, State, advance
+from streams.core.case import Case, failure
+from streams.core.checks import Ask, refused_for, standing
+from streams.core.effects import Decision, WriteJob
+from streams.core.runs import new_job, next_run
+
+C = FailureCode
+
+
+def submit(case: Case, command: SubmitJob) -> Decision:
+    """A client's request: admitted, refused, or met by what was decided on its job id before."""
+    if case.is_foreign(command.job_id):
+        return case.decided(command, Outcome.REFUSED, code=C.KEY_REUSED)
+    known = case.jobs.get(command.job_id)
+    if known is not None:
+        if known.request_hash != command.request_hash:
+            return case.decided(command, Outcome.REFUSED, job=known, code=C.KEY_REUSED)
+        if known.refusal is None or known.charge.state is not ChargeState.NONE:
+            return case.decided(command, Outcome.ADMITTED, job=known)
+        if known.state is not State.REJECTED or _answered_before(case, command, known.refusal):
+            return case.decided(
+                command, Outcome.REFUSED, job=known, code=known.refusal.code, left=known.refusal.remaining
+            )
+    if case.now > command.append_by:
+        return case.decided(command, Outcome.REFUSED, job=known, code=C.TOO_LATE)
+    job = new_job(case, command, version=known.version + 1 if known else 1)
+    code = refused_for(case, Ask(job.charge.seconds, job.charge.credits))
+    if code is None:
+        return _admitted(case, command, job)
+    rejected = replace(
+        job,
+        state=State.REJECTED,
+        charge=replace(job.charge, state=ChargeState.NONE),
+        finished_at=case.now,
+        failure=failure(code),
+    )
+    return _refused(case, command, rejected, code)
+
+
+def retry(case: Case, command: RetryJob) -> Decision:
+    """Another run after the one named. A run has one successor: asking for it again is answered as admitted."""
+    job = case.jobs.get(command.job_id)
+    if job is None:
+        return case.decided(command, Outcome.NOT_FOUND)
+    if job.state is not State.DELETED and job.run == command.run + 1:
+        return case.decided(command, Outcome.ADMITTED, job=job)
+    if job.run != command.run or advance(job.state, Fact.RETRIED) is None:
+        return case.decided(command, Outcome.UNCHANGED, job=job)
+    if job.refusal and _answered_before(case, command, job.refusal):
+        return case.decided(command, Outcome.REFUSED, job=job, code=job.refusal.code, left=job.refusal.remaining)
+    if case.now > command.append_by:
+        return case.decided(command, Outcome.REFUSED, job=job, code=C.TOO_LATE)
+    code = refused_for(case, Ask(job.request.seconds, job.price_credits))
+    if code is not None:
+        return _refused(case, command, replace(job, version=job.version + 1, updated_at=case.stamp), code)
+    again = next_run(case, job)
+    return _admitted(case, command, again)
+
+
+def _answered_before(case: Case, command: SubmitJob | RetryJob, refusal: Refusal) -> bool:
+    """Whether this refusal answers the command: it was the one refused, or it was recorded no later (a replay)."""
+    return refusal.command_id == command.command_id or case.now <= refusal.refused_at
+
+
+def _admitted(case: Case, command: SubmitJob | RetryJob, job: Job) -> Decision:
+    write = case.account_write(case.next_account(admitting=job), job)
+    return case.decided(command, Outcome.ADMITTED, job=job, write=write)
+
+
+def _refused(case: Case, command: SubmitJob | RetryJob, job: Job, code: FailureCode) -> Decision:
+    """Store why, so that the same command is answered the same; ``job`` is the next version, not yet saying so."""
+    left = standing(case, code)
+    refusal = Refusal(command_id=command.command_id, code=code, remaining=left, refused_at=case.now)
+    refused = replace(job, refusal=refusal)
+    write = WriteJob(refused, refused.version - 1)
+    return case.decided(command, Outcome.REFUSED, job=refused, write=write, code=code, left=left)

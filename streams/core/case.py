@@ -1,0 +1,99 @@
+"""One command being decided: what is known of its user, the time, and the few ways a decision can turn out.
+
+Every change of a job's state goes through ``Case.moved``, and so through the life-cycle table.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from schemas.accounts import Account
+from schemas.commands import AccountCommand, Command
+from schemas.events import CommandAnswered, Outcome
+from schemas.failures import FAILURES, FailureCode
+from schemas.jobs import Failure, Job, Remaining
+from schemas.lifecycle import Fact, advance
+from streams.core.apply import applied, still_pending
+from streams.core.discards import discarded
+from streams.core.effects import Decision, UserView, WriteAccount, WriteJob
+from streams.core.folds import own_jobs
+from streams.core.policy import Policy
+from streams.core.quota import remaining
+
+MESSAGE_MAX = 500  # characters of an engine's text that are kept
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """``now``: the record's time; ``stamp``: what documents written say as ``updated_at``, later than any before."""
+
+    view: UserView
+    jobs: Mapping[str, Job]
+    now: int
+    policy: Policy
+    stamp: int
+
+    def is_foreign(self, job_id: str) -> bool:
+        """Whether the id is another user's job, of which nothing may be told."""
+        return job_id in self.view.jobs and job_id not in self.jobs
+
+    def moved(self, job: Job, fact: Fact, **changes: Any) -> Job | None:
+        """The job's next version after the fact, or None where the life-cycle table has no such move."""
+        state = advance(job.state, fact)
+        if state is None:
+            return None
+        return replace(job, state=state, version=job.version + 1, updated_at=self.stamp, **changes)
+
+    def next_account(self, *, admitting: Job | None = None, **changes: Any) -> Account:
+        """The account's next version: what is settled leaves ``pending``, what is admitted enters it."""
+        pending = still_pending(self.view)
+        if admitting is not None:
+            pending[admitting.job_id] = admitting
+        account = self.view.account
+        return replace(account, version=account.version + 1, pending=pending, **changes)
+
+    def account_write(self, account: Account, job: Job | None = None) -> WriteAccount:
+        return WriteAccount(account, self.view.account.version, job)
+
+    def decided(
+        self,
+        command: Command,
+        outcome: Outcome,
+        *,
+        job: Job | None = None,
+        write: WriteJob | WriteAccount | None = None,
+        code: FailureCode | None = None,
+        left: Remaining | None = None,
+    ) -> Decision:
+        """Announce ``job`` and answer the command; ``left`` is where the user stands after the write, if not given."""
+        after = applied(self.view, Decision(write=write))
+        answer = CommandAnswered(
+            command_id=command.command_id,
+            user_id=command.user_id,
+            outcome=outcome,
+            job_id=getattr(command, "job_id", None),
+            version=job.version if job else None,
+            code=code,
+            remaining=left or remaining(after, self.policy, self.now),
+        )
+        jobs = (job,) if job else ()
+        return Decision(write=write, jobs=jobs, discarded=discarded(job) if job else (), answer=answer)
+
+    def account_decided(self, command: AccountCommand, outcome: Outcome, account: Account | None = None) -> Decision:
+        """Write ``account`` if given, announce the account that holds then, and answer."""
+        write = self.account_write(account) if account else None
+        decision = self.decided(command, outcome, write=write)
+        known = account or self.view.account
+        return replace(decision, account=known if known.version else None)
+
+
+def opened(view: UserView, now: int, policy: Policy, stamp: int) -> Case:
+    """A case, its stamp moved past every ``updated_at`` of the user, so that a client that polls misses no change."""
+    jobs = own_jobs(view)
+    latest = max((job.updated_at for job in jobs.values()), default=0)
+    return Case(view, jobs, now, policy, max(stamp, latest + 1))
+
+
+def failure(code: FailureCode, message: str = "") -> Failure:
+    """A failure with words for a person: the given ones, cut to size, or the code's own."""
+    return Failure(code=code, message=message[:MESSAGE_MAX] or FAILURES[code].text)

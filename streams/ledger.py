@@ -1,0 +1,81 @@
+"""The ledger's shell: load what is known, let the core decide, write, announce; in that order, until it holds."""
+
+from collections.abc import Callable
+from typing import cast
+
+from repo.clock import now_ms
+from repo.core.documents import DamagedDocumentError
+from repo.ports import EventLog, JobStore, Unavailable
+from schemas.codec import Message, Record
+from schemas.commands import AnyCommand
+from streams.core.apply import applied
+from streams.core.effects import Decision, UserView, WriteAccount
+from streams.core.ledger import decide
+from streams.core.policy import Policy
+from streams.deadletters import CannotProcess, describe
+from streams.perform import LEDGER, announce, job_messages, messages_of, write
+from streams.views import UserViews
+
+LOST_IN_A_ROW = 10
+
+
+class Ledger:
+    """Handles ``openv.commands``. ``clock`` stamps writes; decisions take the record's time."""
+
+    def __init__(self, store: JobStore, log: EventLog, policy: Policy, *, clock: Callable[[], int] = now_ms) -> None:
+        self._store = store
+        self._log = log
+        self._policy = policy
+        self._clock = clock
+        self._views = UserViews(store, policy)
+
+    async def handle(self, message: Message, record: Record, generation: int) -> None:
+        """See ``Handler.handle``."""
+        command = cast("AnyCommand", message)
+        try:
+            await self._handle(command, record, generation)
+        except BaseException as error:
+            # What was written, if anything, is not known: the next try reads it.
+            self._views.drop(command.user_id)
+            if isinstance(error, DamagedDocumentError):
+                raise CannotProcess(str(error), error) from error
+            if isinstance(error, ValueError):  # the store refuses the document; the error's text may quote it
+                raise CannotProcess(f"its document can't be stored: {describe(error)}", error) from error
+            raise
+
+    async def _handle(self, command: AnyCommand, record: Record, generation: int) -> None:
+        traceparent = record.header("traceparent")
+        lost, again = 0, False
+        while True:
+            loaded = await self._views.ready(command, record.timestamp, generation, again=again)
+            if loaded.completed:
+                said = job_messages(loaded.completed)
+                await announce(self._log, said, source=LEDGER, at=record.timestamp)
+            decision = self._decide(loaded.view, command, record.timestamp)
+            if not await write(self._store, decision):
+                self._views.drop(command.user_id)
+                lost, again = lost + 1, False
+                if lost >= LOST_IN_A_ROW:
+                    raise Unavailable("mongodb", f"another writer was first {lost} times in a row")
+                continue
+            if _changes_what_counts(decision):
+                self._views.drop(command.user_id)
+            else:
+                self._views.keep(applied(loaded.view, decision), generation)
+            said = messages_of(decision)
+            await announce(self._log, said, source=LEDGER, at=record.timestamp, traceparent=traceparent)
+            if not decision.again:
+                return
+            lost, again = 0, True
+
+    def _decide(self, view: UserView, command: AnyCommand, now: int) -> Decision:
+        latest = max((job.updated_at for job in view.overlaid().values()), default=-1)
+        try:
+            return decide(view, command, now, self._policy, max(self._clock(), latest + 1))
+        except Exception as error:
+            raise CannotProcess(f"the ledger could not decide: {describe(error)}", error) from error
+
+
+def _changes_what_counts(decision: Decision) -> bool:
+    """A grant or an override may make older jobs count, which were not loaded."""
+    return isinstance(decision.write, WriteAccount) and decision.write.job is None

@@ -1,0 +1,47 @@
+"""Waiting for a server that is away: the same thing again until it answers, and everyone is told meanwhile."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+
+from repo.ports import Unavailable
+from streams.board import Board
+from streams.settings import Role
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 2.0  # how late a decision may come after the server is back
+SAY_AGAIN_S = 30.0
+
+
+class Patience:
+    """One role's. What is tried must be safe to repeat: its first try may have had its effect, only not its answer."""
+
+    def __init__(self, role: Role, board: Board) -> None:
+        self._role = role
+        self._board = board
+
+    async def until_done(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """The result of ``attempt``, called again after every ``Unavailable``, for ever. Other exceptions pass."""
+        pause = FIRST_PAUSE_S
+        waited, said_at = 0.0, -SAY_AGAIN_S
+        while True:
+            try:
+                result = await attempt()
+            except Unavailable as absent:
+                self._board.waits(self._role, absent.server)
+                if waited - said_at >= SAY_AGAIN_S:
+                    said_at = waited
+                    log.warning("waiting", role=self._role, server=absent.server, reason=absent.reason)
+                await asyncio.sleep(pause)
+                waited += pause
+                pause = min(pause * 2, LONGEST_PAUSE_S)
+            else:
+                if waited:
+                    log.info("going on", role=self._role, waited_s=round(waited, 1))
+                    self._board.goes_on(self._role)
+                return result

@@ -1,0 +1,173 @@
+"""One role's way through its topic: every record in order, applied or dead-lettered, none skipped, none acked too soon.
+
+Faust delivers (``agents.py``), the lookout fetches what Faust left behind (``lookout.py``); both go through the same
+lock, so that a role applies one record at a time. A server that is away is waited for with the record in hand.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Protocol
+
+import structlog
+
+from repo.ports import EventLog
+from schemas.codec import Message, Record, Unreadable, decode
+from schemas.topics import Topic
+from streams.board import Board
+from streams.deadletters import CannotProcess, dead_letter, describe, stack_of
+from streams.offsets import AppliedOffsets
+from streams.patience import Patience
+from streams.settings import Role
+from streams.vitals import RoleVitals
+
+log = structlog.get_logger()
+
+
+class Handler(Protocol):
+    """What a role does with a message."""
+
+    async def handle(self, message: Message, record: Record, generation: int) -> None:
+        """Apply it; all of it is durable on return. Must stand repetition.
+
+        Raises ``CannotProcess`` (it goes to the dead letters) and ``Unavailable`` (it is tried again). ``generation``
+        is raised by every assignment: what was cached under another one may be out of date.
+        """
+        ...
+
+
+class Reader:
+    """A role's reader. ``group`` names its Kafka consumer group."""
+
+    def __init__(
+        self,
+        role: Role,
+        topic: Topic,
+        handler: Handler,
+        offsets: AppliedOffsets,
+        event_log: EventLog,
+        board: Board,
+        vitals: RoleVitals,
+    ) -> None:
+        self.role = role
+        self.topic = topic
+        self.offsets = offsets
+        self.vitals = vitals
+        self.generation = 0
+        self._handler = handler
+        self._log = event_log
+        self._board = board
+        self._patience = Patience(role, board)
+        self._lock = asyncio.Lock()
+        self._stopping = False
+
+    @property
+    def group(self) -> str:
+        return f"openv-{self.role}"
+
+    def on_assigned(self, partitions: Iterable[int]) -> None:
+        """Only marks: Faust delivers records before a callback that waits would return."""
+        self._next_generation()
+        self._board.assigned(self.role, sorted(partitions))
+
+    def on_revoked(self) -> None:
+        """Only marks. What a running handler still does is fenced by the documents' versions."""
+        self._next_generation()
+        self._board.revoked(self.role)
+
+    async def take(self, record: Record) -> None:
+        """Apply what lies before the record and was not delivered, then the record. Returns when it may be acked.
+
+        Once the process stops, it does not return any more.
+        """
+        async with self._lock:
+            if not self._stopping:
+                await self._close_gap(record.partition, record.offset)
+                await self._apply(record)
+                self._note_applied(record.partition, record.offset)
+                seen = self.vitals.partitions.get(record.partition)
+                if seen is not None:
+                    seen.read_back = 0
+                return
+        await asyncio.Event().wait()
+
+    def acked(self, record: Record) -> None:
+        """Faust was told that the record is done."""
+        partition = self.vitals.partitions.get(record.partition)
+        if partition is not None:
+            if not partition.uncommitted:
+                partition.committed_at = self._board.now()
+            partition.acked = max(record.offset, -1 if partition.acked is None else partition.acked)
+
+    async def catch_up(self, partition: int, end: int) -> bool:
+        """Apply what lies before ``end`` and was not delivered; whether there was something."""
+        async with self._lock:
+            if self._stopping or partition not in self.vitals.partitions:
+                return False
+            behind = end - 1 > await self.applied(partition)
+            if behind:
+                await self._close_gap(partition, end)
+            return behind
+
+    async def applied(self, partition: int) -> int:
+        """The last applied offset; -1 where there is none. Waits for the servers."""
+        await self._patience.until_done(lambda: self.offsets.begin(partition))
+        last = self.offsets.last(partition)
+        return -1 if last is None else last
+
+    async def stop(self, within_s: float) -> bool:
+        """Take no further record; whether the running one was finished in time."""
+        self._stopping = True
+        try:
+            await asyncio.wait_for(self._lock.acquire(), within_s)
+        except TimeoutError:
+            return False
+        return True  # the lock stays taken
+
+    async def _close_gap(self, partition: int, before: int) -> None:
+        async def close() -> None:
+            async for batch in self.offsets.missing(partition, before):
+                for record in batch:
+                    await self._apply(record)
+                    self._note_applied(partition, record.offset)
+
+        # Tried again from where it stands, because every applied record is noted.
+        await self._patience.until_done(close)
+
+    async def _apply(self, record: Record) -> None:
+        message = decode(record)
+        failure: CannotProcess
+        if isinstance(message, Unreadable):
+            failure = CannotProcess(message.reason)
+        else:
+            try:
+                await self._patience.until_done(lambda: self._handler.handle(message, record, self.generation))
+            except CannotProcess as raised:
+                failure = raised
+            else:
+                return
+        await self._bury(record, failure)
+
+    async def _bury(self, record: Record, failure: CannotProcess) -> None:
+        log.error(
+            "message to the dead letters",
+            role=self.role,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            type=record.header("ce_type"),
+            reason=failure.reason,
+            **({"cause": describe(failure.cause), "stack": stack_of(failure.cause)} if failure.cause else {}),
+        )
+        letter = dead_letter(record, self.group, failure)
+        await self._patience.until_done(lambda: self._log.append(letter))
+
+    def _note_applied(self, partition: int, offset: int) -> None:
+        self.offsets.applied(partition, offset)
+        seen = self.vitals.partitions.get(partition)
+        if seen is not None and offset > seen.applied:
+            seen.applied = offset
+            seen.moved_at = self._board.now()
+
+    def _next_generation(self) -> None:
+        self.generation += 1
+        self.offsets.forget()

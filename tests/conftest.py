@@ -1,0 +1,71 @@
+"""The real servers, started once a test session on free ports, and clients of them. Tests that use them are marked
+``servers``."""
+
+import os
+import uuid
+from collections.abc import AsyncIterator
+
+import hypothesis
+import pytest
+
+from operations.stack.servers import EmbeddedServers
+from repo.kafka import KafkaEventLog
+from repo.mongo import MongoJobStore
+from repo.s3 import S3ObjectStore
+from repo.settings import ServerSettings
+from repo.topic_admin import TopicAdmin
+from tests.servers import settings_of
+
+# Shared machines pause at any moment, so no deadline; under CI=true the same examples every time.
+hypothesis.settings.register_profile("default", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "default")
+
+
+@pytest.fixture(scope="session")
+async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict[str, str]]:
+    """Kafka, the MongoDB stand-in and S3 on free ports: the environment that child processes need."""
+    async with EmbeddedServers(tmp_path_factory.mktemp("servers") / "data") as environment:
+        yield environment
+
+
+@pytest.fixture(scope="session")
+async def topics(servers: dict[str, str]) -> list[str]:
+    """The topics of the table, made once."""
+    async with TopicAdmin(settings_of(servers)) as admin:
+        return await admin.apply()
+
+
+@pytest.fixture(scope="module")
+def database() -> str:
+    """The name of a database that no other test module uses."""
+    return f"test_{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="module")
+def settings(servers: dict[str, str], database: str) -> ServerSettings:
+    """The servers, with this module's own database."""
+    return settings_of(servers, mongodb_database=database)
+
+
+@pytest.fixture(scope="module")
+async def kafka_log(settings: ServerSettings, topics: list[str]) -> AsyncIterator[KafkaEventLog]:
+    """A connected event log; its topics are shared by the whole session, so begin at their ends."""
+    async with KafkaEventLog(settings, client_id="tests") as log:
+        yield log
+
+
+@pytest.fixture(scope="module")
+async def job_store(settings: ServerSettings) -> AsyncIterator[MongoJobStore]:
+    """A prepared job store, empty at the module's begin."""
+    async with MongoJobStore(settings) as store:
+        await store.prepare()
+        yield store
+
+
+@pytest.fixture(scope="module")
+async def object_store(settings: ServerSettings) -> AsyncIterator[S3ObjectStore]:
+    """A prepared object store; its bucket is shared by the whole session."""
+    async with S3ObjectStore(settings) as objects:
+        await objects.prepare()
+        yield objects

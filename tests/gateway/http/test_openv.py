@@ -1,0 +1,491 @@
+"""OpenV's API over HTTP: bodies, statuses, order of checks, and that nobody reaches another's jobs."""
+
+import asyncio
+import json
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from repo.clock import now_ms
+from schemas.accounts import Role
+from schemas.commands import CancelJob, SubmitJob
+from schemas.failures import FailureCode
+from schemas.ids import job_id_of_key
+from schemas.jobs import Failure
+from schemas.lifecycle import State
+from tests.gateway.world import REMAINING, World, events, job, settings, started, until
+
+IDS = [f"00000000-0000-4000-8000-{n:012d}" for n in range(20)]
+BODY = {"prompt": "a corgi surfing at sunset"}
+
+
+async def test_a_prompt_in_a_row_out_with_the_quota_that_is_left(world: World) -> None:
+    async with world.client() as http:
+        answer = await http.post("/api/runpod", json=BODY)
+    assert answer.status_code == 200
+    row = answer.json()
+    assert (row["status"], row["prompt"], row["userId"], row["frames"]) == ("queued", BODY["prompt"], "ada", 31)
+    assert isinstance(row["id"], int)
+    assert row["count"] == 1
+    assert row["monthlyQuota"] == {"remainingSeconds": 598.75, "currentUsage": 1.25, "limitSeconds": 600.0}
+    (command,) = world.ledger.heard
+    assert isinstance(command, SubmitJob)
+    assert command.job_id == row["jobId"]
+    assert (command.pool, command.request.width, command.request.height) == ("mochi-1", 848, 480)
+    assert 0 < command.append_by - now_ms() <= 2_200
+
+
+async def test_sizes_are_what_the_model_can_make_and_the_answer_says_so(world: World) -> None:
+    async with world.client() as http:
+        sent = {**BODY, "width": 399, "height": 640, "num_frames": 30, "seed": 0, "cfg": 4, "steps": 10.0}
+        row = (await http.post("/api/runpod", json=sent)).json()
+    request = row["request"]
+    assert (request["width"], request["height"], request["numFrames"], row["frames"]) == (384, 640, 25, 25)
+    assert (request["seed"], request["cfg"], request["steps"]) == (0, 4.0, 10)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"prompt": ""}, "prompt"),
+        ({"prompt": "  \n"}, "prompt"),
+        ({"prompt": "x" * 501}, "prompt"),
+        ({"prompt": 7}, "prompt"),
+        ({"prompt": None}, "prompt"),
+        ({"negative_prompt": "x" * 501}, "negative_prompt"),
+        ({"width": 383}, "width"),
+        ({"width": 849}, "width"),
+        ({"height": 4.5}, "height"),
+        ({"height": "480"}, "height"),
+        ({"steps": 9}, "steps"),
+        ({"steps": True}, "steps"),
+        ({"cfg": 20.5}, "cfg"),
+        ({"cfg": "6"}, "cfg"),
+        ({"num_frames": 6}, "num_frames"),
+        ({"numFrames": 128}, "num_frames"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 2**31}, "seed"),
+        ({"seed": 10**30}, "seed"),
+        ({"model": "sora"}, "model"),
+    ],
+)
+async def test_a_wrong_field_is_named_and_nothing_reaches_the_log(
+    world: World, change: dict[str, Any], field: str
+) -> None:
+    async with world.client() as http:
+        answer = await http.post("/api/runpod", json={**BODY, **change})
+    assert answer.status_code == 400
+    body = answer.json()
+    assert body["error"] == "Validation failed"
+    assert [line["field"] for line in body["details"]] == [field]
+    assert all(line["message"] for line in body["details"])
+    assert world.ledger.heard == []
+
+
+async def test_all_wrong_fields_are_named_at_once(world: World) -> None:
+    async with world.client() as http:
+        answer = await http.post("/api/runpod", json={"width": 1, "cfg": None, "steps": 99, "seed": []})
+    assert [line["field"] for line in answer.json()["details"]] == ["prompt", "width", "steps", "seed"]
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (b"", 400),
+        (b"not json", 400),
+        (b'{"prompt": NaN}', 400),
+        (b'{"prompt":"a","cfg":NaN}', 400),
+        (b'{"prompt":"a","cfg":1e999}', 400),
+        (b'{"prompt":"\\ud800"}', 400),
+        (b'{"prompt":"\xff"}', 400),
+        (b"[]", 400),
+        (b'"text"', 400),
+        (b"null", 400),
+        (b"[" * 100_000, 400),
+        (b'{"a":' * 2_000 + b"1" + b"}" * 2_000, 400),
+        (b" " * (1024 * 1024 + 1), 413),
+    ],
+    ids=str,
+)
+async def test_bodies_that_are_no_json_object(world: World, content: bytes, status: int) -> None:
+    async with world.client() as http:
+        answer = await http.post("/api/runpod", content=content)
+        assert answer.status_code == status, answer.text
+        assert answer.json()["error"]
+        streamed = await http.post("/api/runpod", content=_pieces(content))
+        assert streamed.status_code == status
+    assert world.ledger.heard == []
+
+
+async def _pieces(content: bytes) -> Any:
+    for at in range(0, len(content), 65_536):
+        yield content[at : at + 65_536]
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [(None, 401), ("", 401), ("Bearer nonsense", 401), ("Bearer ov_" + "a" * 43, 401), ("Basic x", 401)],
+)
+async def test_strangers_are_told_so_before_anything_else(world: World, header: str | None, status: int) -> None:
+    async with world.client(None) as http:
+        headers = {"Authorization": header} if header is not None else {}
+        for method, path in [("POST", "/api/runpod"), ("GET", "/api/videos"), ("DELETE", "/api/videos"),
+                             ("GET", f"/api/runpod/{IDS[0]}"), ("POST", f"/api/runpod/{IDS[0]}/cancel"),
+                             ("GET", f"/api/videos/{IDS[0]}/video")]:  # fmt: skip
+            answer = await http.request(method, path, headers=headers, content=b"broken")
+            assert answer.status_code == status
+            assert list(answer.json()) == ["message"]
+
+
+async def test_a_raw_key_is_a_key_and_a_restricted_one_may_only_look(world: World) -> None:
+    secret = await world.key()
+    async with world.client(None) as http:
+        assert (await http.get("/api/videos", headers={"Authorization": secret})).status_code == 200
+        assert (await http.get("/api/videos", headers={"Authorization": f"bearer {secret}"})).status_code == 200
+    async with world.client("eve", role=Role.RESTRICTED) as http:
+        assert (await http.get("/api/videos")).status_code == 200
+        assert (await http.post("/api/runpod", content=b"broken")).status_code == 403
+    assert world.ledger.heard == []
+
+
+QUOTA = replace(REMAINING, remaining_seconds=0.404, used_seconds=599.6, suggested_frames=7)
+
+
+@pytest.mark.parametrize(
+    ("code", "remaining", "status", "members"),
+    [
+        (
+            FailureCode.QUOTA_EXCEEDED,
+            QUOTA,
+            403,
+            {
+                "error": "Monthly limit exceeded",
+                "message": "You have 0.40 seconds remaining in this period. Try 7 frames (0.29 seconds) or fewer.",
+                "suggestedFrames": 7,
+            },
+        ),
+        (FailureCode.CONCURRENCY_EXCEEDED, replace(REMAINING, active=3), 409, {"count": 3}),
+        (FailureCode.RATE_LIMITED, replace(REMAINING, retry_after_ms=4_200), 429, {}),
+        (
+            FailureCode.CREDITS_EXCEEDED,
+            replace(REMAINING, credits=0.5),
+            403,
+            {"error": "Insufficient credits.", "credits": 0.5},
+        ),
+        (FailureCode.ACCOUNT_BLOCKED, REMAINING, 403, {}),
+        (FailureCode.TOO_LATE, REMAINING, 503, {}),
+        (FailureCode.KEY_REUSED, REMAINING, 422, {}),
+        (FailureCode.INVALID_INPUT, REMAINING, 400, {}),
+    ],
+)
+async def test_refusals_in_openvs_words(
+    world: World, code: FailureCode, remaining: Any, status: int, members: dict[str, Any]
+) -> None:
+    world.ledger.refuse, world.ledger.remaining = code, remaining
+    async with world.client() as http:
+        answer = await http.post("/api/runpod", json=BODY)
+    assert answer.status_code == status
+    body = answer.json()
+    assert members.items() <= body.items()
+    assert body["error"]
+    assert body["jobId"]
+    if status == 429:
+        assert answer.headers["retry-after"] == "5"
+    if status == 503:
+        assert "retry-after" in answer.headers
+
+
+async def test_the_same_key_meets_the_same_job_and_another_payload_is_refused(world: World) -> None:
+    headers = {"Idempotency-Key": "order-7"}
+    async with world.client() as http:
+        first = (await http.post("/api/runpod", json=BODY, headers=headers)).json()
+        again = await http.post("/api/runpod", json={**BODY, "width": 850 - 2, "seed": 42}, headers=headers)
+        other = await http.post("/api/runpod", json={**BODY, "seed": 43}, headers=headers)
+        assert first["jobId"] == again.json()["jobId"] == job_id_of_key("ada", "order-7")
+        assert (again.status_code, other.status_code) == (200, 422)
+        assert len((await http.get("/api/videos")).json()) == 1
+        await http.request("DELETE", "/api/videos", json={"jobIds": [first["jobId"]]})
+        assert (await http.post("/api/runpod", json=BODY, headers=headers)).status_code == 410
+    async with world.client("bob") as http:
+        assert (await http.post("/api/runpod", json=BODY, headers=headers)).json()["jobId"] != first["jobId"]
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "two words", "naïve"])
+async def test_keys_that_are_none(world: World, key: str) -> None:
+    async with world.client() as http:
+        answer = await http.post("/api/runpod", json=BODY, headers={"Idempotency-Key": key.encode()})
+    assert answer.status_code == 400
+    assert world.ledger.heard == []
+
+
+async def test_no_decision_in_time_is_202_and_the_job_is_in_the_log() -> None:
+    async with started(settings(decision_timeout_seconds=0.2)) as world, world.client() as http:
+        world.ledger.silent = True
+        answer = await http.post("/api/runpod", json=BODY)
+        assert answer.status_code == 202
+        body = answer.json()
+        assert body["status"] == "queued"
+        (command,) = world.ledger.heard
+        assert command.subject == body["jobId"]
+
+
+async def test_kafka_away_is_a_503_that_names_the_job_and_appends_nothing_later() -> None:
+    async with started(settings(decision_timeout_seconds=0.2)) as world, world.client() as http:
+        with world.kafka_away():
+            answer = await http.post("/api/runpod", json=BODY, headers={"Idempotency-Key": "k"})
+            assert answer.status_code == 503
+            assert answer.json()["jobId"] == job_id_of_key("ada", "k")
+            assert "Idempotency-Key" in answer.json()["error"]
+            assert "retry-after" in answer.headers
+            await until(lambda: not world.parts.probes.answers("kafka"))
+            assert (await http.post("/api/runpod", json=BODY)).status_code == 503
+        await until(lambda: world.parts.probes.answers("kafka"))
+        assert (await http.post("/api/runpod", json=BODY, headers={"Idempotency-Key": "k"})).status_code == 200
+        assert len(world.ledger.heard) == 1
+
+
+async def test_a_503_is_told_only_when_the_record_can_no_longer_count() -> None:
+    async with started(settings(decision_timeout_seconds=0.2)) as world, world.client() as http:
+        seen: list[int] = []
+
+        async def lost(message: Any, *, partition: int | None = None) -> Any:
+            seen.append(
+                json.loads(message.value)["appendBy"] if isinstance(json.loads(message.value)["appendBy"], int) else 0
+            )
+            commands.append(json.loads(message.value))
+            await asyncio.sleep(3600)
+
+        commands: list[dict[str, Any]] = []
+        world.log.append = lost  # type: ignore[method-assign]
+        answer = await http.post("/api/runpod", json=BODY)
+        told_at = now_ms()
+        assert answer.status_code == 503
+        from datetime import datetime
+
+        from schemas.codec import decode  # noqa: F401 -- documents that appendBy is an instant
+        from schemas.instants import from_datetime
+
+        assert told_at > from_datetime(datetime.fromisoformat(commands[0]["appendBy"]))
+
+
+async def test_an_answer_counts_even_if_the_append_was_not_acknowledged() -> None:
+    async with started(settings(decision_timeout_seconds=0.5)) as world, world.client() as http:
+        real = world.log.append
+
+        async def acknowledged_never(message: Any, *, partition: int | None = None) -> Any:
+            await real(message, partition=partition)
+            if message.topic == "openv.commands":
+                await asyncio.sleep(3600)
+
+        world.log.append = acknowledged_never  # type: ignore[method-assign]
+        assert (await http.post("/api/runpod", json=BODY)).status_code == 200
+
+
+async def test_mongodb_away_after_the_decision_is_still_an_answer(world: World) -> None:
+    async with world.client() as http:
+        await http.get("/api/videos")  # the key is remembered now
+        real = world.ledger.answer
+
+        async def answer_then_away(*given: Any, **named: Any) -> None:
+            world.store.away = True
+            await real(*given, **named)
+
+        world.ledger.answer = answer_then_away  # type: ignore[method-assign]
+        answer = await http.post("/api/runpod", json=BODY)
+        assert (answer.status_code, answer.json()["status"]) == (202, "queued")
+        listed = await http.get("/api/videos")
+        assert (listed.status_code, listed.json()["missing"]) == (503, ["mongodb"])
+
+
+async def test_a_flood_is_shed_before_the_log() -> None:
+    async with started(settings(shed_requests=3, shed_window_seconds=60)) as world, world.client() as http:
+        answers = [await http.post("/api/runpod", json=BODY) for _ in range(5)]
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
+        assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
+        assert len(world.ledger.heard) == 3
+        async with world.client("bob") as other:
+            assert (await other.post("/api/runpod", json=BODY)).status_code == 200
+
+
+async def stored(world: World, *jobs: Any) -> None:
+    for one in jobs:
+        assert await world.store.store_job(one, 0)
+
+
+async def test_the_list_is_a_bare_array_newest_first_without_what_is_hidden(world: World) -> None:
+    await stored(
+        world,
+        job(IDS[0], at=1_000, state=State.COMPLETED),
+        job(IDS[1], at=3_000, state=State.CANCELLED),
+        job(IDS[2], at=2_000, state=State.TIMED_OUT, failure=Failure(code=FailureCode.TTL_EXPIRED, message="late")),
+        job(IDS[3], at=4_000, state=State.REJECTED),
+        job(IDS[4], at=5_000, state=State.DELETED),
+        job(IDS[5], "bob", at=6_000),
+    )
+    async with world.client() as http:
+        rows = (await http.get("/api/videos")).json()
+        assert [(row["jobId"], row["status"]) for row in rows] == [
+            (IDS[1], "failed"),
+            (IDS[2], "failed"),
+            (IDS[0], "completed"),
+        ]
+        assert rows[0]["createdAt"] == "1970-01-01T00:00:03.000Z"
+        assert rows[0]["id"] > rows[1]["id"] > rows[2]["id"]
+        with_deleted = (await http.get("/api/videos", params={"updatedSince": "0", "deleted": "true"})).json()
+        assert with_deleted[0] == {"jobId": IDS[4], "status": "deleted", "updatedAt": "1970-01-01T00:00:05.000Z"}
+
+
+@pytest.mark.parametrize(
+    ("since", "ids"),
+    [
+        ("1999", [2, 1]),
+        ("2000", [2]),  # strictly later
+        ("1970-01-01T00:00:02Z", [2]),
+        ("1970-01-01T00:00:01.999Z", [2, 1]),
+        ("1970-01-01T01:00:02+01:00", [2]),
+        ("1970-01-01", [2, 1, 0]),
+        ("9999999999999", []),
+    ],
+)
+async def test_updated_since_in_both_forms(world: World, since: str, ids: list[int]) -> None:
+    await stored(world, *(job(IDS[n], at=1_000 * (n + 1)) for n in range(3)))
+    async with world.client() as http:
+        rows = (await http.get("/api/videos", params={"updatedSince": since})).json()
+        unescaped = (await http.get(f"/api/videos?updatedSince={since}")).json()
+    assert [row["jobId"] for row in rows] == [IDS[n] for n in ids]
+    assert unescaped == rows
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "updatedSince=yesterday",
+        "updatedSince=",
+        "updatedSince=-1",
+        "updatedSince=99999999999999999",
+        "limit=0",
+        "limit=501",
+        "limit=ten",
+        "before=x",
+        "before=1.2",
+        "deleted=maybe",
+        "updatedSince=0001-01-01T00:00:00%2B23:00x",
+    ],
+)
+async def test_queries_that_are_none(world: World, query: str) -> None:
+    async with world.client() as http:
+        answer = await http.get(f"/api/videos?{query}")
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("Invalid")
+
+
+async def test_pages_follow_each_other_without_a_gap(world: World) -> None:
+    await stored(world, *(job(IDS[n], at=1_000 * (n // 2)) for n in range(9)))
+    seen: list[str] = []
+    async with world.client() as http:
+        url: httpx.URL | str = "/api/videos?limit=4"
+        while True:
+            page = await http.get(url)
+            seen += [row["jobId"] for row in page.json()]
+            if "next" not in page.links:
+                break
+            url = page.links["next"]["url"]
+        assert seen == [row["jobId"] for row in (await http.get("/api/videos")).json()]
+    assert len(seen) == 9
+
+
+async def test_cancel_stops_the_run_that_is_there_and_is_content_if_it_was_stopped(world: World) -> None:
+    await stored(world, job(IDS[0], state=State.PROCESSING, run=4), job(IDS[1], state=State.COMPLETED))
+    async with world.client() as http:
+        answer = await http.post(f"/api/runpod/{IDS[0]}/cancel")
+        assert (answer.status_code, answer.json()["state"], answer.json()["status"]) == (200, "cancelled", "failed")
+        (command,) = world.ledger.heard
+        assert isinstance(command, CancelJob)
+        assert command.run == 4
+        assert (await http.post(f"/api/runpod/{IDS[0]}/cancel")).status_code == 200
+        done = await http.post(f"/api/runpod/{IDS[1]}/cancel")
+        assert (done.status_code, done.json()["state"]) == (409, "completed")
+    assert len(world.ledger.heard) == 1
+
+
+async def test_retry_only_what_ended_without_a_video(world: World) -> None:
+    await stored(world, job(IDS[0], state=State.FAILED), job(IDS[1], state=State.COMPLETED), job(IDS[2]))
+    async with world.client() as http:
+        row = (await http.post(f"/api/runpod/{IDS[0]}/retry")).json()
+        assert (row["status"], row["run"], row["monthlyQuota"]["limitSeconds"]) == ("queued", 2, 600.0)
+        assert (await http.post(f"/api/runpod/{IDS[1]}/retry")).status_code == 409
+        assert (await http.post(f"/api/runpod/{IDS[2]}/retry")).status_code == 409
+        assert (await http.post(f"/api/runpod/{IDS[3]}/retry")).status_code == 404
+
+
+async def test_delete_takes_ones_own_and_says_nothing_about_others(world: World) -> None:
+    await stored(world, job(IDS[0], state=State.COMPLETED), job(IDS[1]), job(IDS[2], "bob"))
+    async with world.client() as http:
+        wanted = {"jobIds": [IDS[0], IDS[1], IDS[1], IDS[2], IDS[3], "no id"]}
+        answer = await http.request("DELETE", "/api/videos", json=wanted)
+        assert (answer.status_code, answer.json()) == (200, {"success": True})
+        assert (await http.get("/api/videos")).json() == []
+        assert (await http.get(f"/api/runpod/{IDS[0]}")).status_code == 404
+    assert sorted(command.subject for command in world.ledger.heard) == IDS[:2]
+    async with world.client("bob") as http:
+        assert [row["jobId"] for row in (await http.get("/api/videos")).json()] == [IDS[2]]
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        (b"", "Invalid request body"),
+        (b"[]", "Invalid request body"),
+        (b"{}", "Invalid jobIds"),
+        (b'{"jobIds":[]}', "Invalid jobIds"),
+        (b'{"jobIds":"x"}', "Invalid jobIds"),
+        (b'{"jobIds":[1]}', "Invalid jobIds"),
+        (b'{"jobIds":[""]}', "Invalid jobIds"),
+        (json.dumps({"jobIds": ["x"] * 101}).encode(), "Invalid jobIds"),
+    ],
+)
+async def test_deletes_that_are_none(world: World, content: bytes, error: str) -> None:
+    async with world.client() as http:
+        answer = await http.request("DELETE", "/api/videos", content=content)
+    assert (answer.status_code, answer.json()) == (400, {"error": error})
+
+
+async def test_deletes_that_are_not_decided_in_time_are_named() -> None:
+    async with started(settings(decision_timeout_seconds=0.2)) as world, world.client() as http:
+        await stored(world, job(IDS[0]))
+        world.ledger.silent = True
+        answer = await http.request("DELETE", "/api/videos", json={"jobIds": [IDS[0]]})
+        assert (answer.status_code, answer.json()) == (202, {"success": True, "pending": [IDS[0]]})
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", ""), ("POST", "/cancel"), ("POST", "/retry")],
+)
+async def test_anothers_job_is_no_job(world: World, method: str, path: str) -> None:
+    await stored(world, job(IDS[0], "bob", state=State.FAILED))
+    before = events(world.log)
+    async with world.client("ada") as http:
+        theirs = await http.request(method, f"/api/runpod/{IDS[0]}{path}")
+        nobodys = await http.request(method, f"/api/runpod/{IDS[1]}{path}")
+    assert theirs.status_code == nobodys.status_code == 404
+    assert theirs.json() == nobodys.json()
+    assert (world.ledger.heard, events(world.log)) == ([], before)
+
+
+async def test_a_row_is_read_by_its_owner(world: World) -> None:
+    await stored(world, job(IDS[0]))
+    async with world.client() as http:
+        row = (await http.get(f"/api/runpod/{IDS[0]}")).json()
+    assert (row["jobId"], row["status"], row["prompt"]) == (IDS[0], "queued", f"prompt of {IDS[0]}")
+    assert "count" not in row
+
+
+async def test_unknown_addresses_and_methods_are_json_too(world: World) -> None:
+    async with world.client() as http:
+        unknown, method = await http.get("/api/nothing"), await http.put("/api/videos")
+    assert (unknown.status_code, list(unknown.json())) == (404, ["error"])
+    assert (method.status_code, list(method.json())) == (405, ["error"])
+    assert "GET" in method.headers["allow"]

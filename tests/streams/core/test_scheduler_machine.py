@@ -1,0 +1,448 @@
+"""The scheduler against a small world of a ledger, workers and unreliable topics, drawn by hypothesis.
+
+Dispatch messages are lost, repeated and overtaken (across producers); assignments and commands are lost and repeated;
+workers die, restart, decline, answer late; the scheduler forgets everything. After faults stop, all must settle.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from schemas.dispatch import (
+    AssignmentDeclined,
+    DrainSession,
+    DrainWorker,
+    RunAttempt,
+    StopAttempt,
+    Tick,
+    WorkerBeat,
+    WorkerGone,
+    WorkerKind,
+    WorkerState,
+)
+from schemas.jobs import Job
+from schemas.lifecycle import ACTIVE, Fact, State, advance
+from streams.core.effects import Look, Offer, Order, SchedulerEffect, Tell
+from streams.core.leases import TELL_AGAIN_MS
+from streams.core.places import is_heard, is_waiting
+from streams.core.pool_state import Loaded, Phase, PoolState, Seen, empty_pool
+from streams.core.scheduler import PoolEvent, step
+from tests.streams.core.pool_steps import POOL, T0, after, job_of, moved
+
+WORKERS = ("w1", "w2", "w3")
+TRIES = 30
+
+
+@dataclass
+class Ledger:
+    """Documents, and the rules of a job's life as far as the scheduler meets them. ``news``: what it announces."""
+
+    jobs: dict[str, Job] = field(default_factory=dict)
+    news: list[PoolEvent] = field(default_factory=list)
+    ran: Counter[tuple[str, int]] = field(default_factory=Counter)
+
+    def write(self, job: Job) -> None:
+        self.jobs[job.job_id] = job
+        self.news.append(moved(job))
+
+    def report(self, kind: str, job_id: str, attempt: int, worker_id: str, now: int) -> None:
+        """One report on the commands topic, as the real ledger treats it."""
+        job = self.jobs[job_id]
+        current = attempt == job.attempt and (job.state is State.QUEUED or job.worker_id == worker_id)
+        fact = {
+            "started": Fact.STARTED,
+            "succeeded": Fact.SUCCEEDED,
+            "lost": Fact.RETRY if job.tries < TRIES else Fact.GAVE_UP,
+            "handed_back": Fact.HANDED_BACK,
+            "ttl_expired": Fact.EXPIRED,
+            "execution_timeout": Fact.EXPIRED,
+        }[kind]
+        if fact is Fact.EXPIRED:
+            current = attempt == job.attempt
+        state = advance(job.state, fact)
+        if not current or state is None:
+            return
+        changed = after(job, state=state)
+        if fact is Fact.STARTED:
+            self.ran[job_id, attempt] += 1
+            changed = replace(changed, worker_id=worker_id, started_at=now)
+        elif fact in (Fact.RETRY, Fact.HANDED_BACK):
+            due = now + (2_000 if fact is Fact.RETRY else 0)
+            tries = job.tries + (fact is Fact.RETRY)
+            changed = replace(changed, attempt=attempt + 1, tries=tries, due_at=due, worker_id=None, started_at=None)
+        elif fact is Fact.SUCCEEDED:
+            changed = replace(changed, worker_id=worker_id)
+        self.write(changed)
+
+    def cancel(self, job_id: str) -> None:
+        job = self.jobs[job_id]
+        state = advance(job.state, Fact.CANCELLED)
+        if state is not None:
+            self.write(after(job, state=state))
+
+
+@dataclass
+class SimWorker:
+    """A worker process. ``said``: its dispatch messages; ``reports``: its commands, in order."""
+
+    worker_id: str
+    kind: WorkerKind
+    session: int = 0
+    sequence: int = 0
+    state: WorkerState = WorkerState.READY
+    running: tuple[str, int] | None = None
+    alive: bool = True
+    said: list[PoolEvent] = field(default_factory=list)
+    reports: list[tuple[str, str, int, str]] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return f"{self.worker_id}-{self.session}"
+
+    def beat(self) -> None:
+        if not self.alive:
+            return
+        self.sequence += 1
+        job_id, attempt = self.running or (None, None)
+        self.said.append(
+            WorkerBeat(
+                pool=POOL,
+                worker_id=self.worker_id,
+                session=self.name,
+                sequence=self.sequence,
+                state=self.state,
+                kind=self.kind,
+                job_id=job_id,
+                attempt=attempt,
+                poll_id=str(self.sequence) if self.kind is WorkerKind.SDK else None,
+            )
+        )
+
+    def read(self, order: RunAttempt | StopAttempt | DrainSession) -> None:
+        if not self.alive or order.session != self.name:
+            return
+        if isinstance(order, DrainSession):
+            self.state = WorkerState.DRAINING
+            if self.running is None or order.now:
+                self._hand_back()
+            self.beat()
+        elif isinstance(order, StopAttempt):
+            if self.running == (order.job_id, order.attempt):
+                self._free()
+        elif self.running == (order.job_id, order.attempt):
+            return
+        elif self.state is not WorkerState.READY or self.running is not None:
+            self.sequence += 1
+            self.said.append(
+                AssignmentDeclined(
+                    pool=POOL,
+                    worker_id=self.worker_id,
+                    session=self.name,
+                    sequence=self.sequence,
+                    job_id=order.job_id,
+                    attempt=order.attempt,
+                )
+            )
+            self.beat()
+        else:
+            self.running, self.state = (order.job_id, order.attempt), WorkerState.BUSY
+            self._report("started")
+            self.beat()
+
+    def succeed(self) -> None:
+        if self.alive and self.running is not None:
+            self._report("succeeded")
+            self._free()
+
+    def die(self) -> None:
+        self.alive = False
+
+    def leave(self) -> None:
+        """A clean stop: hand back, say goodbye."""
+        if not self.alive:
+            return
+        self._hand_back()
+        self.sequence += 1
+        self.said.append(WorkerGone(pool=POOL, worker_id=self.worker_id, session=self.name, sequence=self.sequence))
+        self.alive = False
+
+    def start(self) -> None:
+        if self.alive:
+            self.die()
+        self.session += 1
+        self.sequence, self.state, self.running, self.alive = 0, WorkerState.READY, None, True
+        self.beat()
+
+    def _free(self) -> None:
+        self.running = None
+        self.state = WorkerState.READY if self.state is WorkerState.BUSY else self.state
+        self.beat()
+
+    def _hand_back(self) -> None:
+        if self.running is not None:
+            self._report("handed_back")
+            self.running = None
+
+    def _report(self, kind: str) -> None:
+        assert self.running is not None
+        self.reports.append((kind, *self.running, self.worker_id))
+
+
+class World(RuleBasedStateMachine):
+    """Faults first; ``teardown`` is the other half: none, and everything settles."""
+
+    @initialize(sdk=st.booleans())
+    def begin(self, sdk: bool) -> None:
+        self.now = T0
+        self.state: PoolState = empty_pool(POOL)
+        self.ledger = Ledger()
+        self.workers = {w: SimWorker(w, WorkerKind.NATIVE) for w in WORKERS}
+        if sdk:
+            self.workers["w3"].kind = WorkerKind.SDK
+        self.inbox: list[RunAttempt | StopAttempt | DrainSession] = []
+        self.told: dict[tuple[str, str, int], int] = {}
+        self.tells: list[tuple[str, str, int, str]] = []
+        self.newest: dict[str, tuple[str, int, bool]] = {}
+        self.submitted = 0
+        self._load()
+
+    # ---- the scheduler's shell
+
+    def _feed(self, event: PoolEvent) -> None:
+        if isinstance(event, WorkerBeat):
+            self._note(event)
+        self.state, effects = step(self.state, event, self.now)
+        self._check_effects(effects)
+        for effect in effects:
+            self._perform(effect)
+
+    def _perform(self, effect: SchedulerEffect) -> None:
+        match effect:
+            case Offer(worker_id=worker_id, session=session, job_id=job_id, attempt=attempt):
+                job = self.ledger.jobs.get(job_id)
+                if job and job.state is State.QUEUED and job.attempt == attempt and job.due_at <= self.now:
+                    self.inbox.append(_run(job, worker_id, session, self.now))
+                else:
+                    self._feed(Seen(job_id, job))
+            case Order(message=message):
+                self.inbox.append(message)
+            case Tell(kind=kind, job_id=job_id, attempt=attempt, worker_id=worker_id):
+                self.tells.append((kind, job_id, attempt, worker_id))
+            case Look(job_id=job_id):
+                self._feed(Seen(job_id, self.ledger.jobs.get(job_id)))
+
+    def _check_effects(self, effects: tuple[SchedulerEffect, ...]) -> None:
+        offered = [effect for effect in effects if isinstance(effect, Offer)]
+        assert len({effect.worker_id for effect in offered}) == len(offered)
+        assert len({effect.job_id for effect in offered}) == len(offered)
+        for effect in offered:
+            session, _, ready = self.newest[effect.worker_id]
+            assert (session, ready) == (effect.session, True), "offered to a worker whose newest beat is not READY"
+        for effect in effects:
+            if isinstance(effect, Tell):
+                key = (effect.kind, effect.job_id, effect.attempt)
+                assert self.now - self.told.get(key, -TELL_AGAIN_MS) >= TELL_AGAIN_MS, "told too often"
+                self.told[key] = self.now
+
+    def _note(self, beat: WorkerBeat) -> None:
+        """The newest beat by session number and sequence; drawn faults never let an old session overtake a new one."""
+        session, sequence, _ = self.newest.get(beat.worker_id, ("", 0, False))
+        if beat.session != session or beat.sequence > sequence:
+            self.newest[beat.worker_id] = (beat.session, beat.sequence, beat.state is WorkerState.READY)
+
+    def _load(self) -> None:
+        active = sorted((j for j in self.ledger.jobs.values() if j.state in ACTIVE), key=lambda j: j.job_id)
+        self._feed(Loaded(tuple(active)))
+
+    def _tick(self, ms: int = 1_000) -> None:
+        self.now += ms
+        self._feed(Tick(tick_id=str(self.now)))
+
+    # ---- what happens
+
+    @rule(user=st.sampled_from(["ann", "bob"]), priority=st.integers(0, 1), timeout=st.sampled_from([8_000, 600_000]))
+    def submit(self, user: str, priority: int, timeout: int) -> None:
+        self.submitted += 1
+        job_id = f"j{self.submitted:03}"
+        self.ledger.write(
+            job_of(
+                job_id,
+                user,
+                priority=priority,
+                created_at=self.now,
+                due_at=self.now,
+                expires_at=self.now + 3_600_000,
+                execution_timeout_ms=timeout,
+            )
+        )
+
+    @rule(ms=st.sampled_from([500, 1_000, 1_000, 4_000, 600_000]))
+    def time(self, ms: int) -> None:
+        self._tick(ms)
+
+    @rule(data=st.data(), fault=st.sampled_from(["none", "none", "lose", "repeat"]))
+    def news_arrives(self, data: st.DataObject, fault: str) -> None:
+        if self.ledger.news:
+            self._arrive(self.ledger.news, data.draw(st.integers(0, min(3, len(self.ledger.news) - 1))), fault)
+
+    @rule(worker=st.sampled_from(WORKERS), fault=st.sampled_from(["none", "none", "lose", "repeat"]))
+    def word_arrives(self, worker: str, fault: str) -> None:
+        if self.workers[worker].said:
+            self._arrive(self.workers[worker].said, 0, fault)
+
+    def _arrive(self, queue: list[PoolEvent], place: int, fault: str) -> None:
+        event = queue[place] if fault == "repeat" else queue.pop(place)
+        if fault != "lose":
+            self._feed(event)
+
+    @rule(data=st.data(), fault=st.sampled_from(["none", "none", "lose", "repeat"]))
+    def order_arrives(self, data: st.DataObject, fault: str) -> None:
+        if self.inbox:
+            place = data.draw(st.integers(0, min(2, len(self.inbox) - 1)))
+            order = self.inbox[place] if fault == "repeat" else self.inbox.pop(place)
+            if fault != "lose":
+                self.workers[order.worker_id].read(order)
+
+    @rule(worker=st.sampled_from(WORKERS))
+    def report_arrives(self, worker: str) -> None:
+        reports = self.workers[worker].reports
+        if reports:
+            self.ledger.report(*reports.pop(0), now=self.now)
+
+    @rule(fault=st.sampled_from(["none", "lose"]))
+    def tell_arrives(self, fault: str) -> None:
+        if self.tells:
+            told = self.tells.pop(0)
+            if fault == "none":
+                self.ledger.report(*told, now=self.now)
+
+    @rule(worker=st.sampled_from(WORKERS), does=st.sampled_from(["beat", "beat", "succeed", "succeed", "start", "die"]))
+    def worker_does(self, worker: str, does: str) -> None:
+        getattr(self.workers[worker], does)()
+
+    @rule(worker=st.sampled_from(WORKERS), now=st.booleans(), leave=st.booleans())
+    def worker_drains(self, worker: str, now: bool, leave: bool) -> None:
+        if leave:
+            self.workers[worker].leave()
+        else:
+            self._feed(DrainWorker(command_id="d", pool=POOL, worker_id=worker, now=now))
+
+    @precondition(lambda self: self.ledger.jobs)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        self.ledger.cancel(data.draw(st.sampled_from(sorted(self.ledger.jobs))))
+
+    @rule()
+    def reconcile(self) -> None:
+        self._load()
+
+    @rule()
+    def scheduler_restarts(self) -> None:
+        self.state = empty_pool(POOL)
+        self.told.clear()
+        self.newest.clear()
+        self._load()
+
+    # ---- what must always be true
+
+    @invariant()
+    def no_worker_idles_while_a_job_is_due(self) -> None:
+        if not hasattr(self, "state"):
+            return
+        offered = {e.lease.worker_id for e in self.state.jobs.values() if e.lease and e.lease.phase is Phase.OFFERED}
+        idle = [
+            w
+            for w in self.state.workers.values()
+            if w.asking and is_heard(w, self.state.ear) and w.worker_id not in offered
+        ]
+        waiting = [entry for entry in self.state.jobs.values() if is_waiting(entry, self.state.now)]
+        assert not idle or not waiting
+
+    @invariant()
+    def a_worker_has_one_offer_at_most(self) -> None:
+        if hasattr(self, "state"):
+            held = Counter(
+                e.lease.worker_id for e in self.state.jobs.values() if e.lease and e.lease.phase is Phase.OFFERED
+            )
+            assert all(count == 1 for count in held.values())
+
+    @invariant()
+    def an_attempt_is_started_once(self) -> None:
+        if hasattr(self, "ledger"):
+            assert all(count == 1 for count in self.ledger.ran.values())
+
+    # ---- faults stop
+
+    def teardown(self) -> None:
+        if not hasattr(self, "state"):
+            return
+        for worker in self.workers.values():
+            if not worker.alive or worker.state is WorkerState.DRAINING:
+                worker.start()
+        for second in range(240):
+            self._healthy_second(second)
+            if second > 120 and not self._open():
+                break
+        assert self._open() == [], "jobs that no one will ever end"
+        assert dict(self.state.jobs) == {}, "ended jobs that the scheduler still holds"
+        for worker in self.workers.values():
+            assert worker.running is None, "a worker still runs what is over"
+
+    def _open(self) -> list[str]:
+        return [job.job_id for job in self.ledger.jobs.values() if job.state in ACTIVE]
+
+    def _healthy_second(self, second: int) -> None:
+        """Everything that was said arrives; workers beat every five seconds and finish what they run within four."""
+        self._tick()
+        if second % 60 == 30:
+            self._load()
+        for place, worker in enumerate(self.workers.values()):
+            if second % 5 == place:
+                worker.beat()
+            if second % 4 == place and worker.running is not None:
+                worker.succeed()
+            elif worker.state is WorkerState.DRAINING and worker.running is None:
+                worker.leave()
+                worker.start()
+        self._drain_queues()
+
+    def _drain_queues(self) -> None:
+        busy = True
+        while busy:
+            queues = [self.ledger.news, *(worker.said for worker in self.workers.values())]
+            busy = any(queues) or bool(self.inbox or self.tells) or any(w.reports for w in self.workers.values())
+            for worker in self.workers.values():
+                while worker.reports:
+                    self.ledger.report(*worker.reports.pop(0), now=self.now)
+            while self.tells:
+                self.ledger.report(*self.tells.pop(0), now=self.now)
+            for queue in queues:
+                while queue:
+                    self._feed(queue.pop(0))
+            while self.inbox:
+                order = self.inbox.pop(0)
+                self.workers[order.worker_id].read(order)
+
+
+def _run(job: Job, worker_id: str, session: str, now: int) -> RunAttempt:
+    return RunAttempt(
+        worker_id=worker_id,
+        session=session,
+        pool=POOL,
+        job_id=job.job_id,
+        user_id=job.user_id,
+        run=job.run,
+        attempt=job.attempt,
+        request=job.request,
+        execution_timeout_ms=job.execution_timeout_ms,
+        assigned_at=now,
+    )
+
+
+World.TestCase.settings = settings(
+    max_examples=60, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestWorld = World.TestCase
