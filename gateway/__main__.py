@@ -2,20 +2,16 @@
 
 import asyncio
 import errno
-import logging
-import signal
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, suppress
 
 import structlog
-import uvicorn
-from starlette.applications import Starlette
 
-from gateway.app import create_app, leave
+from gateway.app import create_app
 from gateway.http.health import missing
 from gateway.parts import Parts
+from gateway.server import Server, listen
 from gateway.settings import GatewaySettings
 from repo import logs, notify
 from repo.kafka import KafkaEventLog
@@ -24,54 +20,9 @@ from repo.ports import Unavailable
 from repo.s3 import S3ObjectStore
 from repo.settings import ServerSettings, SettingsError
 
-BACKLOG = 1024
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-DEAD_PEER_MS = 30_000
 PREPARE_RETRY_S = 2.0
 READY_POLL_S = 0.1
 logger = structlog.get_logger()
-
-
-class Server(uvicorn.Server):
-    """Uvicorn, which says good-bye to the sockets in our words before it closes them in its own."""
-
-    def __init__(self, config: uvicorn.Config, app: Starlette) -> None:
-        super().__init__(config)
-        self._gateway = app
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Uvicorn's own way ends the process by the same signal before Kafka and MongoDB are left in order."""
-        loop = asyncio.get_running_loop()
-        for number in STOP_SIGNALS:
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        try:
-            yield
-        finally:
-            for number in STOP_SIGNALS:
-                loop.remove_signal_handler(number)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        notify.notify("STOPPING=1")
-        await leave(self._gateway)
-        await super().shutdown(sockets)
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises OSError. A peer that takes nothing for half a minute is dropped by the kernel."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_PEER_MS)
-        listener.bind((host, port))
-        listener.listen(BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    listener.setblocking(False)
-    return listener
 
 
 async def serve(settings: GatewaySettings, servers: ServerSettings, listener: socket.socket) -> None:
@@ -82,21 +33,9 @@ async def serve(settings: GatewaySettings, servers: ServerSettings, listener: so
         store = await stack.enter_async_context(MongoJobStore(servers))
         objects = await stack.enter_async_context(S3ObjectStore(servers))
         app = create_app(log, store, objects, settings)
-        config = uvicorn.Config(
-            app,
-            ws="websockets-sansio",
-            ws_per_message_deflate=False,
-            ws_max_size=settings.socket_message_bytes,
-            access_log=False,
-            log_config=None,
-            log_level=logging.WARNING,
-            server_header=False,
-            timeout_graceful_shutdown=1,
-            lifespan="on",
-        )
         helpers = [asyncio.create_task(_prepare(store)), asyncio.create_task(_tell_when_ready(app.state.parts))]
         try:
-            await Server(config, app).serve(sockets=[listener])
+            await Server(app, settings).serve(sockets=[listener])
         finally:
             for task in helpers:
                 task.cancel()

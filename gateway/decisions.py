@@ -8,15 +8,18 @@ the ledger refuses the record should it land.
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeAlias
 
 import structlog
 
-from repo.ports import EventLog, Unavailable
+from repo.ports import EventLog, Position, Unavailable
 from schemas.codec import Record, Unreadable, decode, encode
 from schemas.commands import AnyCommand
 from schemas.events import CommandAnswered
 
 SOURCE = "/openv/gateway"
+LEAST_WAIT_S = 0.05
+Answered: TypeAlias = "asyncio.Future[CommandAnswered | None]"
 logger = structlog.get_logger()
 
 
@@ -39,27 +42,33 @@ class Decisions:
         self._now = now
         self._kafka_answers = kafka_answers
         self._timeout_s = timeout_s
-        self._waiting: dict[str, asyncio.Future[CommandAnswered | None]] = {}
+        self._waiting: dict[str, Answered] = {}
         self._leaving = False
 
     async def ask(self, command: AnyCommand, *, append_by: int | None = None) -> CommandAnswered | None:
         """The ledger's answer, or None if it takes longer than the timeout. Raises ``NotRecorded``."""
         if not self._kafka_answers():
             raise NotRecorded
-        loop = asyncio.get_running_loop()
-        started = loop.time()
         give_up_at = append_by if append_by is not None else self._now() + int(self._timeout_s * 1000)
+        decide_by = asyncio.get_running_loop().time() + self._timeout_s
         with self._expect(command.message_id) as answered:
+            appending = asyncio.ensure_future(self._log.append(encode(command, source=SOURCE, at=self._now())))
             try:
-                async with asyncio.timeout(max(0.05, (give_up_at - self._now()) / 1000)):
-                    await self._log.append(encode(command, source=SOURCE, at=self._now()))
-            except (Unavailable, TimeoutError):
-                # Not acknowledged is not the same as not recorded: the answer may still come, else it is too late.
-                answer = await _within(answered, max(0.0, (give_up_at + 1 - self._now()) / 1000))
-                if answer is None:
-                    raise NotRecorded from None
-                return answer
-            return await _within(answered, max(0.05, started + self._timeout_s - loop.time()))
+                patience = max(LEAST_WAIT_S, (give_up_at - self._now()) / 1000)
+                either: set[asyncio.Future[Any]] = {appending, answered}
+                await asyncio.wait(either, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+                if not _acknowledged(appending):
+                    return await self._unacknowledged(answered, give_up_at)
+            finally:
+                appending.cancel()
+            return await _within(answered, decide_by - asyncio.get_running_loop().time())
+
+    async def _unacknowledged(self, answered: Answered, give_up_at: int) -> CommandAnswered:
+        """Not acknowledged is not the same as not recorded: the answer may still come, until it is too late."""
+        answer = await _within(answered, (give_up_at + 1 - self._now()) / 1000)
+        if answer is None:
+            raise NotRecorded
+        return answer
 
     def resolve(self, record: Record) -> None:
         """Wake whoever waits for this answer; cheap when nobody does. ``record`` holds a ``CommandAnswered``."""
@@ -80,9 +89,9 @@ class Decisions:
                 waiting.set_result(None)
 
     @contextmanager
-    def _expect(self, command_id: str) -> Iterator["asyncio.Future[CommandAnswered | None]"]:
+    def _expect(self, command_id: str) -> Iterator[Answered]:
         """Listen before the command is sent, so that no answer can be too fast."""
-        future: asyncio.Future[CommandAnswered | None] = asyncio.get_running_loop().create_future()
+        future: Answered = asyncio.get_running_loop().create_future()
         if self._leaving:
             future.set_result(None)
         self._waiting[answer_id(command_id)] = future
@@ -92,6 +101,16 @@ class Decisions:
             del self._waiting[answer_id(command_id)]
 
 
-async def _within(future: "asyncio.Future[CommandAnswered | None]", seconds: float) -> CommandAnswered | None:
-    await asyncio.wait([future], timeout=seconds)
+def _acknowledged(appending: "asyncio.Future[Position]") -> bool:
+    """Whether the record is surely in the log. Raises what is no outage."""
+    if not appending.done():
+        return False
+    error = appending.exception()
+    if error is not None and not isinstance(error, Unavailable):
+        raise error
+    return error is None
+
+
+async def _within(future: Answered, seconds: float) -> CommandAnswered | None:
+    await asyncio.wait([future], timeout=max(LEAST_WAIT_S, seconds))
     return future.result() if future.done() else None

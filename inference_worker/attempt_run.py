@@ -46,6 +46,7 @@ class AttemptRun:
         self._phase: Phase | None = None
         self._began = self._phase_began = self._previewed = _now()
         self._decoded = False
+        self._encoded = 0
 
     def run(self) -> Done | Failed | AttemptStopped:
         """Make the video. Never raises an ``Exception``: every end is a message."""
@@ -77,11 +78,13 @@ class AttemptRun:
             yield chunk
             self._show(partial(_last_frame, chunk), made, self._frames)
         self._decoded = True
+        self._report(Step(Phase.ENCODE, min(self._encoded, self._frames), self._frames))
 
     def _on_encoded(self, encoded: int) -> None:
         """Encoding goes along with decoding; as a phase it begins when decoding is over, so phases never go back."""
         if self._stop():
             raise Stopped
+        self._encoded = encoded
         if self._decoded:
             self._report(Step(Phase.ENCODE, min(encoded, self._frames), self._frames))
 

@@ -98,13 +98,10 @@ def _write_video(
             for pixels in chunk[:, :height, :width]:
                 if seen <= middle_at:
                     middle = pixels
-                for packet in stream.encode(_as_frame(pixels, seen)):
-                    container.mux(packet)
-                    encoded += 1
+                encoded += sum(1 for _ in _muxed(container, stream, _as_frame(pixels, seen)))
                 seen += 1
             progress(encoded)
-        for packet in stream.encode(None):
-            container.mux(packet)
+        for _ in _muxed(container, stream, None):
             encoded += 1
             progress(encoded)
     return _Written(seen, np.ascontiguousarray(middle))
@@ -121,6 +118,14 @@ def _add_stream(container: Any, width: int, height: int, fps: int) -> Any:
     context.colorspace = Colorspace.ITU709
     context.color_range = ColorRange.MPEG
     return stream
+
+
+def _muxed(container: Any, stream: Any, frame: av.VideoFrame | None) -> Iterator[None]:
+    """Encode a frame (None: what the encoder still holds back) and write each packet as it is done."""
+    for packet in stream.codec_context.encode_lazy(frame):
+        packet.stream = stream
+        container.mux(packet)
+        yield
 
 
 def _as_frame(pixels: Picture, number: int) -> av.VideoFrame:

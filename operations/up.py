@@ -107,11 +107,11 @@ class Stack:
         self._write()
         self._say(f"OpenV is ready: {url}/?token={token}")
         self._say("(the token opens the page once; then a cookie does. Ctrl-C stops everything.)")
-        watching = asyncio.gather(server_supervisor.watch(), supervisor.watch())
-        stack.callback(watching.cancel)
-        if self._options.prompt:
-            await self._make(self._options.prompt, Endpoint(url, key))
-        await watching
+        async with asyncio.TaskGroup() as group:
+            group.create_task(server_supervisor.watch())
+            group.create_task(supervisor.watch())
+            if self._options.prompt:
+                await self._make(self._options.prompt, Endpoint(url, key))
 
     async def _make(self, prompt: str, endpoint: Endpoint) -> None:
         """The video of ``--prompt``. A refusal is said and the stack serves on; an interrupt leaves the job queued."""

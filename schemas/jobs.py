@@ -34,12 +34,16 @@ class Charge:
 
 @shape
 class StoredFile:
-    """A file in the object store: its key, size in bytes, hex SHA-256 and media type."""
+    """A file in the object store: its key, size in bytes, hex SHA-256 and media type.
+
+    ``store``: None is the main store; ``fallback`` the one that workers use when the main one is away for long.
+    """
 
     key: str
     bytes: Count
     sha256: str
     media_type: str
+    store: str | None = None
 
 
 @shape

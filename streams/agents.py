@@ -4,11 +4,11 @@ Faust acks an event when its iterator is closed, and acks and skips the one at w
 an explicit ``ack``, and an exception that escapes ends the process before Faust sees it.
 """
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, cast
 
 import structlog
-from faust.types import EventT, StreamT
+from faust.types import EventT
 
 from schemas.codec import Record
 from streams.app import App
@@ -25,8 +25,9 @@ def attach(app: App, reader: Reader) -> None:
         reader.topic.name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
     )
 
-    async def read(stream: StreamT) -> None:
-        async for event in stream.noack().events():
+    async def read(stream: Any) -> None:
+        events: AsyncIterator[EventT[bytes]] = stream.noack().events()
+        async for event in events:
             record = to_record(event)
             try:
                 await reader.take(record)
@@ -38,19 +39,19 @@ def attach(app: App, reader: Reader) -> None:
 
     app.agent(channel, name=f"openv.{reader.role}", concurrency=1)(read)
 
-    def assigned(_app: Any, partitions: Iterable[Any], **_: Any) -> None:
+    def assigned(_app: object, partitions: Iterable[Any], **_: object) -> None:
         reader.on_assigned(at.partition for at in partitions if at.topic == reader.topic.name)
 
-    def revoked(_app: Any, _partitions: Iterable[Any], **_: Any) -> None:
+    def revoked(*_: object, **__: object) -> None:
         reader.on_revoked()
 
-    app.on_partitions_assigned.connect(assigned)
-    app.on_partitions_revoked.connect(revoked)
+    app.on_partitions_assigned.connect(cast("Any", assigned))
+    app.on_partitions_revoked.connect(cast("Any", revoked))
 
 
-def to_record(event: EventT) -> Record:
+def to_record(event: EventT[bytes]) -> Record:
     """Faust's event as our record. Faust turns timestamps into seconds; milliseconds survive that exactly."""
-    message = event.message
+    message: Any = event.message
     return Record(
         topic=message.topic,
         partition=message.partition,

@@ -17,14 +17,14 @@ DAY_S = 86_400.0
 KAFKA_PORT = 9092
 
 
-class _Boot(BootStrategy):  # type: ignore[misc]
+class _Boot(BootStrategy):
     """All that we produce goes through ``repo``'s idempotent producer; the web server would serve what it holds."""
 
     enable_web = False
     enable_kafka_producer = False
 
 
-class App(faust.App):  # type: ignore[misc]
+class App(faust.App):
     """A Faust app that leaves nothing on the disk."""
 
     BootStrategy = _Boot

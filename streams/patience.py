@@ -28,20 +28,22 @@ class Patience:
     async def until_done(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """The result of ``attempt``, called again after every ``Unavailable``, for ever. Other exceptions pass."""
         pause = FIRST_PAUSE_S
-        waited, said_at = 0.0, -SAY_AGAIN_S
+        since: float | None = None
+        said_at = float("-inf")
         while True:
             try:
                 result = await attempt()
             except Unavailable as absent:
+                now = self._board.now()
+                since = now if since is None else since
                 self._board.waits(self._role, absent.server)
-                if waited - said_at >= SAY_AGAIN_S:
-                    said_at = waited
+                if now - said_at >= SAY_AGAIN_S:
+                    said_at = now
                     log.warning("waiting", role=self._role, server=absent.server, reason=absent.reason)
                 await asyncio.sleep(pause)
-                waited += pause
                 pause = min(pause * 2, LONGEST_PAUSE_S)
             else:
-                if waited:
-                    log.info("going on", role=self._role, waited_s=round(waited, 1))
+                if since is not None:
+                    log.info("going on", role=self._role, waited_s=round(self._board.now() - since, 1))
                     self._board.goes_on(self._role)
                 return result

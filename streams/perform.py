@@ -1,8 +1,11 @@
 """The interpreters of effects: a ledger's decision as a write and announcements, a scheduler's effects as messages."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+import structlog
+
+from repo.core.documents import DamagedDocumentError
 from repo.ports import EventLog, JobStore
 from schemas.codec import Encoded, Message, encode
 from schemas.commands import AttemptHandedBack, AttemptLost, JobExpired
@@ -15,6 +18,8 @@ from streams.core.announce import announcements
 from streams.core.effects import Decision, Look, Offer, Order, SchedulerEffect, ShowPlace, Tell, WriteAccount
 from streams.core.pool_state import Seen
 from streams.deadletters import CannotProcess
+
+log = structlog.get_logger()
 
 LEDGER = "/openv/ledger"
 SCHEDULER = "/openv/scheduler"
@@ -56,14 +61,17 @@ def job_messages(jobs: Iterable[Job]) -> list[Message]:
 
 
 async def announce(
-    log: EventLog, messages: Iterable[Message], *, source: str, at: int, traceparent: str | None = None
+    event_log: EventLog, messages: Iterable[Message], *, source: str, at: int, traceparent: str | None = None
 ) -> None:
-    """Durable on return. ``at``: the record's time (ms). Raises ``Unavailable``; ``CannotProcess`` for one too large."""
-    encoded = [encode(message, source=source, at=at, traceparent=traceparent) for message in messages]
+    """Durable on return. ``at``: the record's time (ms). Raises ``Unavailable``; ``CannotProcess`` if too large."""
+    try:
+        encoded = [encode(message, source=source, at=at, traceparent=traceparent) for message in messages]
+    except (TypeError, ValueError) as error:  # text that is no Unicode
+        raise CannotProcess("its announcement can't be written down", error) from error
     if not encoded:
         return
     try:
-        await log.append_all(encoded)
+        await event_log.append_all(encoded)
     except ValueError as error:
         sizes = ", ".join(f"{_type(one)}: {len(one.value)} bytes" for one in encoded)
         raise CannotProcess(f"its announcement can't be produced ({sizes})", error) from error
@@ -85,18 +93,27 @@ async def scheduled(
     for effect in effects:
         match effect:
             case Offer():
-                job = await store.job(effect.job_id)
+                job = await _document(store, effect.job_id)
                 if job is not None and fits(effect, job, pool, now):
                     messages.append(run_attempt(effect, job, now))
                 else:
                     answers.append(Seen(effect.job_id, job))
             case Look():
-                answers.append(Seen(effect.job_id, await store.job(effect.job_id)))
+                answers.append(Seen(effect.job_id, await _document(store, effect.job_id)))
             case Order() | ShowPlace():
                 messages.append(effect.message)
             case Tell():
                 messages.append(word_to_ledger(effect))
     return messages, answers
+
+
+async def _document(store: JobStore, job_id: str) -> Job | None:
+    """The document; one that can't be read is none: its job can't be run, and the others go on."""
+    try:
+        return await store.job(job_id)
+    except DamagedDocumentError as error:
+        log.error("job can't be run: repair or delete its document", job_id=job_id, reason=str(error))
+        return None
 
 
 def fits(offer: Offer, job: Job, pool: str, now: int) -> bool:
@@ -122,7 +139,7 @@ def run_attempt(offer: Offer, job: Job, now: int) -> RunAttempt:
 
 
 _EXPIRED = {"ttl_expired": FailureCode.TTL_EXPIRED, "execution_timeout": FailureCode.EXECUTION_TIMEOUT}
-_REPORTS = {"lost": AttemptLost, "handed_back": AttemptHandedBack}
+_REPORTS: Mapping[str, type[AttemptLost | AttemptHandedBack]] = {"lost": AttemptLost, "handed_back": AttemptHandedBack}
 
 
 def word_to_ledger(tell: Tell) -> Message:

@@ -18,6 +18,8 @@ from schemas.dispatch import RunAttempt
 from schemas.failures import FailureCode
 from schemas.jobs import Output
 
+WORDS_MAX = 1_000
+
 
 class Stage(StrEnum):
     GENERATING = "generating"  # the child makes the video
@@ -117,7 +119,7 @@ class Reports:
         return AttemptSucceeded(command_id=self._id("succeeded"), output=output, **self._token())
 
     def failed(self, code: FailureCode, words: str) -> AttemptFailed:
-        return AttemptFailed(command_id=self._id("failed"), code=code, message=words, **self._token())
+        return AttemptFailed(command_id=self._id("failed"), code=code, message=words[:WORDS_MAX], **self._token())
 
     def handed_back(self, reason: str) -> AttemptHandedBack:
         return AttemptHandedBack(command_id=self._id("handed_back"), reason=reason, **self._token())

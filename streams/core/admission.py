@@ -51,13 +51,16 @@ def submit(case: Case, command: SubmitJob) -> Decision:
 
 
 def retry(case: Case, command: RetryJob) -> Decision:
-    """Another run after the one named. A run has one successor: asking for it again is answered as admitted."""
-    job = case.jobs.get(command.job_id)
+    """Another run after the one named, if that had ended by then.
+
+    A run has one successor: asking for it again is answered as admitted.
+    """
+    job = case.named(command.job_id)
     if job is None:
         return case.decided(command, Outcome.NOT_FOUND)
     if job.state is not State.DELETED and job.run == command.run + 1:
         return case.decided(command, Outcome.ADMITTED, job=job)
-    if job.run != command.run or advance(job.state, Fact.RETRIED) is None:
+    if job.run != command.run or advance(job.state, Fact.RETRIED) is None or case.now < (job.finished_at or 0):
         return case.decided(command, Outcome.UNCHANGED, job=job)
     if job.refusal and _answered_before(case, command, job.refusal):
         return case.decided(command, Outcome.REFUSED, job=job, code=job.refusal.code, left=job.refusal.remaining)

@@ -33,6 +33,11 @@ class Case:
     policy: Policy
     stamp: int
 
+    def named(self, job_id: str) -> Job | None:
+        """The user's job of that id. A command recorded before its job was found none, and replayed still does not."""
+        job = self.jobs.get(job_id)
+        return job if job is not None and self.now >= job.created_at else None
+
     def is_foreign(self, job_id: str) -> bool:
         """Whether the id is another user's job, of which nothing may be told."""
         return job_id in self.view.jobs and job_id not in self.jobs

@@ -19,8 +19,8 @@ def may_deliver(job: Job, attempt: int, worker_id: str) -> bool:
     """Whether files of this attempt on this worker are, or may yet become, the job's."""
     if job.state is State.DELETED:
         return False
-    if attempt > job.attempt:
-        return True  # the document is older than the report (a restored backup): nothing is known against it
+    if attempt > job.attempt or job.state is State.REJECTED:
+        return True  # it was never handed out, says the document (a restored backup?): nothing is known against it
     match job.state:
         case State.QUEUED:
             return attempt == job.attempt or late_success_counts(job, attempt, worker_id)

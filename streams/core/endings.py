@@ -14,7 +14,7 @@ from streams.core.effects import Decision, WriteAccount, WriteJob
 
 def cancel(case: Case, command: CancelJob) -> Decision:
     """Stop the run named. On a job that is cancelled already it is answered as done: the wish is fulfilled."""
-    job = case.jobs.get(command.job_id)
+    job = case.named(command.job_id)
     if job is None:
         return case.decided(command, Outcome.NOT_FOUND)
     if not _means_this_run(case, job, command):
@@ -33,20 +33,22 @@ def cancel(case: Case, command: CancelJob) -> Decision:
 
 
 def _means_this_run(case: Case, job: Job, command: CancelJob) -> bool:
-    """Whether the newest run is the one meant. One that names none means the runs that had begun before it: replayed,
-    it must not stop a later one."""
+    """Whether the newest run is the one meant: one recorded before the run was admitted, or one that names another,
+    does not mean it. One that names none must, past the first run, be clearly later: replayed it stops no new run."""
+    admitted_at = job.charge.reserved_at
     if command.run is not None:
-        return command.run == job.run
-    return job.run == 1 or case.now > job.charge.reserved_at
+        return command.run == job.run and case.now >= admitted_at
+    return case.now > admitted_at or (job.run == 1 and case.now == admitted_at)
 
 
 def expire(case: Case, command: JobExpired) -> Decision:
     """The run outlived its ttl, or the attempt its execution timeout. The scheduler waits for no answer."""
-    job = case.jobs.get(command.job_id)
+    job = case.named(command.job_id)
     if job is None:
         return Decision()
     of_attempt = command.code is FailureCode.EXECUTION_TIMEOUT
-    applies = command.run == job.run and (not of_attempt or command.attempt == job.attempt)
+    this_run = command.run == job.run and case.now >= job.charge.reserved_at
+    applies = this_run and (not of_attempt or command.attempt == job.attempt)
     expired = applies and case.moved(
         job,
         Fact.EXPIRED,
@@ -61,7 +63,7 @@ def expire(case: Case, command: JobExpired) -> Decision:
 
 def delete(case: Case, command: DeleteJob) -> Decision:
     """Blank the document. What was charged stays; what was reserved is given back as by a cancel."""
-    job = case.jobs.get(command.job_id)
+    job = case.named(command.job_id)
     if job is None:
         return case.decided(command, Outcome.NOT_FOUND)
     write = deletion(case, job)

@@ -79,7 +79,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker as its newest beat described it. ``past``: sessions that are over; what they still say is not heard.
+    """A worker as its newest beat described it. ``past``: sessions that are over, and their last sequence.
 
     ``heard`` and ``tick``: listening time and tick count of that beat. ``asking``: it wants a job. ``drain``: an
     operator drains this session (True: hand back now). ``stopped``, ``looked_at``, ``drained_at`` bound repetition.
@@ -101,7 +101,7 @@ class Worker:
     drained_at: Instant = 0
     stopped: tuple[str, int, Instant] | None = None
     looked_at: Instant = 0
-    past: tuple[str, ...] = ()
+    past: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """What workers say: heartbeats with their whole state, farewells, refusals; and the operator's word to drain one.
 
 A session's messages count in the order of their sequence; what is not newer is not heard. A new session of a worker
-ends the one before, whose later messages are answered with an order to stop, and nothing else.
+ends the one before, whose later messages are answered with an order to stop, and nothing else; unless its successor
+has been silent for as long as a lease lasts (then that was an old message, read late, and the worker would be lost).
 """
 
 from dataclasses import replace
@@ -9,7 +10,7 @@ from dataclasses import replace
 from schemas.dispatch import AssignmentDeclined, DrainWorker, WorkerBeat, WorkerGone, WorkerKind, WorkerState
 from schemas.lifecycle import State
 from streams.core.draft import DRAIN_AGAIN_MS, Draft
-from streams.core.leases import ABSENT_MS, Sign, grant, observe
+from streams.core.leases import ABSENT_MS, SILENT_MS, Sign, grant, observe
 from streams.core.pool_state import Entry, Phase, Worker
 
 SESSIONS_REMEMBERED = 8
@@ -18,7 +19,7 @@ SESSIONS_REMEMBERED = 8
 def on_beat(draft: Draft, beat: WorkerBeat) -> None:
     """Take over the worker's state, end a former session, and compare what it runs with the document."""
     known = draft.workers.get(beat.worker_id)
-    if known is not None and beat.session in known.past:
+    if known is not None and _is_over(draft, known, beat):
         _answer_past(draft, beat)
         return
     if known is not None and beat.session == known.session and beat.sequence <= known.sequence:
@@ -65,7 +66,7 @@ def on_gone(draft: Draft, gone: WorkerGone) -> None:
             state=WorkerState.DEFUNCT,
             heard=draft.ear,
             tick=draft.ticks,
-            past=_past(known, None) if known else (gone.session,),
+            past=_past(known, None) if known else ((gone.session, gone.sequence),),
         )
     )
     _end_session(draft, gone.worker_id, gone.session, Sign.LEFT, but=None)
@@ -93,7 +94,7 @@ def on_declined(draft: Draft, declined: AssignmentDeclined) -> None:
 def on_drain(draft: Draft, drain: DrainWorker) -> None:
     """Mark the worker's session and order it to drain; the order is repeated while its beats do not show it."""
     known = draft.workers.get(drain.worker_id)
-    if known is not None and known.session not in known.past:
+    if known is not None and known.session not in dict(known.past):
         at_once = drain.now or bool(known.drain)
         draft.drain(replace(known, drain=at_once, asking=False))
 
@@ -153,11 +154,20 @@ def _end_session(draft: Draft, worker_id: str, session: str, sign: Sign, but: Wo
             observe(draft, entry, sign)
 
 
-def _past(known: Worker | None, session: str | None) -> tuple[str, ...]:
+def _past(known: Worker | None, session: str | None) -> tuple[tuple[str, int], ...]:
     """Sessions that are over once ``session`` speaks (None: once none does)."""
-    if known is None or known.session == session or known.session in known.past:
-        return known.past if known else ()
-    return (*known.past, known.session)[-SESSIONS_REMEMBERED:]
+    if known is None:
+        return ()
+    over = dict(known.past)
+    over.setdefault(known.session, known.sequence)
+    return tuple((name, newest) for name, newest in over.items() if name != session)[-SESSIONS_REMEMBERED:]
+
+
+def _is_over(draft: Draft, known: Worker, beat: WorkerBeat) -> bool:
+    newest = dict(known.past).get(beat.session)
+    if newest is None:
+        return False
+    return beat.sequence <= newest or draft.ear - known.heard < SILENT_MS[known.kind]
 
 
 def _answer_past(draft: Draft, beat: WorkerBeat) -> None:

@@ -205,14 +205,14 @@ async def started(
 async def until(true: Callable[[], Any], deadline_s: float = DEADLINE_S) -> None:
     """Wait for a condition."""
     async with asyncio.timeout(deadline_s):
-        while not true():
+        while not true():  # noqa: ASYNC110 -- any condition, not only one that somebody signals
             await asyncio.sleep(0.005)
 
 
 async def eventually(ask: Callable[[], Awaitable[Any]], deadline_s: float = DEADLINE_S) -> Any:
     """The first answer that is true."""
     async with asyncio.timeout(deadline_s):
-        while not (found := await ask()):
+        while not (found := await ask()):  # noqa: ASYNC110 -- as above
             await asyncio.sleep(0.02)
         return found
 

@@ -29,7 +29,7 @@ from schemas.requests import GenerationRequest
 
 HERE = Path(__file__).parent
 DEADLINE = 60.0
-ENVIRONMENT = {"PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
+ENVIRONMENT = {"PYTHONPATH": os.pathsep.join([str(HERE), *sys.path]), "OPENV_TORCH_THREADS": "1"}
 ENDS = (Done, Failed, AttemptStopped)
 
 

@@ -34,9 +34,7 @@ from schemas.api.live import CloseCode
 
 def event(offset: int, job: str = "j", version: int | None = None) -> Event:
     cursor = Cursor(0, offset, check_of(str(offset)))
-    happened = Happened(
-        "dev.openv.job.queued.v1", job, version if version is not None else offset + 1, b'{"n":%d}' % offset
-    )
+    happened = Happened("dev.openv.job.queued.v1", job, version or offset + 1, b'{"n":%d}' % offset)
     return Event(Entry(cursor, "ada", 0, happened), live.event(happened.event_type, str(cursor), happened.value))
 
 

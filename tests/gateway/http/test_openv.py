@@ -15,6 +15,7 @@ from schemas.failures import FailureCode
 from schemas.ids import job_id_of_key
 from schemas.jobs import Failure
 from schemas.lifecycle import State
+from schemas.shape import from_json
 from tests.gateway.world import REMAINING, World, events, job, settings, started, until
 
 IDS = [f"00000000-0000-4000-8000-{n:012d}" for n in range(20)]
@@ -125,17 +126,16 @@ async def _pieces(content: bytes) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("header", "status"),
-    [(None, 401), ("", 401), ("Bearer nonsense", 401), ("Bearer ov_" + "a" * 43, 401), ("Basic x", 401)],
+    "header", [None, "", "Bearer", "Bearer nonsense", "Bearer ov_" + "a" * 43, "ov_" + "a" * 43, "Basic x"]
 )
-async def test_strangers_are_told_so_before_anything_else(world: World, header: str | None, status: int) -> None:
+async def test_strangers_are_told_so_before_anything_else(world: World, header: str | None) -> None:
     async with world.client(None) as http:
         headers = {"Authorization": header} if header is not None else {}
         for method, path in [("POST", "/api/runpod"), ("GET", "/api/videos"), ("DELETE", "/api/videos"),
                              ("GET", f"/api/runpod/{IDS[0]}"), ("POST", f"/api/runpod/{IDS[0]}/cancel"),
                              ("GET", f"/api/videos/{IDS[0]}/video")]:  # fmt: skip
             answer = await http.request(method, path, headers=headers, content=b"broken")
-            assert answer.status_code == status
+            assert answer.status_code == 401
             assert list(answer.json()) == ["message"]
 
 
@@ -172,7 +172,7 @@ QUOTA = replace(REMAINING, remaining_seconds=0.404, used_seconds=599.6, suggeste
             FailureCode.CREDITS_EXCEEDED,
             replace(REMAINING, credits=0.5),
             403,
-            {"error": "Insufficient credits.", "credits": 0.5},
+            {"credits": 0.5},
         ),
         (FailureCode.ACCOUNT_BLOCKED, REMAINING, 403, {}),
         (FailureCode.TOO_LATE, REMAINING, 503, {}),
@@ -248,26 +248,15 @@ async def test_kafka_away_is_a_503_that_names_the_job_and_appends_nothing_later(
 
 async def test_a_503_is_told_only_when_the_record_can_no_longer_count() -> None:
     async with started(settings(decision_timeout_seconds=0.2)) as world, world.client() as http:
-        seen: list[int] = []
+        sent: list[Any] = []
 
-        async def lost(message: Any, *, partition: int | None = None) -> Any:
-            seen.append(
-                json.loads(message.value)["appendBy"] if isinstance(json.loads(message.value)["appendBy"], int) else 0
-            )
-            commands.append(json.loads(message.value))
-            await asyncio.sleep(3600)
+        async def lost(message: Any, *, partition: int | None = None) -> None:
+            sent.append(from_json(SubmitJob, message.value))
+            await asyncio.Event().wait()
 
-        commands: list[dict[str, Any]] = []
-        world.log.append = lost  # type: ignore[method-assign]
-        answer = await http.post("/api/runpod", json=BODY)
-        told_at = now_ms()
-        assert answer.status_code == 503
-        from datetime import datetime
-
-        from schemas.codec import decode  # noqa: F401 -- documents that appendBy is an instant
-        from schemas.instants import from_datetime
-
-        assert told_at > from_datetime(datetime.fromisoformat(commands[0]["appendBy"]))
+        world.log.append = lost  # type: ignore[method-assign, assignment]
+        assert (await http.post("/api/runpod", json=BODY)).status_code == 503
+        assert now_ms() > sent[0].append_by
 
 
 async def test_an_answer_counts_even_if_the_append_was_not_acknowledged() -> None:
@@ -275,9 +264,10 @@ async def test_an_answer_counts_even_if_the_append_was_not_acknowledged() -> Non
         real = world.log.append
 
         async def acknowledged_never(message: Any, *, partition: int | None = None) -> Any:
-            await real(message, partition=partition)
+            position = await real(message, partition=partition)
             if message.topic == "openv.commands":
-                await asyncio.sleep(3600)
+                await asyncio.Event().wait()
+            return position
 
         world.log.append = acknowledged_never  # type: ignore[method-assign]
         assert (await http.post("/api/runpod", json=BODY)).status_code == 200
@@ -326,11 +316,8 @@ async def test_the_list_is_a_bare_array_newest_first_without_what_is_hidden(worl
     )
     async with world.client() as http:
         rows = (await http.get("/api/videos")).json()
-        assert [(row["jobId"], row["status"]) for row in rows] == [
-            (IDS[1], "failed"),
-            (IDS[2], "failed"),
-            (IDS[0], "completed"),
-        ]
+        assert [row["jobId"] for row in rows] == [IDS[1], IDS[2], IDS[0]]
+        assert [row["status"] for row in rows] == ["failed", "failed", "completed"]
         assert rows[0]["createdAt"] == "1970-01-01T00:00:03.000Z"
         assert rows[0]["id"] > rows[1]["id"] > rows[2]["id"]
         with_deleted = (await http.get("/api/videos", params={"updatedSince": "0", "deleted": "true"})).json()

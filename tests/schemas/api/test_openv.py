@@ -33,8 +33,5 @@ def test_sums_are_rounded_to_two_decimals() -> None:
         active=1,
         max_active=3,
     )
-    assert to_plain(monthly_quota(remaining)) == {
-        "remainingSeconds": 598.71,
-        "currentUsage": 1.29,
-        "limitSeconds": 600.0,
-    }
+    quota = to_plain(monthly_quota(remaining))
+    assert quota == {"remainingSeconds": 598.71, "currentUsage": 1.29, "limitSeconds": 600.0}

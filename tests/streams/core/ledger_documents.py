@@ -35,7 +35,6 @@ HOUR = 3_600_000
 NEVER = 253_402_300_799_999
 
 
-
 @dataclass
 class Documents:
     """The stored documents of one user, and of others under ``foreign``."""
@@ -69,13 +68,13 @@ class Documents:
         return decide(self.view(command, at), command, at, self.policy, at if stamp is None else stamp)
 
     def write(self, decision: Decision, *, settle: bool = True) -> bool:
-        """Compare-and-set, then settle; False where another writer was first."""
+        """Compare-and-set, then settle; False where another writer was first, also where only the settling was late."""
         match decision.write:
             case WriteJob(job=job, expected=expected):
                 assert job.version == expected + 1
                 if self.version_of(job.job_id) != expected:
                     return False
-                self.jobs[job.job_id] = job
+                self.store(job)
             case WriteAccount(account=account, expected=expected, job=admitted):
                 assert account.version == expected + 1
                 if self.account.version != expected:
@@ -83,12 +82,16 @@ class Documents:
                 self.account = account
                 if admitted and settle:
                     self.settle(admitted)
+                    return self.jobs[admitted.job_id] == admitted
         return True
 
     def settle(self, job: Job) -> None:
         """Store unless the same or a newer version is there."""
         if self.version_of(job.job_id) < job.version:
-            self.jobs[job.job_id] = job
+            self.store(job)
+
+    def store(self, job: Job) -> None:
+        self.jobs[job.job_id] = job
 
     def version_of(self, job_id: str) -> int:
         return self.jobs[job_id].version if job_id in self.jobs else 0

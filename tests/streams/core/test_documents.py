@@ -3,7 +3,9 @@
 from itertools import permutations
 
 from schemas.lifecycle import State
+from streams.core.effects import Offer
 from streams.core.pool_state import Loaded, Seen
+from streams.core.scheduler import PoolEvent
 from tests.streams.core.pool_steps import T0, Pool, after, job_of, looks, moved, offers, orders
 
 
@@ -29,7 +31,7 @@ def test_any_order_of_the_same_news_ends_in_the_newest() -> None:
     started = after(first, state=State.PROCESSING, worker_id="w1", started_at=T0)
     retried = after(started, state=State.QUEUED, attempt=2, worker_id=None, started_at=None)
     ended = after(retried, state=State.CANCELLED)
-    events = [Seen("a", first), moved(started), Loaded((retried,)), moved(ended)]
+    events: list[PoolEvent] = [Seen("a", first), moved(started), Loaded((retried,)), moved(ended)]
     for order in permutations(events):
         pool = Pool()
         for event in order:
@@ -85,7 +87,7 @@ def test_an_offer_whose_document_is_a_newer_attempt_is_made_anew() -> None:
     pool.load(job)
     pool.beat()
     pool.see(after(job, attempt=2))
-    assert [(effect.job_id, effect.attempt) for effect in pool.effects if hasattr(effect, "poll_id")] == [("a", 2)]
+    assert [(effect.job_id, effect.attempt) for effect in pool.effects if isinstance(effect, Offer)] == [("a", 2)]
 
 
 def test_a_document_that_is_nowhere_is_dropped_and_may_come_back() -> None:
@@ -114,3 +116,27 @@ def test_a_job_started_elsewhere_takes_its_lease_along() -> None:
     effects = pool.move(after(job, state=State.PROCESSING, worker_id="w2"))
     assert [order.worker_id for order in orders(effects)] == ["w1"]
     assert offers(effects) == [("b", "w1")]
+
+
+def test_old_news_changes_nothing_and_asks_for_nothing() -> None:
+    pool = Pool()
+    first = job_of("a")
+    started = after(first, state=State.PROCESSING, worker_id="w1", started_at=T0)
+    ended = after(started, state=State.CANCELLED)
+    pool.load(started)
+    before = pool.state
+    assert (pool.move(first), pool.state) == ((), before)
+    pool.move(ended)
+    before = pool.state
+    assert (pool.move(started), pool.state) == ((), before)
+
+
+def test_an_attempt_starts_when_it_was_first_seen_to_run() -> None:
+    """The ledger may be minutes behind the worker's beats: the execution timeout counts from the beats."""
+    pool = Pool()
+    job = job_of("a")
+    pool.load(job)
+    pool.busy("w1", "a")
+    pool.at += 90_000
+    pool.move(after(job, state=State.PROCESSING, worker_id="w1"))
+    assert pool.state.jobs["a"].started_at == T0

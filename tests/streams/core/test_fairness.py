@@ -4,13 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.dispatch import JobMoved
+from schemas.jobs import Job
+from schemas.lifecycle import State
 from schemas.requests import GenerationRequest
 from streams.core.fairness import HALF_LIFE_MS, SHARES_KEPT, charged, in_order, remembered, served
 from streams.core.pool_state import Share, entry_of
-from tests.streams.core.pool_steps import T0, Pool, job_of, offers
+from tests.streams.core.pool_steps import T0, Pool, after, job_of, moved, offers
 
 
-def _line(jobs, running=None, shares=None):  # type: ignore[no-untyped-def]
+def _line(jobs: list[Job], running: dict[str, int] | None = None, shares: dict[str, Share] | None = None) -> list[str]:
     return [e.job_id for e in in_order([entry_of(j) for j in jobs], running or {}, shares or {}, T0)]
 
 
@@ -92,8 +95,5 @@ def test_small_requests_cost_small_shares() -> None:
     assert pool.state.shares["ann"].amount < pool.state.shares["bob"].amount / 10
 
 
-def _completed(job_id: str):  # type: ignore[no-untyped-def]
-    from schemas.lifecycle import State
-    from tests.streams.core.pool_steps import after, moved
-
+def _completed(job_id: str) -> JobMoved:
     return moved(after(job_of(job_id, "ann"), state=State.COMPLETED, worker_id="w1"))

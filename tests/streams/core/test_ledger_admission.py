@@ -283,8 +283,6 @@ def test_a_manual_retry_reserves_again() -> None:
     assert documents.ask(cancel(run=1), now=later).outcome is Outcome.UNCHANGED
 
 
-
-
 def test_a_manual_retry_passes_the_same_checks_and_a_refusal_leaves_the_job_as_it_ended() -> None:
     documents = Documents(Policy(max_active=1))
     documents.do(submit("j1"))

@@ -191,3 +191,21 @@ def test_a_rejected_job_can_be_deleted_and_stays_refused() -> None:
     assert documents.ask(submit()).code == first.code
     assert documents.ask(submit(command_id="new"), now=NOON + SECOND).outcome is Outcome.REFUSED
     assert documents.job().state is State.DELETED
+
+
+def test_what_was_recorded_before_its_job_finds_none_and_replayed_still_does_not() -> None:
+    documents = Documents()
+    for command in (cancel(), cancel(run=None), delete(), retry()):
+        assert documents.ask(command, now=NOON - 1).outcome is Outcome.NOT_FOUND
+    documents.do(submit())
+    for command in (cancel(), cancel(run=None), delete(), retry()):
+        assert documents.ask(command, now=NOON - 1).outcome is Outcome.NOT_FOUND
+    assert documents.job().state is State.QUEUED
+
+
+def test_a_retry_recorded_before_the_run_ended_does_nothing_then_or_later() -> None:
+    documents = running()
+    assert documents.ask(retry(), now=NOON + 1).outcome is Outcome.UNCHANGED
+    documents.do(cancel(), now=NOON + 2)
+    assert documents.ask(retry(), now=NOON + 1).outcome is Outcome.UNCHANGED
+    assert documents.job().state is State.CANCELLED

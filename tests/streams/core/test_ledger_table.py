@@ -107,7 +107,7 @@ timeout of run 2         -          -          -         -         -         -  
 
 # What is announced as discarded: o = attempt 1 on w-old, n = attempt 2 on w-now, e = attempt 2 on w-else,
 # x = attempt 1 on w-else. A finished job names again what it left behind; a queued one nothing that may still deliver.
-# A rejected job had one attempt at most: nothing is known against a second (the document may be a restored one).
+# A rejected job never had an attempt: nothing is known against one (the document may be a restored one).
 DISCARDS = """
                          queued processing completed failed cancelled timed_out rejected deleted
 cancel                   o      on         o         on     on        on        -        -
@@ -115,14 +115,14 @@ delete                   -      -          -         -      -         -         
 retry                    -      o          o         on     on        on        -        -
 started                  o      o          o         on     on        on        -        n
 started elsewhere        o      oe         oe        one    one       one       -        e
-started old              -      o          o         on     on        on        o        o
+started old              -      o          o         on     on        on        -        o
 succeeded                o      o          o         on     on        on        -        n
 succeeded elsewhere      o      oe         oe        one    one       one       -        e
-succeeded old            -      o          o         on     on        on        o        o
-succeeded old elsewhere  x      ox         ox        onx    onx       onx       x        x
+succeeded old            -      o          o         on     on        on        -        o
+succeeded old elsewhere  x      ox         ox        onx    onx       onx       -        x
 failed, worth a try      on     on         o         on     on        on        -        n
 failed for good          on     on         o         on     on        on        -        n
-failed old               -      o          o         on     on        on        o        o
+failed old               -      o          o         on     on        on        -        o
 handed back              o      o          o         on     on        on        -        n
 lost                     o      o          o         on     on        on        -        n
 lost elsewhere           o      oe         oe        one    one       one       -        e
@@ -163,7 +163,9 @@ def job_in(state: State) -> Job:
         version=7,
         request=GenerationRequest(prompt="a corgi", negative_prompt="blur", num_frames=31),
         request_hash="hash-31",
-        charge=Charge(state=CHARGE_OF.get(state, ChargeState.CAPTURED), seconds=31 / 24, reserved_at=NOON - 50 * SECOND),
+        charge=Charge(
+            state=CHARGE_OF.get(state, ChargeState.CAPTURED), seconds=31 / 24, reserved_at=NOON - 50 * SECOND
+        ),
         created_at=NOON - 50 * SECOND,
         updated_at=NOON - SECOND,
         due_at=NOON - 50 * SECOND,

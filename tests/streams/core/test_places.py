@@ -88,7 +88,7 @@ def test_another_shape_takes_its_own_time() -> None:
     pool.feed(moved(after(job, state=State.COMPLETED)))
     pool.see(job_of("s1", request=small, created_at=T0 + 5))
     pool.see(job_of("s2", request=small, created_at=T0 + 6))
-    waits = dict((job_id, wait) for job_id, _, wait in places(pool.tick()))
+    waits = {job_id: wait for job_id, _, wait in places(pool.tick())}
     assert waits["s2"] - waits["s1"] == 2_000  # type: ignore[operator]
 
 

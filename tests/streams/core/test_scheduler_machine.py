@@ -205,7 +205,8 @@ class World(RuleBasedStateMachine):
         self.inbox: list[RunAttempt | StopAttempt | DrainSession] = []
         self.told: dict[tuple[str, str, int], int] = {}
         self.tells: list[tuple[str, str, int, str]] = []
-        self.newest: dict[str, tuple[str, int, bool]] = {}
+        self.newest: dict[tuple[str, str], tuple[int, bool]] = {}
+        self.read: list[PoolEvent] = []
         self.submitted = 0
         self._load()
 
@@ -238,9 +239,8 @@ class World(RuleBasedStateMachine):
         offered = [effect for effect in effects if isinstance(effect, Offer)]
         assert len({effect.worker_id for effect in offered}) == len(offered)
         assert len({effect.job_id for effect in offered}) == len(offered)
-        for effect in offered:
-            session, _, ready = self.newest[effect.worker_id]
-            assert (session, ready) == (effect.session, True), "offered to a worker whose newest beat is not READY"
+        for offer in offered:
+            assert self.newest[offer.worker_id, offer.session][1], "offered to one whose newest beat is not READY"
         for effect in effects:
             if isinstance(effect, Tell):
                 key = (effect.kind, effect.job_id, effect.attempt)
@@ -248,10 +248,10 @@ class World(RuleBasedStateMachine):
                 self.told[key] = self.now
 
     def _note(self, beat: WorkerBeat) -> None:
-        """The newest beat by session number and sequence; drawn faults never let an old session overtake a new one."""
-        session, sequence, _ = self.newest.get(beat.worker_id, ("", 0, False))
-        if beat.session != session or beat.sequence > sequence:
-            self.newest[beat.worker_id] = (beat.session, beat.sequence, beat.state is WorkerState.READY)
+        """The newest beat of each session that the scheduler, since it started, has read."""
+        session = (beat.worker_id, beat.session)
+        if beat.sequence > self.newest.get(session, (0, False))[0]:
+            self.newest[session] = (beat.sequence, beat.state is WorkerState.READY)
 
     def _load(self) -> None:
         active = sorted((j for j in self.ledger.jobs.values() if j.state in ACTIVE), key=lambda j: j.job_id)
@@ -296,7 +296,13 @@ class World(RuleBasedStateMachine):
     def _arrive(self, queue: list[PoolEvent], place: int, fault: str) -> None:
         event = queue[place] if fault == "repeat" else queue.pop(place)
         if fault != "lose":
+            self.read.append(event)
             self._feed(event)
+
+    @rule(data=st.data())
+    def something_old_is_read_again(self, data: st.DataObject) -> None:
+        if self.read:
+            self._feed(data.draw(st.sampled_from(self.read)))
 
     @rule(data=st.data(), fault=st.sampled_from(["none", "none", "lose", "repeat"]))
     def order_arrives(self, data: st.DataObject, fault: str) -> None:
@@ -334,6 +340,36 @@ class World(RuleBasedStateMachine):
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
         self.ledger.cancel(data.draw(st.sampled_from(sorted(self.ledger.jobs))))
+
+    @rule(
+        seconds=st.sampled_from([1, 6, 12, 30, 50]),
+        mute=st.sets(st.sampled_from(WORKERS)),
+        deaf=st.sets(st.sampled_from(WORKERS)),
+        ledger=st.booleans(),
+    )
+    def a_while(self, seconds: int, mute: set[str], deaf: set[str], ledger: bool) -> None:
+        """Workers run and beat, some unheard, some without their orders; the ledger may be away."""
+        for _ in range(seconds):
+            self._tick()
+            for worker in self.workers.values():
+                if self.now // 1_000 % 5 == 0:
+                    worker.beat()
+                while worker.said and worker.worker_id not in mute:
+                    self._feed(worker.said.pop(0))
+            for order in [order for order in self.inbox if order.worker_id not in deaf]:
+                self.inbox.remove(order)
+                self.workers[order.worker_id].read(order)
+            if ledger:
+                self._ledger_works()
+
+    def _ledger_works(self) -> None:
+        for worker in self.workers.values():
+            while worker.reports:
+                self.ledger.report(*worker.reports.pop(0), now=self.now)
+        while self.tells:
+            self.ledger.report(*self.tells.pop(0), now=self.now)
+        while self.ledger.news:
+            self._feed(self.ledger.news.pop(0))
 
     @rule()
     def reconcile(self) -> None:
@@ -414,11 +450,7 @@ class World(RuleBasedStateMachine):
         while busy:
             queues = [self.ledger.news, *(worker.said for worker in self.workers.values())]
             busy = any(queues) or bool(self.inbox or self.tells) or any(w.reports for w in self.workers.values())
-            for worker in self.workers.values():
-                while worker.reports:
-                    self.ledger.report(*worker.reports.pop(0), now=self.now)
-            while self.tells:
-                self.ledger.report(*self.tells.pop(0), now=self.now)
+            self._ledger_works()
             for queue in queues:
                 while queue:
                     self._feed(queue.pop(0))

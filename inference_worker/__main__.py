@@ -1,0 +1,107 @@
+"""Runs one worker: ``python -m inference_worker``. SIGTERM or SIGINT hands its job back and ends it in under 5 s."""
+
+import asyncio
+import functools
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from uuid import uuid4
+
+import structlog
+
+from inference_worker.child_process import Child
+from inference_worker.core.limits import Identity
+from inference_worker.files import FileStore
+from inference_worker.parent import Parent, Surroundings
+from inference_worker.settings import FallbackSettings, WorkerSettings
+from inference_worker.work_dir import WorkDir
+from repo import logs
+from repo.kafka import KafkaEventLog
+from repo.s3 import S3ObjectStore
+from repo.settings import ServerSettings, SettingsError
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+CLOSE_S = 0.6  # for the connections, after the last word
+
+log = structlog.get_logger()
+
+
+async def serve(settings: WorkerSettings, servers: ServerSettings, second: ServerSettings | None) -> int:
+    """Work until a signal or an order to drain. Returns the exit code."""
+    identity = Identity(pool=settings.pool, worker_id=settings.worker_id, session=uuid4().hex)
+    engine = settings.chosen_engine()
+    log.info("worker_starts", worker_id=identity.worker_id, session=identity.session, engine=engine)
+    async with AsyncExitStack() as stack:
+        # The work directory goes last: by then the child is gone.
+        work = stack.enter_context(WorkDir(settings.work_dir))
+        closing = AsyncExitStack()
+        stack.push_async_callback(_close, closing)
+        event_log = await closing.enter_async_context(KafkaEventLog(servers, client_id=f"openv-{identity.worker_id}"))
+        objects = await closing.enter_async_context(S3ObjectStore(servers))
+        needs: list[tuple[str, Callable[[], Awaitable[None]]]] = [("Kafka", event_log.ping), ("S3", objects.prepare)]
+        fallback = None
+        if second:
+            fallback = await closing.enter_async_context(S3ObjectStore(second))
+        around = Surroundings(
+            event_log=event_log,
+            files=FileStore(identity.worker_id, objects, fallback, settings.patience()),
+            work=work,
+            start_child=functools.partial(Child.start, engine),
+            needs=needs,
+        )
+        parent = Parent(identity, around, settings.limits())
+        loop = asyncio.get_running_loop()
+        for number in STOP_SIGNALS:
+            loop.add_signal_handler(number, parent.leave)
+        return await parent.run()
+
+
+async def _close(closing: AsyncExitStack) -> None:
+    """Leave Kafka and S3, whether or not they answer."""
+    try:
+        async with asyncio.timeout(CLOSE_S):
+            await closing.aclose()
+    except TimeoutError:
+        log.warning("connections_left_open")
+
+
+async def serve_and_end(settings: WorkerSettings, servers: ServerSettings, second: ServerSettings | None) -> None:
+    """Never returns: asyncio's and the interpreter's own ends wait for threads that may still ask an absent server."""
+    try:
+        code = await serve(settings, servers, second)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        code = 1
+    except Exception as error:  # noqa: BLE001 - whatever it is: said, and ended, so that the supervisor starts another
+        _log_fault(error)
+        code = 1
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _log_fault(error: Exception) -> None:
+    """Where it happened. Not an error's own words: they may quote a prompt."""
+    faults = error.exceptions if isinstance(error, ExceptionGroup) else (error,)
+    for fault in faults:
+        calls = [f"{call.filename}:{call.lineno} {call.name}" for call in traceback.extract_tb(fault.__traceback__)]
+        log.error("worker_fault", error=type(fault).__name__, calls=calls)
+
+
+def main() -> int:
+    """The exit code: 0 after a signal or a drain, 1 with one sentence on stderr when it can't start."""
+    try:
+        logs.set_up("worker")
+        settings, servers = WorkerSettings(), ServerSettings()
+        second = FallbackSettings().as_servers(servers)
+    except (SettingsError, logs.LogSettingsError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    asyncio.run(serve_and_end(settings, servers, second))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,148 @@
+"""What a worker reads from the environment: its engine, its name, its patience. Each ``OPENV_…`` in capitals.
+
+The fallback store has S3's usual variables with ``S3_FALLBACK_`` before them; it is used if its endpoint is set.
+"""
+
+import os
+import re
+import secrets
+import socket
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from inference_worker.core.limits import Limits
+from inference_worker.files import Patience
+from repo.settings import ServerSettings, SettingsError
+from schemas.ids import is_name
+
+AUTO = "auto"
+MOCHI_VARIABLE = "OPENV_MOCHI_MODEL"
+NVIDIA_DEVICES = Path("/proc/driver/nvidia/gpus")
+
+
+def unique_name() -> str:
+    """A name that no other process has, and that says where it runs."""
+    host = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname()).strip("-")[:80] or "worker"
+    return f"{host}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+class WorkerSettings(BaseSettings):
+    """``engine``: auto, tiny, mochi or ``package.module:factory``. ``worker_id`` is this process's alone; unless it is
+    given, it is made of the host's name, the process id and chance. Times are seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="OPENV_", frozen=True, extra="ignore", env_ignore_empty=True)
+
+    engine: str = AUTO
+    pool: str = "mochi-1"
+    worker_id: str = Field(default_factory=unique_name)
+    work_dir: Path = Field(default_factory=lambda: Path(tempfile.gettempdir()) / f"openv-worker-{os.getuid()}")
+    beat_s: float = Field(default=5.0, gt=0, le=15)
+    stop_grace_s: float = Field(default=10.0, gt=0)
+    child_silent_s: float = Field(default=30.0, gt=1)
+    child_stalled_s: float = Field(default=900.0, gt=0)
+    load_stalled_s: float = Field(default=3_600.0, gt=0)
+    upload_s: float = Field(default=600.0, gt=0)
+    upload_fallback_s: float = Field(default=120.0, gt=0)
+
+    def __init__(self, **values: Any) -> None:
+        """Read the environment; ``values`` come first. Raises ``SettingsError``."""
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise SettingsError(_sentence(error, "OPENV_")) from None
+
+    @model_validator(mode="after")
+    def _names(self) -> Self:
+        for name in ("worker_id", "pool"):
+            if not is_name(getattr(self, name)):
+                raise ValueError(f"OPENV_{name.upper()} must be 1 to 128 letters, digits or _ . : @ | -")
+        return self
+
+    def limits(self) -> Limits:
+        """The core's patience."""
+        return Limits(
+            beat_ms=_ms(self.beat_s),
+            stop_grace_ms=_ms(self.stop_grace_s),
+            silent_ms=_ms(self.child_silent_s),
+            stalled_ms=_ms(self.child_stalled_s),
+            load_stalled_ms=_ms(self.load_stalled_s),
+        )
+
+    def patience(self) -> Patience:
+        """The file store's patience."""
+        return Patience(main_s=self.upload_s, fallback_s=self.upload_fallback_s)
+
+    def chosen_engine(self, environment: Mapping[str, str] = os.environ, devices: Path = NVIDIA_DEVICES) -> str:
+        """The engine's name; ``auto`` is mochi where there are a GPU and weights to load, else tiny."""
+        if self.engine != AUTO:
+            return self.engine
+        return "mochi" if environment.get(MOCHI_VARIABLE) and sees_gpu(environment, devices) else "tiny"
+
+
+class FallbackSettings(BaseSettings):
+    """The second store, for videos that the first one does not take. ``endpoint_url`` None: there is none."""
+
+    model_config = SettingsConfigDict(env_prefix="S3_FALLBACK_", frozen=True, extra="ignore", env_ignore_empty=True)
+
+    endpoint_url: str | None = None
+    access_key_id: str = ""
+    secret_access_key: SecretStr = SecretStr("")
+    bucket: str = "openv"
+    region: str = "us-east-1"
+
+    def __init__(self, **values: Any) -> None:
+        """Read the environment; ``values`` come first. Raises ``SettingsError``."""
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise SettingsError(_sentence(error, "S3_FALLBACK_")) from None
+
+    @model_validator(mode="after")
+    def _credentials(self) -> Self:
+        if self.endpoint_url and not (self.access_key_id and self.secret_access_key.get_secret_value()):
+            raise ValueError(
+                "S3_FALLBACK_ENDPOINT_URL needs S3_FALLBACK_ACCESS_KEY_ID and S3_FALLBACK_SECRET_ACCESS_KEY"
+            )
+        return self
+
+    def as_servers(self, servers: ServerSettings) -> ServerSettings | None:
+        """The same servers, but with this store as S3; None where there is none."""
+        if self.endpoint_url is None:
+            return None
+        changes = {
+            "s3_endpoint_url": self.endpoint_url,
+            "s3_public_endpoint_url": None,
+            "s3_access_key_id": self.access_key_id,
+            "s3_secret_access_key": self.secret_access_key,
+            "s3_bucket": self.bucket,
+            "s3_region": self.region,
+        }
+        return servers.model_copy(update=changes)
+
+
+def sees_gpu(environment: Mapping[str, str], devices: Path = NVIDIA_DEVICES) -> bool:
+    """Whether an NVIDIA GPU is there and not hidden; asked without loading torch."""
+    if environment.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
+        return False
+    try:
+        return any(devices.iterdir())
+    except OSError:
+        return False
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _sentence(error: ValidationError, prefix: str) -> str:
+    """The first thing that is wrong, without its value."""
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    text = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:
+        return f"{text}."
+    return f"{prefix}{str(first['loc'][0]).upper()} is not valid: {text[:1].lower()}{text[1:]}."

@@ -1,0 +1,103 @@
+"""The page, how a visitor gets in, and what a page elsewhere may not do with the visitor's cookie."""
+
+import httpx
+import pytest
+
+from gateway.http.page import CONSOLE
+from tests.gateway.world import ORIGIN, World, settings, started
+
+BODY = {"prompt": "a"}
+
+
+async def enter(world: World, http: httpx.AsyncClient) -> httpx.Response:
+    return await http.get("/", params={"token": await world.key(one_time=True)})
+
+
+async def test_the_page_is_static_under_a_strict_policy(world: World) -> None:
+    async with world.client(None) as http:
+        page = await http.get("/")
+        assert page.status_code == 200
+        policy = dict(part.split(" ", 1) for part in page.headers["content-security-policy"].split("; "))
+        assert policy["default-src"] == "'none'"
+        assert policy["script-src"] == policy["style-src"] == "'self'"
+        assert policy["connect-src"] == "'self' ws://videos.test"
+        assert policy["media-src"] == "'self' memory://objects"
+        assert "<script>" not in page.text
+        assert "style=" not in page.text
+        for name in sorted(path.name for path in CONSOLE.iterdir() if path.name != "index.html"):
+            assert f"/console/{name}" in page.text or name in ("live.js", "cards.js")
+            answer = await http.get(f"/console/{name}")
+            assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-cache")
+            assert "javascript" in answer.headers["content-type"] or not name.endswith(".js")
+        for outside in ("/console/../auth.py", "/console/%2e%2e/auth.py", "/console/nothing.js"):
+            assert (await http.get(outside)).status_code == 404
+
+
+def test_the_live_client_stays_small() -> None:
+    assert len((CONSOLE / "live.js").read_text().splitlines()) <= 60
+
+
+async def test_a_token_becomes_a_cookie_and_leaves_the_address(world: World) -> None:
+    async with world.client(None) as http:
+        answer = await enter(world, http)
+        assert (answer.status_code, answer.headers["location"]) == (303, "/")
+        cookie = answer.headers["set-cookie"].lower()
+        assert {"httponly", "samesite=strict", "path=/"} <= set(cookie.split("; "))
+        assert "secure" not in cookie
+        assert (await http.get("/api/videos")).status_code == 200
+        again = await http.get(answer.request.url)
+        assert (again.status_code, again.headers["location"]) == (303, "/#token-used")
+        assert "set-cookie" not in again.headers
+
+
+async def test_over_https_the_cookie_is_secure() -> None:
+    async with started(settings(public_url="https://videos.test")) as world, world.client(None) as http:
+        assert "Secure" in (await enter(world, http)).headers["set-cookie"]
+
+
+async def test_looking_at_the_headers_uses_no_token_up(world: World) -> None:
+    token = await world.key(one_time=True)
+    async with world.client(None) as http:
+        assert (await http.head("/", params={"token": token})).status_code == 200
+        assert (await http.get("/", params={"token": token})).headers["location"] == "/"
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [(ORIGIN, True), ("http://evil.test", False), ("https://videos.test", False), ("null", False), (None, False)],
+)
+async def test_a_cookie_acts_only_for_our_own_pages(world: World, origin: str | None, allowed: bool) -> None:
+    headers = {"Origin": origin} if origin else {}
+    async with world.client(None) as http:
+        await enter(world, http)
+        submitted = await http.post("/api/runpod", json=BODY, headers=headers)
+        deleted = await http.request("DELETE", "/api/videos", json={"jobIds": ["x"]}, headers=headers)
+        assert {submitted.status_code, deleted.status_code} == ({200} if allowed else {403})
+        assert (await http.get("/api/videos", headers=headers)).status_code == 200
+        del http.cookies[world.parts.auth.cookie]
+        assert (await http.post("/api/runpod", json=BODY, headers=headers)).status_code == 401
+    assert len(world.ledger.heard) == (1 if allowed else 0)
+
+
+async def test_a_key_in_a_header_needs_no_origin_and_pages_named_by_the_operator_may_call() -> None:
+    named = settings(allowed_origins="https://app.test, https://other.test/")
+    async with started(named) as world, world.client() as http:
+        answer = await http.post("/api/runpod", json=BODY, headers={"Origin": "https://app.test"})
+        assert answer.status_code == 200
+        assert answer.headers["access-control-allow-origin"] == "https://app.test"
+        ask = {"Origin": "https://other.test", "Access-Control-Request-Method": "POST"}
+        assert (await http.options("/api/runpod", headers=ask)).status_code == 200
+        ask["Origin"] = "https://evil.test"
+        assert "access-control-allow-origin" not in (await http.options("/api/runpod", headers=ask)).headers
+
+
+async def test_tokens_and_keys_are_never_logged(world: World, capfd: pytest.CaptureFixture[str]) -> None:
+    token, key = await world.key(one_time=True), await world.key()
+    async with world.client(None) as http:
+        await http.get("/", params={"token": token})
+        await http.get("/api/videos", headers={"Authorization": f"Bearer {key}"})
+        await http.get("/api/videos", headers={"Authorization": f"Bearer {key[:-1]}"})
+    out = "".join(capfd.readouterr())
+    assert "/api/videos" in out
+    assert token[3:20] not in out
+    assert key[3:20] not in out
