@@ -82,12 +82,10 @@ async def serve_and_end(settings: WorkerSettings, servers: ServerSettings, secon
     os._exit(code)
 
 
-def _log_fault(error: Exception) -> None:
+def _log_fault(fault: Exception) -> None:
     """Where it happened. Not an error's own words: they may quote a prompt."""
-    faults = error.exceptions if isinstance(error, ExceptionGroup) else (error,)
-    for fault in faults:
-        calls = [f"{call.filename}:{call.lineno} {call.name}" for call in traceback.extract_tb(fault.__traceback__)]
-        log.error("worker_fault", error=type(fault).__name__, calls=calls)
+    calls = [f"{call.filename}:{call.lineno} {call.name}" for call in traceback.extract_tb(fault.__traceback__)]
+    log.error("worker_fault", error=type(fault).__name__, calls=calls)
 
 
 def main() -> int:

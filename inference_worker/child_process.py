@@ -92,7 +92,7 @@ class Child:
     async def messages(self) -> AsyncIterator[FromChild]:
         """Everything the child says, in order; ends after ``exit``, raises ``ChildDied`` at any other end.
 
-        A child that sends garbage is killed.
+        To be called once. A child that sends garbage is killed.
         """
         frames = FrameReader()
         while data := await self._received():

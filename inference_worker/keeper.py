@@ -59,8 +59,8 @@ class Keeper:
         finally:
             self._child = None
             telling.cancel()
+            await child.close()  # first of all: whatever may interrupt this, the kill is done
             await asyncio.gather(telling, return_exceptions=True)
-            await child.close()
         self._take(ChildGone(number, words))
 
     def generate(self, number: int, job_id: str, attempt: int, request: GenerationRequest, directory: Path) -> None:

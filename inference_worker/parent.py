@@ -48,6 +48,7 @@ from schemas.progress import AttemptProgress
 
 TICK_S = 0.25
 WAIT_S = 0.5
+CANCEL_AGAIN_S = 0.3
 LAST_WORDS_S = 0.7  # after the decision to end: for the farewell, and for what is still being deleted
 
 log = structlog.get_logger()
@@ -79,7 +80,7 @@ class Parent:
         self._directories: dict[tuple[str, int], Path] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._errands: set[asyncio.Task[None]] = set()
-        self._group: asyncio.TaskGroup | None = None
+        self._fault: BaseException | None = None
         self._exit_code: int | None = None
         self._leaving = asyncio.Event()
         self._told_ready = False
@@ -90,16 +91,18 @@ class Parent:
         return self._worker
 
     async def run(self) -> int:
-        """Work until told to leave. Returns the exit code; the child is gone by then."""
-        async with asyncio.TaskGroup() as self._group:
+        """Work until told to leave. Returns the exit code; the child is gone by then. Raises what any task raised."""
+        try:
             for outbox in (self._reports, self._dispatch, self._progress):
                 self._spawn(outbox.run())
             self._spawn(self._serve())
             await self._leaving.wait()
             if self._exit_code == 0:
                 await self._last_words()
-            for task in self._tasks:
-                task.cancel()
+        finally:
+            await self._end_tasks()
+        if self._fault:
+            raise self._fault
         return self._exit_code or 0
 
     def leave(self) -> None:
@@ -224,12 +227,24 @@ class Parent:
                 await asyncio.gather(*self._errands, return_exceptions=True)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        if self._group is None:
-            raise AssertionError("not running")
-        task = self._group.create_task(work)
+        task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
         return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        fault = None if task.cancelled() else task.exception()
+        if fault and not self._fault:
+            self._fault = fault
+            self._leaving.set()
+
+    async def _end_tasks(self) -> None:
+        """Cancel all, again if need be: ``asyncio.wait_for`` of Python 3.11 loses a cancellation now and then."""
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks, timeout=CANCEL_AGAIN_S)
 
     def _errand(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._spawn(work)

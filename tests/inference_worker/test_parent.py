@@ -284,7 +284,7 @@ async def test_a_fault_in_a_task_ends_the_process_not_just_the_task(tmp_path: Pa
 
         world.parent._keeper._take = broken
         world.child.say(AttemptStopped(job_id="j1", attempt=1))
-        with pytest.raises(ExceptionGroup):
+        with pytest.raises(RuntimeError, match="a fault"):
             await world.ended()
         assert world.child.closed
 

@@ -1,5 +1,7 @@
 """The job as clients see it, and documents as MongoDB stores them."""
 
+import dataclasses
+
 import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -40,8 +42,6 @@ def test_an_account_comes_back_with_its_pending_jobs(account: Account) -> None:
 @quick
 @given(job=anything(Job))
 def test_urls_are_stable_paths_and_frames_what_was_made(frames: int | None, job: Job) -> None:
-    import dataclasses
-
     file = StoredFile(key="k", bytes=1, sha256="0", media_type="video/mp4")
     made = dataclasses.replace(job, job_id="j1", output=Output(video=file, thumbnail=file, frames=frames))
     document = job_document(made)

@@ -61,7 +61,10 @@ async def processes(environment: dict[str, str], tmp_path: Path, topics: list[st
 
 
 def load(seed: int, users: list[str], count: int) -> list[AnyCommand]:
-    """What users and workers may say, in an order that makes sense for most of it."""
+    """What users and workers may say. Half of the jobs are reported on, the other half asked for again.
+
+    No worker reports on a job that was never admitted, or on an attempt that no decision has made yet.
+    """
     chance = random.Random(seed)  # noqa: S311 -- a load that is the same every time
     jobs: list[SubmitJob] = []
     commands: list[AnyCommand] = []
@@ -69,23 +72,26 @@ def load(seed: int, users: list[str], count: int) -> list[AnyCommand]:
         if len(jobs) < 5 or chance.random() < 0.4:
             jobs.append(submission(chance.choice(users), "pool-load"))
             commands.append(jobs[-1])
-            continue
-        job = chance.choice(jobs)
-        named: dict[str, Any] = {"command_id": new_id(), "user_id": job.user_id, "job_id": job.job_id}
-        report = {**named, "attempt": chance.choice([1, 1, 1, 2]), "worker_id": "w1"}
-        commands.append(
-            chance.choice(
-                [
-                    lambda: CancelJob(**named),  # noqa: B023 -- called at once
-                    lambda: DeleteJob(**named),  # noqa: B023
-                    lambda: AttemptStarted(**report),  # noqa: B023
-                    lambda: AttemptSucceeded(**report, output=Output(width=848)),  # noqa: B023
-                    lambda: AttemptFailed(**report, code=FailureCode.WORKER_CRASHED),  # noqa: B023
-                    lambda: replace(job, command_id=new_id()),  # noqa: B023 -- the same key again
-                ]
-            )()
-        )
+        else:
+            number = chance.randrange(len(jobs))
+            commands.append(a_word(chance, jobs[number], reported=number % 2 == 0))
     return commands
+
+
+def a_word(chance: random.Random, job: SubmitJob, *, reported: bool) -> AnyCommand:
+    """Something that is said of a job later."""
+    named: dict[str, Any] = {"command_id": new_id(), "user_id": job.user_id, "job_id": job.job_id}
+    report = {**named, "attempt": 1, "worker_id": "w1"}
+    words: list[AnyCommand] = [CancelJob(**named), DeleteJob(**named)]
+    if reported:
+        words += [
+            AttemptStarted(**report),
+            AttemptSucceeded(**report, output=Output(width=848)),
+            AttemptFailed(**report, code=FailureCode.WORKER_CRASHED),
+        ]
+    else:
+        words += [replace(job, command_id=new_id())] * 2
+    return chance.choice(words)
 
 
 async def read_from(log: KafkaEventLog, starts: Mapping[int, int]) -> list[Record]:

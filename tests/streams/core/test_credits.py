@@ -9,12 +9,12 @@ from schemas.jobs import Charge, ChargeState
 from streams.core.credits import balance
 
 
-def grant(credits: float, at: int, expires_at: int | None = None) -> Grant:
-    return Grant(grant_id=f"{at}-{credits}-{expires_at}", credits=credits, granted_at=at, expires_at=expires_at)
+def grant(amount: float, at: int, expires_at: int | None = None) -> Grant:
+    return Grant(grant_id=f"{at}-{amount}-{expires_at}", credits=amount, granted_at=at, expires_at=expires_at)
 
 
-def spent(credits: float, at: int) -> Charge:
-    return Charge(state=ChargeState.CAPTURED, seconds=1.0, credits=credits, reserved_at=at)
+def spent(amount: float, at: int) -> Charge:
+    return Charge(state=ChargeState.CAPTURED, seconds=1.0, credits=amount, reserved_at=at)
 
 
 @pytest.mark.parametrize(

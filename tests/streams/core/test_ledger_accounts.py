@@ -14,8 +14,8 @@ from streams.core.policy import Policy
 from tests.streams.core.ledger_documents import NOON, SECOND, USER, Documents, retry, started, submit, succeeded
 
 
-def grant(credits: float = 5.0, grant_id: str = "g1", expires_at: int | None = None) -> GrantCredits:
-    return GrantCredits(command_id="g", user_id=USER, grant_id=grant_id, credits=credits, expires_at=expires_at)
+def grant(amount: float = 5.0, grant_id: str = "g1", expires_at: int | None = None) -> GrantCredits:
+    return GrantCredits(command_id="g", user_id=USER, grant_id=grant_id, credits=amount, expires_at=expires_at)
 
 
 def role(name: Role, issued_at: int) -> SetRole:

@@ -32,8 +32,8 @@ from tests.streams.core.ledger_documents import (
 C = FailureCode
 
 
-def grant(credits: float, grant_id: str = "g1") -> GrantCredits:
-    return GrantCredits(command_id=f"grant-{grant_id}", user_id=USER, grant_id=grant_id, credits=credits)
+def grant(amount: float, grant_id: str = "g1") -> GrantCredits:
+    return GrantCredits(command_id=f"grant-{grant_id}", user_id=USER, grant_id=grant_id, credits=amount)
 
 
 def finish(documents: Documents, job_id: str, now: int | None = None) -> None:

@@ -326,7 +326,7 @@ class Ledger(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """The whole log again: as it was recorded, and then as if it had been produced anew, days later."""
-        for command, at, first in self.log:
+        for command, at, _ in self.log:
             self.unchanged(command, at)
         later = self.now + DAY
         for command, _, first in self.log:
@@ -335,7 +335,7 @@ class Ledger(RuleBasedStateMachine):
 
 
 def wish_of_now(command: AnyCommand, answer: CommandAnswered | None) -> bool:
-    """A cancel, delete or expiry that did nothing when first decided (or names no run) is, produced anew, a new wish."""
+    """A cancel, delete or expiry that did nothing at first, or names no run, is a new wish when produced anew."""
     if isinstance(command, JobExpired) or (isinstance(command, CancelJob) and command.run is None):
         return True
     return isinstance(command, CancelJob | DeleteJob) and answer is not None and answer.outcome is not Outcome.DONE

@@ -537,3 +537,39 @@ def _ping(job_id: str, sequence: int) -> WorkerBeat:
         kind=WorkerKind.SDK,
         job_id=job_id,
     )
+
+
+def test_an_old_message_of_a_former_session_asks_for_nothing_however_silent_its_successor() -> None:
+    pool = Pool()
+    pool.tick()
+    pool.beat(sequence=5)
+    pool.beat(session="s2")
+    pool.load(job_of("a"))
+    pool.move(after(job_of("a"), state=State.CANCELLED))
+    pool.ticks(30)
+    pool.see(job_of("b"))
+    assert offers(pool.beat(sequence=5)) == []
+
+
+def test_only_the_last_sessions_of_a_worker_are_remembered() -> None:
+    pool = Pool()
+    for n in range(50):
+        pool.beat(session=f"s{n}")
+    assert [name for name, _ in pool.state.workers["w1"].past] == [f"s{n}" for n in range(41, 49)]
+
+
+def test_a_late_success_of_the_worker_that_was_offered_the_newer_attempt_stops_that() -> None:
+    pool = Pool()
+    job = job_of("a", attempt=2)
+    pool.load(job)
+    pool.beat("w1")
+    effects = pool.move(after(job, state=State.COMPLETED, worker_id="w1"))
+    assert [(order.worker_id, order.attempt) for order in orders(effects)] == [("w1", 2)]
+
+
+def test_reminders_to_drain_are_spaced() -> None:
+    pool = Pool()
+    pool.beat()
+    pool.drain()
+    pool.ticks(2)
+    assert orders(pool.beat()) == []

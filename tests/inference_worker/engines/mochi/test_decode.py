@@ -46,7 +46,7 @@ def streamed(vae: Any) -> Any:
 def latents() -> torch.Tensor:
     import torch
 
-    return torch.randn(1, 12, 7, 6, 10, generator=torch.Generator().manual_seed(3))
+    return torch.randn(1, 12, 7, 3, 4, generator=torch.Generator().manual_seed(3))
 
 
 @pytest.mark.parametrize("depth", ["tiny", "deeper"])

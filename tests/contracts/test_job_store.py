@@ -1,0 +1,418 @@
+"""What ``JobStore`` promises, held against the memory twin and against the database."""
+
+import asyncio
+import math
+import uuid
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import pytest
+from motor.motor_asyncio import AsyncIOMotorClient
+
+from repo.core.documents import DamagedDocumentError
+from repo.memory import MemoryJobStore
+from repo.mongo import MongoJobStore
+from repo.ports import ApiKey, JobStore, Unavailable
+from repo.settings import ServerSettings
+from schemas.accounts import Account, Grant, Role
+from schemas.failures import FailureCode
+from schemas.jobs import Charge, ChargeState, Failure, Job, Output, StoredFile
+from schemas.lifecycle import ACTIVE, State
+from schemas.requests import GenerationRequest
+from tests.servers import Wire, closed_port
+
+NOW = 1_795_254_318_135
+ODD_USERS = ("", "user_1", "a|b@c.d", "$where", "a.b", "ключ ☃ 🎬", "x" * 128, "with\0zero", "../..", '{"$gt": ""}')
+
+
+@pytest.fixture(params=["memory", pytest.param("mongodb", marks=pytest.mark.servers)])
+def store(request: pytest.FixtureRequest) -> JobStore:
+    if request.param == "memory":
+        return MemoryJobStore()
+    found: MongoJobStore = request.getfixturevalue("job_store")
+    return found
+
+
+@pytest.fixture
+def user() -> str:
+    return f"user-{uuid.uuid4()}"
+
+
+def a_job(user_id: str, **changes: object) -> Job:
+    job = Job(
+        job_id=str(uuid.uuid4()),
+        user_id=user_id,
+        pool="mochi",
+        state=State.QUEUED,
+        version=1,
+        request=GenerationRequest(prompt="a corgi"),
+        request_hash="hash",
+        charge=Charge(state=ChargeState.RESERVED, seconds=31 / 24, reserved_at=NOW),
+        created_at=NOW,
+        updated_at=NOW,
+        due_at=NOW,
+        expires_at=NOW + 3_600_000,
+        execution_timeout_ms=600_000,
+    )
+    return replace(job, **changes)  # type: ignore[arg-type]
+
+
+def a_full_job(user_id: str) -> Job:
+    """Every member set, texts in many scripts, names that MongoDB gives a meaning, a large value."""
+    file = StoredFile(key="u/videos/1.mp4", bytes=2**40, sha256="ab" * 32, media_type="video/mp4")
+    return a_job(
+        user_id,
+        request=GenerationRequest(prompt="ein Corgi 🐕 \0 ☃", negative_prompt="$set", seed=2**31 - 1, input='{"a": 1}'),
+        state=State.COMPLETED,
+        worker_id="w",
+        previous_worker_id="v",
+        started_at=NOW + 1,
+        finished_at=NOW + 999,
+        failure=Failure(code=next(iter(FailureCode)), message="Worte"),
+        output=Output(video=file, poster=file, width=848, fps=24.0, duration=0.1 + 0.2, value="v" * 500_000),
+        labels={"a.b": "1", "$ref": "2", "$id": "3", "100%": "4", "%2E": "5", "": "6", "zero\0": "7", "ключ": "8"},
+        webhook="https://example.org/?a=b",
+    )
+
+
+async def test_what_is_stored_is_read_back_whole(store: JobStore, user: str) -> None:
+    for job in (a_job(user), a_full_job(user)):
+        assert await store.store_job(job, 0)
+        assert await store.job(job.job_id) == job
+    assert await store.job(str(uuid.uuid4())) is None
+
+
+async def test_instants_are_exact_to_the_millisecond(store: JobStore, user: str) -> None:
+    job = a_job(user, created_at=1, updated_at=NOW + 1, due_at=253_402_300_799_999)
+    await store.store_job(job, 0)
+    assert await store.job(job.job_id) == job
+
+
+@pytest.mark.parametrize("name", ODD_USERS)
+async def test_any_user_id_is_its_own(store: JobStore, name: str) -> None:
+    job, account = a_job(name), Account(user_id=name, version=1)
+    await store.store_job(job, 0)
+    await store.store_account(account, 0)
+    assert await store.jobs_of(name) == [job]
+    assert await store.counted_jobs(name, NOW) == [job]
+    assert await store.account(name) == account
+
+
+async def test_a_version_is_replaced_only_by_who_knew_it(store: JobStore, user: str) -> None:
+    first = a_job(user)
+    second, rival = replace(first, version=2, tries=2), replace(first, version=2, tries=3)
+    assert await store.store_job(first, 0)
+    assert not await store.store_job(replace(first, tries=9), 0)
+    assert await store.store_job(second, 1)
+    assert not await store.store_job(rival, 1)
+    assert not await store.store_job(replace(first, version=6), 5)
+    assert await store.job(first.job_id) == second
+
+
+async def test_what_is_not_there_is_not_replaced(store: JobStore, user: str) -> None:
+    job = a_job(user, version=3)
+    assert not await store.store_job(job, 2)
+    assert await store.job(job.job_id) is None
+
+
+async def test_a_repeated_write_says_the_same_again(store: JobStore, user: str) -> None:
+    first = a_full_job(user)
+    second = replace(first, version=2, tries=2)
+    assert [await store.store_job(first, 0), await store.store_job(first, 0)] == [True, True]
+    assert [await store.store_job(second, 1), await store.store_job(second, 1)] == [True, True]
+    assert not await store.store_job(first, 0)
+    account = Account(user_id=user, version=1, pending={first.job_id: first})
+    assert [await store.store_account(account, 0), await store.store_account(account, 0)] == [True, True]
+
+
+async def test_a_version_must_grow(store: JobStore, user: str) -> None:
+    for version, expected in ((0, 0), (1, 1), (1, 2)):
+        with pytest.raises(ValueError, match="does not come after"):
+            await store.store_job(a_job(user, version=version), expected)
+
+
+async def test_of_fifty_writers_one_wins_each_version(store: JobStore, user: str) -> None:
+    job_id = str(uuid.uuid4())
+    for version in (1, 2, 3):
+        rivals = [a_job(user, job_id=job_id, version=version, tries=tries) for tries in range(50)]
+        won = await asyncio.gather(*(store.store_job(rival, version - 1) for rival in rivals))
+        assert won.count(True) == 1
+        assert await store.job(job_id) == rivals[won.index(True)]
+
+
+async def test_of_fifty_admissions_one_is_stored(store: JobStore, user: str) -> None:
+    jobs = [a_job(user) for _ in range(50)]
+    rivals = [Account(user_id=user, version=1, pending={job.job_id: job}) for job in jobs]
+    won = await asyncio.gather(*(store.store_account(rival, 0) for rival in rivals))
+    assert won.count(True) == 1
+    assert await store.account(user) == rivals[won.index(True)]
+
+
+async def test_settling_never_goes_back(store: JobStore, user: str) -> None:
+    first = a_job(user)
+    newest, older = replace(first, version=5, tries=5), replace(first, version=3, tries=3)
+    for job, expected in ((first, first), (first, first), (newest, newest), (older, newest), (first, newest)):
+        await store.settle_job(job)
+        assert await store.job(first.job_id) == expected
+    await asyncio.gather(*(store.settle_job(replace(first, version=version)) for version in range(6, 40)))
+    stored = await store.job(first.job_id)
+    assert stored is not None
+    assert stored.version == 39
+
+
+async def test_a_settled_version_that_is_the_same_stays_as_it_is(store: JobStore, user: str) -> None:
+    job = a_job(user)
+    await store.store_job(job, 0)
+    await store.settle_job(replace(job, tries=7))
+    assert await store.job(job.job_id) == job
+
+
+async def test_lists_are_a_users_own_newest_first(store: JobStore, user: str) -> None:
+    jobs = [a_job(user, created_at=NOW + number % 4, job_id=f"{number:04}-{user}") for number in range(12)]
+    for job in jobs:
+        await store.store_job(job, 0)
+    await store.store_job(a_job(f"{user}-another"), 0)
+    expected = sorted(jobs, key=lambda job: (job.created_at, job.job_id), reverse=True)
+    assert await store.jobs_of(user) == expected
+    assert await store.jobs_of(user, limit=5) == expected[:5]
+    assert await store.jobs_of(user, limit=0) == []
+    assert await store.jobs_of(f"{user}-nobody") == []
+
+
+async def test_pages_cover_everything_once(store: JobStore, user: str) -> None:
+    for number in range(23):
+        await store.store_job(a_job(user, created_at=NOW + number // 5), 0)
+    seen: list[Job] = []
+    before: tuple[int, str] | None = None
+    while page := await store.jobs_of(user, before=before, limit=4):
+        seen += page
+        before = page[-1].created_at, page[-1].job_id
+    assert seen == await store.jobs_of(user, limit=1000)
+    assert len(seen) == 23
+
+
+async def test_updated_since_is_strict_and_narrows_with_states(store: JobStore, user: str) -> None:
+    old, same, new = (a_job(user, updated_at=NOW + number, created_at=NOW - number) for number in (-1, 0, 1))
+    done = a_job(user, updated_at=NOW + 2, created_at=NOW - 2, state=State.COMPLETED)
+    for job in (old, same, new, done):
+        await store.store_job(job, 0)
+    assert await store.jobs_of(user, updated_since=NOW) == [new, done]
+    assert await store.jobs_of(user, updated_since=NOW, states=ACTIVE) == [new]
+    assert await store.jobs_of(user, states=[State.COMPLETED]) == [done]
+    assert await store.jobs_of(user, states=[]) == []
+    assert await store.jobs_of(user, updated_since=NOW + 2) == []
+    assert len(await store.jobs_of(user, updated_since=-(10**18))) == 4
+    assert await store.jobs_of(user, updated_since=10**18) == []
+
+
+async def test_counted_are_the_active_and_those_charged_since(store: JobStore, user: str) -> None:
+    def charged(at: int, state: State) -> Job:
+        return a_job(user, state=state, charge=Charge(state=ChargeState.CAPTURED, seconds=1, reserved_at=at))
+
+    long_active = [charged(NOW - 10**9, state) for state in ACTIVE]
+    long_over = [charged(NOW - 1, state) for state in State if state not in ACTIVE]
+    recent = [charged(NOW, state) for state in State]
+    for job in (*long_active, *long_over, *recent, a_job(f"{user}-another")):
+        await store.store_job(job, 0)
+    found = await store.counted_jobs(user, NOW)
+    assert {job.job_id for job in found} == {job.job_id for job in (*long_active, *recent)}
+    assert len(found) == len(long_active) + len(recent)
+
+
+async def test_pools_and_their_active_jobs(store: JobStore, user: str) -> None:
+    pool, empty = f"pool.{user}", f"empty.{user}"
+    jobs = [a_job(user, pool=pool, state=state, created_at=NOW + number) for number, state in enumerate(State)]
+    for job in (*jobs, a_job(user, pool=empty, state=State.FAILED)):
+        await store.store_job(job, 0)
+    assert await store.active_jobs(pool) == [job for job in jobs if job.state in ACTIVE]
+    assert await store.active_jobs(empty) == []
+    pools = await store.active_pools()
+    assert pool in pools
+    assert empty not in pools
+    assert pools == sorted(set(pools))
+
+
+async def test_accounts_carry_grants_and_pending_jobs(store: JobStore, user: str) -> None:
+    job = a_full_job(user)
+    account = Account(
+        user_id=user,
+        version=1,
+        role=Role.ADMIN,
+        grants=(Grant(grant_id="g", credits=-1.5, granted_at=NOW), Grant(grant_id="h", credits=2, granted_at=NOW)),
+        pending={job.job_id: job, "an.odd$id": a_job(user)},
+        deleted_at=NOW,
+    )
+    assert await store.account(user) is None
+    assert await store.store_account(account, 0)
+    assert await store.account(user) == account
+    cleared = replace(account, version=2, pending={})
+    assert await store.store_account(cleared, 1)
+    assert not await store.store_account(replace(account, version=2), 1)
+    assert await store.account(user) == cleared
+
+
+async def test_what_could_not_be_read_again_is_not_stored(store: JobStore, user: str) -> None:
+    good = a_job(user)
+    await store.store_job(good, 0)
+    bad: list[Job] = [
+        replace(good, version=2, charge=replace(good.charge, seconds=math.nan)),
+        replace(good, version=2, charge=replace(good.charge, credits=math.inf)),
+        replace(good, version=2, origin="\ud800"),
+        replace(good, version=2, priority=2**70),
+        replace(good, version=2, due_at=10**18),
+    ]
+    for job in bad:
+        with pytest.raises(ValueError, match="can't be stored"):
+            await store.store_job(job, 1)
+        with pytest.raises(ValueError, match="can't be stored"):
+            await store.settle_job(job)
+    assert await store.job(good.job_id) == good
+
+
+async def test_errors_do_not_quote_a_prompt(store: JobStore, user: str) -> None:
+    job = a_job(user, request=GenerationRequest(prompt="a secret wish", cfg=math.nan))
+    with pytest.raises(ValueError, match="cfg") as caught:
+        await store.store_job(job, 0)
+    assert "secret wish" not in str(caught.value)
+
+
+def a_key(user_id: str, **changes: object) -> ApiKey:
+    digest = uuid.uuid4().hex
+    key = ApiKey(key_hash=digest, prefix=digest[:6], user_id=user_id, role=Role.USER, name="n", created_at=NOW)
+    return replace(key, **changes)  # type: ignore[arg-type]
+
+
+async def test_api_keys_are_kept_replaced_and_listed(store: JobStore, user: str) -> None:
+    first, second = a_key(user), a_key(user, created_at=NOW + 1, expires_at=NOW + 9)
+    for key in (second, first, a_key(f"{user}-another")):
+        await store.store_api_key(key)
+    assert await store.api_keys(user) == [first, second]
+    revoked = replace(first, revoked_at=NOW + 5)
+    await store.store_api_key(revoked)
+    assert await store.api_key(first.key_hash) == revoked
+    assert await store.api_keys(user) == [revoked, second]
+    assert await store.api_key("unknown") is None
+
+
+async def test_a_new_key_stored_by_many_at_once_is_there(store: JobStore, user: str) -> None:
+    key = a_key(user)
+    await asyncio.gather(*(store.store_api_key(key) for _ in range(20)))
+    assert await store.api_keys(user) == [key]
+
+
+async def test_a_one_time_key_opens_once_whoever_races(store: JobStore, user: str) -> None:
+    key = a_key(user, one_time=True)
+    await store.store_api_key(key)
+    taken = await asyncio.gather(*(store.consume_one_time_key(key.key_hash) for _ in range(50)))
+    assert [one for one in taken if one is not None] == [key]
+    assert await store.api_key(key.key_hash) is None
+
+
+async def test_a_lasting_key_is_not_consumed(store: JobStore, user: str) -> None:
+    key = a_key(user)
+    await store.store_api_key(key)
+    assert await store.consume_one_time_key(key.key_hash) is None
+    assert await store.consume_one_time_key("unknown") is None
+    assert await store.api_key(key.key_hash) == key
+
+
+async def test_applied_offsets_never_move_back_until_forgotten(store: JobStore, user: str) -> None:
+    assert await store.applied_offsets(user) == {}
+    await asyncio.gather(*(store.store_applied_offset(user, 0, offset) for offset in range(40)))
+    await store.store_applied_offset(user, 0, 7)
+    await store.store_applied_offset(user, 11, 0)
+    await store.store_applied_offset(f"{user}-another", 0, 99)
+    assert await store.applied_offsets(user) == {0: 39, 11: 0}
+    await store.reset_applied_offset(user, 0)
+    await store.reset_applied_offset(user, 5)
+    assert await store.applied_offsets(user) == {11: 0}
+    await store.store_applied_offset(user, 0, 3)
+    assert await store.applied_offsets(user) == {0: 3, 11: 0}
+
+
+async def test_ping_is_content(store: JobStore) -> None:
+    await store.ping()
+
+
+async def test_memory_fails_when_told_to() -> None:
+    store = MemoryJobStore()
+    job = a_job("u")
+    await store.store_job(job, 0)
+    store.away = True
+    for call in (store.job("x"), store.store_job(job, 0), store.jobs_of("u"), store.account("u"), store.ping()):
+        with pytest.raises(Unavailable, match="mongodb"):
+            await call
+    store.away = False
+    assert await store.job(job.job_id) == job
+
+
+@pytest.mark.servers
+async def test_an_absent_database_is_said_in_bounded_time(settings: ServerSettings) -> None:
+    away = settings.model_copy(update={"mongodb_uri": f"mongodb://127.0.0.1:{closed_port()}/?directConnection=true"})
+    async with asyncio.timeout(30), MongoJobStore(away) as store:
+        with pytest.raises(Unavailable, match="mongodb"):
+            await store.ping()
+        with pytest.raises(Unavailable, match="mongodb"):
+            await store.store_job(a_job("u"), 0)
+
+
+def through(settings: ServerSettings, port: int) -> ServerSettings:
+    return settings.model_copy(update={"mongodb_uri": f"mongodb://127.0.0.1:{port}/?directConnection=true"})
+
+
+@pytest.mark.servers
+async def test_the_store_works_again_when_the_database_does(settings: ServerSettings) -> None:
+    target = urlsplit(settings.mongodb_uri)
+    async with (
+        asyncio.timeout(60),
+        Wire(target.hostname or "", target.port or 0) as wire,
+        MongoJobStore(through(settings, wire.port)) as store,
+    ):
+        first, second = a_job("u"), a_job("u")
+        assert await store.store_job(first, 0)
+        await wire.cut()
+        with pytest.raises(Unavailable):
+            await store.store_job(second, 0)
+        await wire.mend()
+        assert await store.store_job(second, 0)
+        wire.hang_up()  # as after a restart of the server: every pooled connection is dead, yet nobody need notice
+        assert await store.job(first.job_id) == first
+
+
+@pytest.mark.servers
+async def test_a_write_whose_answer_was_lost_may_be_repeated(
+    settings: ServerSettings, job_store: MongoJobStore
+) -> None:
+    target = urlsplit(settings.mongodb_uri)
+    async with (
+        asyncio.timeout(60),
+        Wire(target.hostname or "", target.port or 0) as wire,
+        MongoJobStore(through(settings, wire.port)) as store,
+    ):
+        job = a_full_job("u")
+        await store.ping()
+        wire.answers = False
+        with pytest.raises(Unavailable):
+            await store.store_job(job, 0)
+        assert await job_store.job(job.job_id) == job, "the request went through, its answer did not"
+        wire.answers = True
+        assert await store.store_job(job, 0)
+
+
+@pytest.mark.servers
+async def test_a_damaged_document_is_named_without_its_values(
+    settings: ServerSettings, job_store: MongoJobStore, user: str
+) -> None:
+    job = a_job(user)
+    await job_store.store_job(job, 0)
+    client: AsyncIOMotorClient[dict[str, object]] = AsyncIOMotorClient(settings.mongodb_uri, retryWrites=False)
+    try:
+        jobs = client[settings.mongodb_database]["jobs"]
+        await jobs.update_one({"_id": job.job_id}, {"$set": {"state": "a secret", "request.steps": "many"}})
+    finally:
+        client.close()
+    for call in (job_store.job(job.job_id), job_store.jobs_of(user)):
+        with pytest.raises(DamagedDocumentError, match=job.job_id) as caught:
+            await call
+        assert "steps" in str(caught.value)
+        assert "a secret" not in str(caught.value)
