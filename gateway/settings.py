@@ -8,6 +8,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from repo.settings import SettingsError
 
+# "Every address" is nowhere a browser could go.
+LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- a name to compare with, nothing is bound here
+
 
 class GatewaySettings(BaseSettings):
     """Where to listen and the limits. ``public_url`` is how browsers reach the gateway; None: host and port."""
@@ -71,8 +74,9 @@ class GatewaySettings(BaseSettings):
 
     def on_port(self, port: int) -> "GatewaySettings":
         """These settings on the port that the system gave, with the public address filled in."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return self.model_copy(update={"port": port, "public_url": self.public_url or f"http://{host}:{port}"})
+        host = LOOPBACK_OF.get(self.host, self.host)
+        address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return self.model_copy(update={"port": port, "public_url": self.public_url or address})
 
     @property
     def origin(self) -> str:

@@ -37,6 +37,7 @@ class Hub(Generic[W]):
         self._bytes = 0
         self._watchers: dict[str, dict[W, None]] = {}
         self._newest: OrderedDict[str, _Newest] = OrderedDict()
+        self._jobs_of: dict[str, dict[str, None]] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
 
     def watch(self, user_id: str, watcher: W) -> None:
@@ -78,6 +79,7 @@ class Hub(Generic[W]):
         if known is None or known.attempt < attempt:
             self._forget(job_id)
             known = self._newest[job_id] = _Newest(user_id, attempt)
+            self._jobs_of.setdefault(user_id, {})[job_id] = None
         before = known.size
         known.frames[progress.kind] = progress
         self._bytes += known.size - before
@@ -88,9 +90,12 @@ class Hub(Generic[W]):
 
     def newest(self, user_id: str) -> list[Progress]:
         """The newest progress of the user's unfinished jobs, as far as this gateway has seen any."""
-        return [p for known in self._newest.values() if known.user_id == user_id for p in known.frames.values()]
+        return [p for job_id in self._jobs_of.get(user_id, ()) for p in self._newest[job_id].frames.values()]
 
     def _forget(self, job_id: str) -> None:
         known = self._newest.pop(job_id, None)
         if known is not None:
             self._bytes -= known.size
+            del self._jobs_of[known.user_id][job_id]
+            if not self._jobs_of[known.user_id]:
+                del self._jobs_of[known.user_id]

@@ -20,11 +20,15 @@ from schemas.requests import FPS
 from schemas.shape import to_plain
 
 
-async def ask(parts: Parts, command: AnyCommand, job_id: str, append_by: int | None = None) -> CommandAnswered | None:
-    """Send a command and wait for its answer; None: not decided yet. Raises ``Refused``, also for a shed request."""
-    wait_ms = parts.allowance.take(command.user_id, parts.now())
+def shed(parts: Parts, user_id: str) -> None:
+    """Count a request that would reach the log. Raises ``Refused`` where a user sends them in floods."""
+    wait_ms = parts.allowance.take(user_id, parts.now())
     if wait_ms:
         raise Refused(Problem.RATE, retry_after=math.ceil(wait_ms / 1000))
+
+
+async def ask(parts: Parts, command: AnyCommand, job_id: str, append_by: int | None = None) -> CommandAnswered | None:
+    """Send a command and wait for its answer; None: not decided yet. Raises ``Refused``."""
     try:
         answer = await parts.decisions.ask(command, append_by=append_by)
     except NotRecorded:

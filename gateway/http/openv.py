@@ -16,7 +16,7 @@ from gateway.auth import Principal
 from gateway.core.listing import BadQuery, listing, place
 from gateway.core.submission import Invalid, Ticket, is_idempotency_key, job_id_for, submission
 from gateway.errors import Problem, Refused
-from gateway.http.answers import ask, decided, row
+from gateway.http.answers import ask, decided, row, shed
 from gateway.http.bodies import read_json
 from gateway.parts import Parts, parts_of
 from schemas.accounts import Role
@@ -42,6 +42,7 @@ async def submit(request: Request) -> Response:
     command = submission(body, principal.user_id, ticket)
     if isinstance(command, Invalid):
         raise Refused(Problem.INVALID, details=[to_plain(line) for line in command.details])
+    shed(parts, principal.user_id)
     answer = await ask(parts, command, command.job_id, append_by)
     return await decided(parts, answer, command.job_id)
 
@@ -59,6 +60,7 @@ async def cancel(request: Request) -> Response:
     principal = await parts.auth.of_request(request)
     job = await own_job(parts, principal, request.path_params["job_id"])
     if job.state in ACTIVE:
+        shed(parts, principal.user_id)
         command = CancelJob(command_id=str(uuid4()), user_id=principal.user_id, job_id=job.job_id, run=job.run)
         answer = await ask(parts, command, job.job_id)
         if answer is None:
@@ -76,6 +78,7 @@ async def retry(request: Request) -> Response:
     job = await own_job(parts, principal, request.path_params["job_id"])
     if Fact.RETRIED not in TRANSITIONS[job.state]:
         raise Refused(Problem.NOT_FINISHED, state=job.state.value)
+    shed(parts, principal.user_id)
     append_by = _append_by(parts)
     command = RetryJob(
         command_id=str(uuid4()), user_id=principal.user_id, job_id=job.job_id, run=job.run, append_by=append_by
@@ -119,9 +122,13 @@ async def delete(request: Request) -> Response:
         job_ids = dict.fromkeys(DeleteBody.model_validate(body).job_ids)
     except ValidationError:
         raise Refused(Problem.BAD_JOB_IDS) from None
+    shed(parts, principal.user_id)
     found = [await parts.store.job(job_id) for job_id in job_ids]
     mine = [job for job in found if job and job.user_id == principal.user_id and job.state is not State.DELETED]
-    answers = await asyncio.gather(*(_delete(parts, job) for job in mine))
+    answers = await asyncio.gather(*(_delete(parts, job) for job in mine), return_exceptions=True)
+    for failed in answers:
+        if isinstance(failed, BaseException):
+            raise failed
     waiting = [job.job_id for job, done in zip(mine, answers, strict=True) if not done]
     if waiting:
         return JSONResponse({"success": True, "pending": waiting}, status_code=202)

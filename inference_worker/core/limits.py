@@ -28,8 +28,8 @@ class Limits:
     stalled_ms: int = 900_000
     load_stalled_ms: int = 3_600_000
     # After SIGTERM: when a running upload is given up, and when this process ends whatever is not yet acknowledged.
-    leave_upload_ms: int = 1_500
-    leave_ms: int = 3_000
+    leave_upload_ms: int = 1_250
+    leave_ms: int = 2_500
     restart_ms: int = 1_000
     restart_most_ms: int = 60_000
     defunct_ms: int = 60_000

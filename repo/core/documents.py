@@ -61,6 +61,8 @@ def _quoted(value: Any) -> Any:
         return [_quoted(one) for one in value]
     if isinstance(value, int) and value not in _INT64:
         raise ValueError("over 64 bits")
+    if isinstance(value, str):
+        value.encode()  # a lone surrogate has no UTF-8 form, and BSON is UTF-8
     return value
 
 

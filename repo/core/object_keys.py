@@ -11,13 +11,13 @@ KINDS = {"video": ("videos", "mp4"), "poster": ("images", "jpg"), "thumbnail": (
 
 def user_prefix(user_id: str) -> str:
     """Everything of one user."""
-    return f"{quote(user_id, safe='')}/"
+    return f"{_quoted(user_id)}/"
 
 
 def file_key(user_id: str, job_id: str, attempt: int, worker_id: str, kind: str) -> str:
     """The key of a video, poster or thumbnail: ``{user}/videos/{job}/{attempt}-{worker}.mp4``. Else KeyError."""
     folder, ending = KINDS[kind]
-    return f"{user_prefix(user_id)}{folder}/{job_id}/{attempt}-{quote(worker_id, safe='')}.{ending}"
+    return f"{user_prefix(user_id)}{folder}/{job_id}/{attempt}-{_quoted(worker_id)}.{ending}"
 
 
 def job_prefixes(user_id: str, job_id: str) -> list[str]:
@@ -28,3 +28,9 @@ def job_prefixes(user_id: str, job_id: str) -> list[str]:
 def attempt_keys(user_id: str, job_id: str, attempt: int, worker_id: str) -> list[str]:
     """All keys that one attempt on one worker may have written."""
     return [file_key(user_id, job_id, attempt, worker_id, kind) for kind in KINDS]
+
+
+def _quoted(name: str) -> str:
+    """One part of a key, made of a name that others chose. Dots alone are quoted too: URLs give them a meaning."""
+    quoted = quote(name, safe="")
+    return quoted.replace(".", "%2E") if set(name) == {"."} else quoted

@@ -19,9 +19,9 @@ from schemas.failures import FailureCode
 from schemas.jobs import Charge, ChargeState, Failure, Job, Output, StoredFile
 from schemas.lifecycle import ACTIVE, State
 from schemas.requests import GenerationRequest
+from tests.repo.jobs import NOW, a_job
 from tests.servers import Wire, closed_port
 
-NOW = 1_795_254_318_135
 ODD_USERS = ("", "user_1", "a|b@c.d", "$where", "a.b", "ключ ☃ 🎬", "x" * 128, "with\0zero", "../..", '{"$gt": ""}')
 
 
@@ -36,25 +36,6 @@ def store(request: pytest.FixtureRequest) -> JobStore:
 @pytest.fixture
 def user() -> str:
     return f"user-{uuid.uuid4()}"
-
-
-def a_job(user_id: str, **changes: object) -> Job:
-    job = Job(
-        job_id=str(uuid.uuid4()),
-        user_id=user_id,
-        pool="mochi",
-        state=State.QUEUED,
-        version=1,
-        request=GenerationRequest(prompt="a corgi"),
-        request_hash="hash",
-        charge=Charge(state=ChargeState.RESERVED, seconds=31 / 24, reserved_at=NOW),
-        created_at=NOW,
-        updated_at=NOW,
-        due_at=NOW,
-        expires_at=NOW + 3_600_000,
-        execution_timeout_ms=600_000,
-    )
-    return replace(job, **changes)  # type: ignore[arg-type]
 
 
 def a_full_job(user_id: str) -> Job:

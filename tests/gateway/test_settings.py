@@ -10,6 +10,7 @@ def test_defaults_and_the_address_on_the_port_that_was_given() -> None:
     made = GatewaySettings()
     assert (made.host, made.port, made.decision_timeout_seconds, made.window_seconds) == ("127.0.0.1", 8000, 2.0, 300.0)
     assert made.on_port(4711).origin == "http://127.0.0.1:4711"
+    assert GatewaySettings(host="0.0.0.0").on_port(1).origin == "http://127.0.0.1:1"  # noqa: S104 -- only read
     assert GatewaySettings(host="::1").on_port(1).origin == "http://[::1]:1"
     assert GatewaySettings(public_url="https://v.test/").on_port(1).origin == "https://v.test"
 

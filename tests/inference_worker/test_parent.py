@@ -48,7 +48,8 @@ async def test_an_order_becomes_stored_files_and_reports(tmp_path: Path) -> None
             assert hashlib.sha256(world.objects.objects[stored.key][0]).hexdigest() == stored.sha256
         await until(lambda: not directory.exists(), "the attempt's directory gone")
         states = [beat.state for beat in world.beats()]
-        assert list(dict.fromkeys(states)) == [WorkerState.STARTING, WorkerState.READY, WorkerState.BUSY]
+        assert WorkerState.BUSY in states
+        assert states[-1] is WorkerState.READY
         await until(
             lambda: (
                 any(isinstance(one, AttemptProgress) for one in world.said("progress"))

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -182,12 +181,8 @@ async def test_the_database_away_it_waits_says_so_and_decides_when_it_is_back(
         await send(kafka_log, late)
         one.statuses.clear()
         await one.says("ledger waits for mongodb")
-        began = time.monotonic()
-        assert await one.terminate(within_s=30) == 0
-        stopped_after = time.monotonic() - began
+        assert await one.terminate() == 0
 
-    # Not a duration of ours: the supervisor kills what has not ended by then, and the test would mean nothing.
-    assert stopped_after < 20
     async with Ear(kafka_log, EVENTS.name) as events:
         another = processes()
         await another.ready()

@@ -299,6 +299,14 @@ async def test_a_flood_is_shed_before_the_log() -> None:
             assert (await other.post("/api/runpod", json=BODY)).status_code == 200
 
 
+async def test_many_deletes_in_one_request_are_one_request() -> None:
+    async with started(settings(shed_requests=1, shed_window_seconds=60)) as world, world.client() as http:
+        await stored(world, *(job(IDS[n]) for n in range(9)))
+        assert (await http.request("DELETE", "/api/videos", json={"jobIds": IDS[:9]})).status_code == 200
+        assert (await http.request("DELETE", "/api/videos", json={"jobIds": IDS[:9]})).status_code == 429
+    assert len(world.ledger.heard) == 9
+
+
 async def stored(world: World, *jobs: Any) -> None:
     for one in jobs:
         assert await world.store.store_job(one, 0)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -344,4 +345,4 @@ def wish_of_now(command: AnyCommand, answer: CommandAnswered | None) -> bool:
 Ledger.TestCase.settings = settings(
     max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
-TestLedger = Ledger.TestCase
+TestLedger = pytest.mark.timeout(600)(Ledger.TestCase)  # only a failure takes long: it is shrunk to its kernel

@@ -1,0 +1,71 @@
+"""The feed: what passes, what it skips, and going on after a failure."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from repo.clock import now_ms
+from schemas.codec import Encoded, Record
+from schemas.topics import EVENTS, PROGRESS
+from tests.gateway.world import World, job, started, until
+
+
+def raw(topic: str, value: bytes, **headers: str) -> Encoded:
+    return Encoded(topic, b"ada", value, tuple((name, text.encode()) for name, text in headers.items()))
+
+
+async def test_records_that_make_no_sense_are_passed_over(world: World) -> None:
+    queued = "dev.openv.job.queued.v1"
+    odd = [
+        raw(EVENTS.name, b"{}"),
+        raw(EVENTS.name, b"{}", ce_type=queued),
+        raw(EVENTS.name, b"{}", ce_type=queued, ce_id="no version"),
+        raw(EVENTS.name, b"\xff\xfe", ce_type=queued, ce_id="j:1"),
+        raw(EVENTS.name, b"{}", ce_type="dev.openv.something.new.v9", ce_id="x"),
+        raw(PROGRESS.name, b"{}"),
+        raw(PROGRESS.name, b"{}", ce_type="dev.openv.progress.attempt.v1", ce_id="odd", ce_subject="j"),
+        raw(PROGRESS.name, b"\xff", ce_type="dev.openv.progress.attempt.v1", ce_id="j:1:w:1", ce_subject="j"),
+    ]
+    for message in odd:
+        await world.log.append(message)
+    await world.ledger.write(job("00000000-0000-4000-8000-000000000001"))
+    partition = world.parts.feed.partition_of("ada")
+    assert await world.parts.feed.reached(partition, 5, 5)
+    assert world.parts.feed.hub.newest("ada") == []
+    head = world.parts.feed.window.head(partition)
+    assert head is not None
+    assert head.offset == 5
+
+
+async def test_a_tail_that_breaks_is_taken_up_where_it_stopped(world: World) -> None:
+    real = world.log.tail
+    starts: list[Mapping[int, int]] = []
+    broken = asyncio.Event()
+
+    async def breaking(topic: str, start: Mapping[int, int]) -> AsyncIterator[Sequence[Record]]:
+        if topic == EVENTS.name:
+            starts.append(dict(start))
+        async for batch in real(topic, start):
+            yield batch
+            if batch and not broken.is_set():
+                broken.set()
+                raise RuntimeError("as if a broker had answered nonsense")
+
+    world.log.tail = breaking  # type: ignore[method-assign, assignment]
+    async with started(world=world) as other:
+        feed = other.parts.feed
+        await world.ledger.write(job("00000000-0000-4000-8000-000000000001"))
+        await broken.wait()
+        await world.ledger.write(job("00000000-0000-4000-8000-000000000002"))
+        partition = feed.partition_of("ada")
+        assert await feed.reached(partition, 1, 10)
+        assert starts[1][partition] == 1
+
+
+async def test_old_records_leave_the_window_even_when_nothing_comes(world: World) -> None:
+    await world.ledger.write(job("00000000-0000-4000-8000-000000000001"))
+    window = world.parts.feed.window
+    await until(lambda: window.bytes > 0)
+    later: Any = lambda: now_ms() + 10 * 60_000  # noqa: E731 -- a clock that has moved on
+    world.parts.feed._now = later
+    await until(lambda: window.bytes == 0)

@@ -1,0 +1,102 @@
+"""The janitor: which files go, and which must stay."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from repo.core.object_keys import attempt_keys, file_key, job_prefixes
+from repo.memory import MemoryJobStore, MemoryObjectStore
+from schemas.accounts import Account
+from schemas.codec import Message, Record
+from schemas.events import AccountEvent, FilesDiscarded, JobEvent
+from schemas.jobs import Charge, ChargeState, Job, Output, StoredFile
+from schemas.lifecycle import State
+from schemas.requests import GenerationRequest
+from streams.janitor import Janitor
+
+RECORD = Record("openv.events", 0, 0, 0, b"ann", b"", ())
+
+
+def job(**changes: Any) -> Job:
+    made = Job(
+        job_id="j1",
+        user_id="ann",
+        pool="mochi",
+        state=State.COMPLETED,
+        version=3,
+        request=GenerationRequest(prompt="p"),
+        request_hash="h",
+        charge=Charge(state=ChargeState.CAPTURED, seconds=1.0, reserved_at=1),
+        created_at=1,
+        updated_at=1,
+        due_at=1,
+        expires_at=2,
+        execution_timeout_ms=1,
+    )
+    return replace(made, **changes)
+
+
+class Room:
+    """A janitor with the files of two attempts of two users' jobs."""
+
+    def __init__(self) -> None:
+        self.store, self.objects = MemoryJobStore(), MemoryObjectStore()
+        self.janitor = Janitor(self.store, self.objects)
+
+    async def fill(self) -> None:
+        for user in ("ann", "ann/evil", "bob"):
+            for attempt in (1, 2):
+                for key in attempt_keys(user, "j1", attempt, "w"):
+                    await self.objects.put_bytes(key, b"x", "video/mp4")
+
+    async def hear(self, message: Message) -> None:
+        await self.janitor.handle(message, RECORD, 1)
+
+    async def left(self, user: str) -> list[str]:
+        return [key for prefix in job_prefixes(user, "j1") for key in await self.objects.list_keys(prefix)]
+
+
+@pytest.fixture
+async def room() -> Room:
+    made = Room()
+    await made.fill()
+    return made
+
+
+async def test_a_deleted_jobs_files_go_and_nobody_elses(room: Room) -> None:
+    await room.hear(JobEvent(job(state=State.DELETED)))
+    assert await room.left("ann") == []
+    assert len(await room.left("bob")) == len(await room.left("ann/evil")) == 6
+
+
+async def test_other_job_events_delete_nothing(room: Room) -> None:
+    for state in set(State) - {State.DELETED}:
+        await room.hear(JobEvent(job(state=state)))
+    assert len(await room.left("ann")) == 6
+
+
+async def test_a_discarded_attempts_files_go(room: Room) -> None:
+    await room.hear(FilesDiscarded(user_id="ann", job_id="j1", attempt=1, worker_id="w"))
+    assert sorted(await room.left("ann")) == sorted(attempt_keys("ann", "j1", 2, "w"))
+
+
+async def test_what_the_document_shows_stays_whatever_is_said(room: Room) -> None:
+    shown = file_key("ann", "j1", 1, "w", "video")
+    output = Output(video=StoredFile(key=shown, bytes=1, sha256="0", media_type="video/mp4"))
+    await room.store.store_job(job(version=1, output=output), 0)
+    await room.hear(FilesDiscarded(user_id="ann", job_id="j1", attempt=1, worker_id="w"))
+    assert shown in await room.left("ann")
+    assert len(await room.left("ann")) == 4
+
+
+async def test_a_deleted_users_files_go_unless_the_user_came_back(room: Room) -> None:
+    deleted = Account(user_id="ann", version=2, deleted_at=5)
+    await room.store.store_account(Account(user_id="ann", version=3), 0)
+    await room.hear(AccountEvent(deleted))
+    assert len(await room.left("ann")) == 6
+
+    await room.store.store_account(replace(deleted, version=4), 3)
+    await room.hear(AccountEvent(deleted))
+    assert await room.left("ann") == []
+    assert len(await room.left("ann/evil")) == 6
