@@ -123,13 +123,19 @@ class Reconnecting(Generic[C]):
 
     async def close(self, flush_within_s: float) -> None:
         """End the client, after delivering what it holds if that takes no longer than this."""
-        if self._connecting is not None and not self._connecting.done():
-            self._connecting.cancel()
-            await asyncio.gather(self._connecting, return_exceptions=True)
+        if self._connecting is not None:
+            await settle(self._connecting)
         if self._client is not None:
             client, self._client = self._client, None
             await client.end(flush_within_s)
         await asyncio.gather(*self._ending, return_exceptions=True)
+
+
+async def settle(connecting: "asyncio.Task[Any]") -> None:
+    """End a connection attempt. aiokafka forgets an open socket when it is cancelled, so it is given a moment first."""
+    await asyncio.wait({connecting}, timeout=_CLOSE_WITHIN_S)
+    connecting.cancel()
+    await asyncio.gather(connecting, return_exceptions=True)
 
 
 async def within(timeout_s: float, work: Awaitable[R]) -> R:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 import structlog
 from aiokafka import ConsumerRecord, TopicPartition
 
-from repo.kafka_clients import FAILURES, RETRY_S, Consumer, describe
+from repo.kafka_clients import FAILURES, RETRY_S, Consumer, describe, settle
 from repo.ports import Unavailable
 from schemas.codec import Record
 
@@ -125,12 +125,13 @@ class _Follower:
             await consumer.end(0)
 
     async def close(self) -> None:
-        for task in (self._opening, self._checking):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-        if self._opening is not None and not self._opening.cancelled() and self._opening.exception() is None:
-            await self._opening.result().end(0)
+        if self._checking is not None:
+            self._checking.cancel()
+            await asyncio.gather(self._checking, return_exceptions=True)
+        if self._opening is not None:
+            await settle(self._opening)
+            if not self._opening.cancelled() and self._opening.exception() is None:
+                await self._opening.result().end(0)
         if self._consumer is not None:
             await self._consumer.end(0)
 

@@ -114,7 +114,7 @@ def lose_child(turn: Turn, words: str, *, excused: bool = False, happening: Happ
 
 def _crash(turn: Turn, words: str, happening: Happening = Happening.CRASHED) -> None:
     attempt = turn.attempt
-    if attempt is None or not attempt.with_child or turn.happens(happening) is None:
+    if attempt is None or turn.happens(happening) is None:
         return
     verdict: WorkerReport | None = attempt.verdict
     if attempt.stage is Stage.GENERATING and happening is Happening.CRASHED:

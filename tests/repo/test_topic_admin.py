@@ -51,7 +51,7 @@ async def config_of(settings: ServerSettings, name: str) -> dict[str, str]:
 async def until_set(settings: ServerSettings, name: str, setting: str, value: str) -> dict[str, str]:
     """The topic's settings, once the broker shows what its controller has accepted."""
     async with asyncio.timeout(20):
-        while (config := await config_of(settings, name))[setting] != value:
+        while (config := await config_of(settings, name))[setting] != value:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     return config
 

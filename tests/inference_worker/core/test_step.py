@@ -220,6 +220,13 @@ class TestStop:
         assert driver.reports() == ["started"]
         assert driver.worker.state is W.READY
 
+    @pytest.mark.parametrize("late", [stored(), not_stored()])
+    def test_news_of_a_dropped_upload_come_too_late(self, late: Input) -> None:
+        driver = Driver(acking=False).uploading()
+        driver.feed(stop())
+        assert driver.feed(late) == []
+        assert driver.reports() == ["started"]
+
     def test_after_success_it_is_too_late_and_harmless(self) -> None:
         driver = Driver(acking=False).uploading()
         driver.feed(stored())
@@ -348,6 +355,14 @@ class TestDeaths:
         driver.feed(ready(2), order(attempt=2))
         assert driver.feed(done(1, attempt=2), failed(1, attempt=2), gone(1)) == []
         assert driver.worker.state is W.BUSY
+
+    def test_a_death_during_the_upload_costs_the_attempt_nothing(self) -> None:
+        driver = Driver().uploading()
+        driver.feed(gone())
+        driver.wait(1_000)
+        driver.feed(ready(2), stored())
+        assert driver.reports() == ["started", "succeeded"]
+        assert driver.worker.state is W.READY
 
     def test_it_is_gone_once(self) -> None:
         driver = Driver().ready()

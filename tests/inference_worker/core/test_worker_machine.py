@@ -55,6 +55,7 @@ class World(RuleBasedStateMachine):
         self.worker = new_worker(ME, Limits(), 0)
         self.running: Key | None = None  # what the model was asked for and has not ended
         self.uploading: Key | None = None
+        self.dropped: Key | None = None
         self.taken: list[Key] = []
         self.verdicts: dict[Key, list[str]] = {}
         self.stops: set[Key] = set()
@@ -106,7 +107,7 @@ class World(RuleBasedStateMachine):
             case StopChild():
                 assert (effect.job_id, effect.attempt) == self.running
             case DropUpload():
-                self.uploading = None
+                self.dropped, self.uploading = self.uploading, None
             case Clean():
                 self.cleaned.append((effect.job_id, effect.attempt))
             case Exit():
@@ -176,6 +177,12 @@ class World(RuleBasedStateMachine):
         assert self.uploading
         key, self.uploading = self.uploading, None
         self.give(how(*key))
+
+    @precondition(lambda self: self.dropped)
+    @rule(how=some.sampled_from([stored, not_stored]))
+    def a_dropped_upload_had_ended_already(self, how: Any) -> None:
+        assert self.dropped
+        self.give(how(*self.dropped))
 
     @precondition(lambda self: self.unacked)
     @rule()

@@ -14,11 +14,12 @@ names = st.one_of(
     st.sampled_from(["..", ".", "%2F", "a/b", "a%2Fb", "a", "A", "a-1", "1-a", "-", "ключ"]),
 ).filter(lambda name: not any(0xD800 <= ord(character) <= 0xDFFF for character in name))
 job_ids = st.uuids().map(str)
+Upload = tuple[str, str, int, str]
 uploads = st.tuples(names, job_ids, st.integers(1, 12), names)
 
 
 @given(uploads, uploads, st.sampled_from(sorted(KINDS)), st.sampled_from(sorted(KINDS)))
-def test_different_uploads_never_share_a_key(one: tuple, other: tuple, kind: str, other_kind: str) -> None:
+def test_different_uploads_never_share_a_key(one: Upload, other: Upload, kind: str, other_kind: str) -> None:
     if (*one, kind) != (*other, other_kind):
         assert file_key(*one, kind) != file_key(*other, other_kind)
 
@@ -33,7 +34,7 @@ def test_attempts_and_workers_of_one_job_never_share_a_key(
 
 
 @given(uploads, names)
-def test_no_key_lies_in_another_users_folder(upload: tuple, other: str) -> None:
+def test_no_key_lies_in_another_users_folder(upload: Upload, other: str) -> None:
     for key in attempt_keys(*upload):
         assert key.startswith(user_prefix(upload[0]))
         if other != upload[0]:
@@ -41,7 +42,7 @@ def test_no_key_lies_in_another_users_folder(upload: tuple, other: str) -> None:
 
 
 @given(uploads)
-def test_a_jobs_prefixes_hold_its_files_and_no_other_jobs(upload: tuple) -> None:
+def test_a_jobs_prefixes_hold_its_files_and_no_other_jobs(upload: Upload) -> None:
     user_id, job_id, *_ = upload
     prefixes = job_prefixes(user_id, job_id)
     for key in attempt_keys(*upload):
@@ -50,7 +51,7 @@ def test_a_jobs_prefixes_hold_its_files_and_no_other_jobs(upload: tuple) -> None
 
 
 @given(uploads)
-def test_keys_are_four_parts_in_plain_ascii(upload: tuple) -> None:
+def test_keys_are_four_parts_in_plain_ascii(upload: Upload) -> None:
     for key in attempt_keys(*upload):
         parts = key.split("/")
         assert len(parts) == 4
