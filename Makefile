@@ -16,7 +16,7 @@ run: setup ## Start everything; with PROMPT="..." also make a video of it
 	if [ -n "$$PROMPT" ]; then exec .venv/bin/openv up --prompt="$$PROMPT"; else exec .venv/bin/openv up; fi
 
 test: check ## Run the checks and every test, on free ports
-	.venv/bin/pytest
+	.venv/bin/python -m pytest
 
 check: setup ## Lint, formatting, types and import contracts
 	.venv/bin/ruff check .

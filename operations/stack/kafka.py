@@ -44,6 +44,8 @@ message.max.bytes=4194304
 broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=500
 group.initial.rebalance.delay.ms=0
+# After a kill the coordinator answers for a moment from the last checkpoint: let that be a second old, not five.
+replica.high.watermark.checkpoint.interval.ms=1000
 # 128 MB by default: half of the heap.
 log.cleaner.dedupe.buffer.size=10485760
 """

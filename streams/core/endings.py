@@ -33,12 +33,11 @@ def cancel(case: Case, command: CancelJob) -> Decision:
 
 
 def _means_this_run(case: Case, job: Job, command: CancelJob) -> bool:
-    """Whether the newest run is the one meant: one recorded before the run was admitted, or one that names another,
-    does not mean it. One that names none must, past the first run, be clearly later: replayed it stops no new run."""
-    admitted_at = job.charge.reserved_at
+    """Whether the newest run is the one meant. A cancel that names none means the run active when it was recorded; past
+    the first, that must be clearly after the run was admitted, so that a replayed one stops no later run."""
     if command.run is not None:
-        return command.run == job.run and case.now >= admitted_at
-    return case.now > admitted_at or (job.run == 1 and case.now == admitted_at)
+        return command.run == job.run
+    return job.run == 1 or case.now > job.charge.reserved_at
 
 
 def expire(case: Case, command: JobExpired) -> Decision:
@@ -47,8 +46,7 @@ def expire(case: Case, command: JobExpired) -> Decision:
     if job is None:
         return Decision()
     of_attempt = command.code is FailureCode.EXECUTION_TIMEOUT
-    this_run = command.run == job.run and case.now >= job.charge.reserved_at
-    applies = this_run and (not of_attempt or command.attempt == job.attempt)
+    applies = command.run == job.run and (not of_attempt or command.attempt == job.attempt)
     expired = applies and case.moved(
         job,
         Fact.EXPIRED,

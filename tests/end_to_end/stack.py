@@ -40,7 +40,16 @@ class Stack:
         self.process = process
         self.log = log
         self.url = ""
-        self.http = httpx.AsyncClient(timeout=30, trust_env=False)
+        self._clients: list[httpx.AsyncClient] = []
+
+    @property
+    def http(self) -> httpx.AsyncClient:
+        """The local user's client."""
+        return self._clients[0]
+
+    async def close(self) -> None:
+        for client in self._clients:
+            await client.aclose()
 
     def about(self) -> dict[str, Any]:
         try:
@@ -61,13 +70,14 @@ class Stack:
 
         await until(look, f"the stack ready; it printed: {self.log.read_text()}", 150)
         self.url = self.about()["url"]
-        await self.http.aclose()
-        self.http = self.client(self.credential())
+        self.client(self.credential())
 
     def client(self, key: str) -> httpx.AsyncClient:
-        return httpx.AsyncClient(
+        client = httpx.AsyncClient(
             base_url=self.url, headers={"Authorization": f"Bearer {key}"}, timeout=30, trust_env=False
         )
+        self._clients.append(client)
+        return client
 
     def pid(self, part: str) -> int | None:
         one = self.about().get("parts", {}).get(part, {})
@@ -205,7 +215,7 @@ async def started(data_dir: Path, *arguments: str, environ: dict[str, str] | Non
         await stack.ready()
         yield stack
     finally:
-        await stack.http.aclose()
+        await stack.close()
         if process.returncode is None:
             process.terminate()
         await asyncio.wait_for(process.wait(), 30)

@@ -34,6 +34,7 @@ def spent(amount: float, at: int) -> Charge:
         ([grant(5, 1), grant(-9, 3), grant(10, 5)], [], 100, 6.0),
         ([grant(5, 1), grant(-9, 3), grant(10, 5, 50)], [], 60, 0.0),
         ([grant(5, 9, 3)], [], 100, 0.0),
+        ([grant(-9, 3), grant(10, 5, 4)], [], 100, -9.0),
         ([grant(0.1, 1), grant(0.2, 1)], [spent(0.3, 2)], 100, 0.0),
     ],
 )

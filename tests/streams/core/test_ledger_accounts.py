@@ -141,6 +141,15 @@ def test_whether_a_user_exists_does_not_depend_on_the_order_of_arrival() -> None
     assert ends == {(False, 30)}
 
 
+def test_a_deletion_issued_before_the_user_came_back_does_nothing() -> None:
+    documents = Documents()
+    documents.do(role(Role.USER, 60))
+    documents.do(submit())
+    assert documents.ask(delete_user(50)).outcome is Outcome.UNCHANGED
+    assert documents.account.deleted_at is None
+    assert documents.job().state is State.QUEUED
+
+
 def test_a_deletion_of_a_user_never_heard_of_is_kept() -> None:
     """So that a submission still on its way is refused."""
     documents = Documents()

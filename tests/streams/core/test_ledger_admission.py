@@ -332,3 +332,14 @@ def test_retry_after_is_within_the_window_of_the_override() -> None:
     assert never.code is C.RATE_LIMITED
     assert never.remaining is not None
     assert never.remaining.retry_after_ms is None
+
+
+def test_after_a_lowered_limit_it_is_the_newest_admissions_that_must_age() -> None:
+    documents = Documents(Policy(max_active=9, rate_window_ms=10_000))
+    for second in range(3):
+        documents.do(submit(f"j{second}"), now=NOON + second * SECOND)
+    documents.account = replace(documents.account, overrides=Overrides(rate_limit=1))
+    answer = documents.ask(submit("j9"), now=NOON + 3 * SECOND)
+    assert answer.remaining is not None
+    assert answer.remaining.retry_after_ms == 9_000
+    assert documents.ask(submit("j9", command_id="b"), now=NOON + 12 * SECOND).outcome is Outcome.ADMITTED

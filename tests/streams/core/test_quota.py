@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 
 from schemas.accounts import Grant, Overrides
 from schemas.instants import from_datetime, to_datetime
@@ -113,11 +113,13 @@ def test_the_longest_length_that_fits(left: float, frames: int | None) -> None:
     assert fitting_frames(left) == frames
 
 
+@example(left=0.0, frames=6)
+@example(left=-0.125, frames=1)
 @given(left=st.floats(-10, 10), frames=st.integers(1, 200))
 def test_a_request_is_denied_where_nothing_is_left_or_it_is_over_by_more_than_a_step(left: float, frames: int) -> None:
     policy = Policy()
     denied = exceeds(left, frames / 24, policy)
-    if abs(left) > 1e-6 and abs(frames / 24 - left - 6 / 24) > 1e-6:
+    if (left == 0 or abs(left) > 1e-6) and abs(frames / 24 - left - 6 / 24) > 1e-6:
         assert denied == (left <= 0 or frames / 24 > left + 6 / 24)
     fits = fitting_frames(left)
     assert fits is None or left <= 1e-9 or not exceeds(left, fits / 24, policy)

@@ -1,0 +1,172 @@
+"""What must be true once faults have stopped and all has come to rest; and the replay of the whole commands log."""
+
+from dataclasses import replace
+from typing import Any
+
+from schemas.accounts import Account
+from schemas.codec import Unreadable
+from schemas.commands import AttemptReport, JobExpired
+from schemas.dispatch import WorkerState
+from schemas.events import CommandAnswered, JobEvent
+from schemas.jobs import ChargeState, Job
+from schemas.lifecycle import ACTIVE, State
+from schemas.topics import COMMANDS, EVENTS
+from streams.core.policy import Policy
+from streams.ledger import Ledger
+from tests.simulation.checkers import Safety, visible
+from tests.simulation.faults import Plan
+from tests.simulation.processes import Servers, StreamsProcess, read
+from tests.simulation.servers import Broker, Database, LogPort, StorePort, at_once
+from tests.simulation.workers import Slot
+from tests.simulation.world import World
+
+
+def unrest(servers: Servers, slots: list[Slot], streams: list[StreamsProcess]) -> str:
+    """What has not come to rest yet, in words; empty when all has."""
+    for job in servers.database.jobs.values():
+        if job.state in ACTIVE:
+            return f"{job.job_id} is {job.state} (run {job.run}, attempt {job.attempt} on {job.worker_id})"
+    for slot in slots:
+        if not slot.gone and not slot.is_ready:
+            return f"{slot.name} is {slot.run.core.state}"
+    for process in streams:
+        member = process.member
+        for number, offset in member.positions.items():
+            end = len(servers.broker.lanes[member.group.topic, number])
+            if process.process.alive and offset + 1 < end:
+                return f"{process.process.name} is at {offset} of {end} in partition {number}"
+        for pool, state in process.pools._states.items():
+            if state.jobs and process.process.alive:
+                return f"{process.process.name} still holds {', '.join(state.jobs)} in {pool}"
+    return leftovers(servers)
+
+
+def leftovers(servers: Servers) -> str:
+    """Files that no document shows, in words."""
+    shown = {key for job in servers.database.jobs.values() for key in visible(job)}
+    left = [key for key in servers.bucket.keys if key not in shown]
+    return f"files of nobody: {' '.join(left)}" if left else ""
+
+
+def check_documents(world: World, database: Database, policy: Policy) -> None:
+    """Pending admissions are stored; every charge is final, and usage is that of the videos there are."""
+    for account in database.accounts.values():
+        for job_id, job in account.pending.items():
+            stored = database.jobs.get(job_id)
+            if stored is None or stored.version < job.version:
+                world.fail(f"{job_id} was admitted and never stored")
+    for job in database.jobs.values():
+        if job.charge.state is ChargeState.RESERVED:
+            world.fail(f"{job.job_id} is {job.state} and its seconds are still reserved")
+    if policy.refund_on_cancel == "all":
+        for job in database.jobs.values():
+            charged = job.charge.state is ChargeState.CAPTURED
+            if job.state is not State.DELETED and charged != (job.state is State.COMPLETED):
+                world.fail(f"{job.job_id} is {job.state} and its charge {job.charge.state}")
+
+
+def check_events(world: World, broker: Broker, safety: Safety) -> None:
+    """Each job: first told in the order of versions, each as it was written, the last one last; each command answered."""
+    newest: dict[str, int] = {}
+    answered: set[str] = set()
+    for number in range(EVENTS.partitions):
+        for record in broker.lanes[EVENTS.name, number]:
+            message = read(record)
+            if isinstance(message, JobEvent):
+                job = message.job
+                written = safety.versions.get((job.job_id, job.version))
+                if written is None or JobEvent(written).message_id != message.message_id or written != job:
+                    world.fail(f"an event tells {job.job_id} as it never was: {job} but {written}")
+                if job.version > newest.get(job.job_id, 0):
+                    newest[job.job_id] = job.version
+                elif (job.job_id, job.version) not in safety.told:
+                    world.fail(f"{job.job_id} version {job.version} was told after {newest[job.job_id]}")
+                safety.told.add((job.job_id, job.version))
+            elif isinstance(message, CommandAnswered):
+                answered.add(message.command_id)
+    for job_id, job in safety.newest.items():
+        if newest.get(job_id) != job.version:
+            world.fail(f"{job_id} is at version {job.version}, but the last told is {newest.get(job_id)}")
+    for number in range(COMMANDS.partitions):
+        for record in broker.lanes[COMMANDS.name, number]:
+            message = read(record)
+            if isinstance(message, AttemptReport | JobExpired | Unreadable):
+                continue
+            if message.message_id not in answered:
+                world.fail(f"{message.message_id} was never answered")
+
+
+class Idleness:
+    """Look once a second: no worker may be READY for long while a job of its pool is due for as long."""
+
+    def __init__(self, world: World, patience_ms: int) -> None:
+        self._world = world
+        self._patience_ms = patience_ms
+        self._ready: dict[str, int] = {}
+        self._due: dict[str, int] = {}
+
+    def look(self, database: Database, slots: list[Slot]) -> None:
+        now = self._world.now
+        ready = {slot.name: slot.pool for slot in slots if slot.is_ready}
+        due = {
+            job.job_id: job.pool for job in database.jobs.values() if job.state is State.QUEUED and job.due_at <= now
+        }
+        self._ready = {name: self._ready.get(name, now) for name in ready}
+        self._due = {job_id: self._due.get(job_id, now) for job_id in due}
+        for name, since in self._ready.items():
+            for job_id, due_since in self._due.items():
+                if ready[name] == due[job_id] and now - max(since, due_since) > self._patience_ms:
+                    self._world.fail(f"{name} is READY and {job_id} due, both for {now - max(since, due_since)} ms")
+
+
+def check_replay(world: World, servers: Servers, policy: Policy, later_ms: int) -> None:
+    """Process the whole commands log once more, by a ledger that starts afresh: no document may change."""
+    plan = Plan(world.random, calm=True)
+    now = world.now
+    jobs: dict[str, Job] = dict(servers.database.jobs)
+    accounts: dict[str, Account] = dict(servers.database.accounts)
+    database = Database(world, plan)
+    database.twin = servers.database.twin
+    store: Any = _Direct(database)
+    ledger = Ledger(store, _Silent(Broker(world, plan)), policy, clock=lambda: now)  # type: ignore[arg-type]
+    for number in range(COMMANDS.partitions):
+        for record in servers.broker.lanes[COMMANDS.name, number]:
+            again = replace(record, timestamp=record.timestamp + later_ms)
+            message = read(record)
+            if isinstance(message, Unreadable):
+                continue
+            at_once(ledger.handle(message, again, 1))
+            changed = [key for key, job in database.jobs.items() if jobs.get(key) != job]
+            changed += [key for key, account in database.accounts.items() if accounts.get(key) != account]
+            if changed:
+                key = changed[0]
+                before: object = jobs.get(key) or accounts.get(key)
+                after: object = database.jobs.get(key) or database.accounts.get(key)
+                world.fail(f"replayed {later_ms} ms later, {message} changed {key}:\n{before}\n{after}")
+
+
+class _Direct(StorePort):
+    """Answers at once, so that the replay needs no world."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database, lambda: ("replay", database.world.now))
+
+    async def _reach(self) -> None:
+        return
+
+    async def _ask(self, ask: Any) -> Any:
+        return at_once(ask())
+
+    async def _write(self, write: Any) -> Any:
+        return write()
+
+
+class _Silent(LogPort):
+    """What a replay announces is not looked at."""
+
+    async def append_all(self, messages: Any) -> Any:
+        return []
+
+
+def gone_or_ready(slots: list[Slot]) -> bool:
+    return all(slot.gone or slot.run.core.state is WorkerState.READY for slot in slots)

@@ -1,0 +1,98 @@
+"""One run: a seed makes a world, faults strike it for a while, then everything must come to rest, and be right."""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from random import Random
+
+from schemas.instants import from_datetime, to_datetime
+from streams.core.policy import Policy
+from streams.settings import Role
+from tests.simulation.checkers import Edge, Safety
+from tests.simulation.clients import Client
+from tests.simulation.faults import LOOK_MS, Plan, struck, swarm
+from tests.simulation.processes import Servers, StreamsProcess
+from tests.simulation.servers import Broker, Bucket, Database
+from tests.simulation.settlement import Idleness, check_documents, check_events, check_replay, unrest
+from tests.simulation.workers import Slot
+from tests.simulation.world import Row, World
+
+POOLS = ("mochi", "tiny")
+USERS = ("ann", "bob", "cas")
+DAY = 86_400_000
+FAULTS_MS = 100_000
+SETTLE_MS = 900_000
+GRACE_MS = 120_000
+IDLE_MS = 6_000
+REST_MS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run met and left: its trace, how often each edge of the life-cycle table was taken, what it counted."""
+
+    rows: list[Row]
+    edges: Counter[Edge]
+    settled_ms: int
+    writes: int
+
+
+class Simulation:
+    """All parts of one world."""
+
+    def __init__(self, seed: int) -> None:
+        draw = Random(f"surroundings of {seed}")
+        self.world = World(seed, _start(draw))
+        self.plan: Plan = swarm(Random(f"faults of {seed}"))
+        self.policy = _policy(draw)
+        self.pools = list(POOLS[: draw.choice((1, 2))])
+        world, plan = self.world, self.plan
+        self.database, self.bucket = Database(world, plan), Bucket(world, plan)
+        self.servers = Servers(Broker(world, plan), self.database, self.bucket, self.pools)
+        self.safety = Safety(world, self.database, self.bucket, self.policy)
+        self.streams: list[StreamsProcess] = []
+        self._started: Counter[Role] = Counter()
+        for role, copies in ((Role.LEDGER, 2), (Role.SCHEDULER, 2), (Role.JANITOR, 1)):
+            for _ in range(copies):
+                self._start_streams(role)
+        count = draw.choice((2, 3, 3, 4))
+        pools = [*self.pools, *(draw.choice(self.pools) for _ in range(count - len(self.pools)))]
+        self.slots = [Slot(world, self.servers, f"w{number}", pool) for number, pool in enumerate(pools, start=1)]
+        self.clients = [Client(world, self.servers.broker, user, self.pools, self.database.jobs) for user in USERS]
+
+    def run(self) -> Outcome:
+        """Raises ``SimulationFailed``."""
+        try:
+            return self._run()
+        finally:
+            self.world.close()
+
+    def _run(self) -> Outcome:
+        world = self.world
+        world.note("world", "faults", "", " ".join(f"{name}={rate:.3f}" for name, rate in self.plan.rates.items()))
+        for _ in range(0, FAULTS_MS, LOOK_MS):
+            struck(self.plan, self._strikes())
+            world.run(LOOK_MS)
+        self._calm()
+        settled = self._settle()
+        check_documents(world, self.database, self.policy)
+        check_events(world, self.servers.broker, self.safety)
+        for later_ms in (0, DAY // 24, 40 * DAY):
+            check_replay(world, self.servers, self.policy, later_ms)
+        return Outcome(world.rows, self.safety.edges, settled, self.safety.writes)
+
+    def _strikes(self) -> dict[str, "Strike"]:
+        between, choice = self.world.between, self.world.random.choice
+        streams = [one for one in self.streams if one.process.alive]
+        return {
+            "kafka_away_a_minute": lambda: self.servers.broker.leave(between(500, 20_000)),
+            "mongodb_away_a_minute": lambda: self.database.leave(between(500, 20_000)),
+            "s3_away_a_minute": lambda: self.bucket.leave(between(500, 60_000)),
+            "kill_streams_a_minute": lambda: self._kill(choice(streams)) if streams else None,
+            "hang_streams_a_minute": lambda: choice(streams).hang(between(500, 12_000)) if streams else None,
+            "move_partitions_a_minute": lambda: self.servers.groups[choice(list(Role))].rebalance(),
+            "kill_worker_a_minute": lambda: choice(self.slots).kill(),
+            "end_worker_a_minute": lambda: choice(self.slots).end(),
+            "hang_worker_a_minute": lambda: choice(self.slots).hang(between(500, 60_000)),
+            "drain_worker_a_minute": lambda: self._drain(choice(self.slots)),
+            "user_deleted_a_minute": lambda: choice(self.clients).delete_user(),
+        }
