@@ -148,7 +148,8 @@ class Parent:
             case Report():
                 self._reports.put(effect.command)
             case Show():
-                slot = "progress" if isinstance(effect.message, AttemptProgress) else "preview"
+                # A slot a phase: in a hurry steps are skipped, never a phase or the last step of one.
+                slot = effect.message.phase if isinstance(effect.message, AttemptProgress) else "preview"
                 self._progress.put(effect.message, slot=slot)
             case StartChild() | Generate() | StopChild() | KillChild():
                 self._tell_child(effect)

@@ -1,10 +1,13 @@
-"""Binds a reader to a Faust app: one agent, one record at a time, acknowledged by us and only when it was applied.
+"""Binds a reader to a Faust app: one agent that feeds lanes; a record is acknowledged by us, when it was applied.
 
 Faust acks an event when its iterator is closed, and acks and skips the one at which an agent raised. Hence ``noack()``,
-an explicit ``ack``, and an exception that escapes ends the process before Faust sees it.
+an explicit ``ack``, and an exception that escapes ends the process before Faust sees it. Faust commits past an event
+that still runs where acks of one partition come out of order (its ``concurrency`` does that); a lane keeps the order.
 """
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import structlog
@@ -13,14 +16,38 @@ from faust.types import EventT
 from schemas.codec import Record
 from streams.app import App
 from streams.deadletters import describe, stack_of
+from streams.lanes import Lanes
 from streams.reader import Reader
 from streams.watchdog import end_process
 
 log = structlog.get_logger()
 
 
-def attach(app: App, reader: Reader) -> None:
-    """Let the app's agent feed the reader, and its rebalances mark it."""
+@dataclass(frozen=True, slots=True)
+class _Delivery:
+    """A record on its way through a lane. ``generation``: the reader's when Faust delivered it."""
+
+    record: Record
+    generation: int
+    ack: Callable[[], Awaitable[bool]]
+
+
+def attach(app: App, reader: Reader) -> Lanes[_Delivery]:
+    """Let the app's agent feed the reader, and its rebalances mark it. The lanes tell what is under way."""
+
+    async def apply(delivery: _Delivery) -> None:
+        if delivery.generation != reader.generation:
+            return  # the partition was given away, or is delivered anew
+        await reader.take(delivery.record)
+        await delivery.ack()
+        if delivery.generation == reader.generation:
+            reader.acked(delivery.record)
+
+    def fail(error: Exception) -> None:
+        log.error("unexpected failure", role=reader.role, cause=describe(error), stack=stack_of(error))
+        end_process(f"{reader.role}: {describe(error)}")
+
+    lanes = Lanes(apply, fail)
     channel = app.topic(
         reader.topic.name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
     )
@@ -29,13 +56,8 @@ def attach(app: App, reader: Reader) -> None:
         events: AsyncIterator[EventT[bytes]] = stream.noack().events()
         async for event in events:
             record = to_record(event)
-            try:
-                await reader.take(record)
-            except Exception as error:  # noqa: BLE001 -- Faust would ack, skip and go on
-                log.error("unexpected failure", role=reader.role, cause=describe(error), stack=stack_of(error))
-                end_process(f"{reader.role}: {describe(error)}")
-            await stream.ack(event)
-            reader.acked(record)
+            delivery = _Delivery(record, reader.generation, partial(stream.ack, event))
+            await lanes.put(record.partition, delivery)
 
     app.agent(channel, name=f"openv.{reader.role}", concurrency=1)(read)
 
@@ -47,6 +69,7 @@ def attach(app: App, reader: Reader) -> None:
 
     app.on_partitions_assigned.connect(cast("Any", assigned))
     app.on_partitions_revoked.connect(cast("Any", revoked))
+    return lanes
 
 
 def to_record(event: EventT[bytes]) -> Record:

@@ -22,6 +22,7 @@ class Board:
         self._waiting = waiting
         self._was_ready = False
         self._said = ""
+        self._waiters: dict[Role, dict[object, str]] = {role: {} for role in vitals.roles}
 
     def now(self) -> float:
         """The vitals' clock: monotonic seconds."""
@@ -47,15 +48,17 @@ class Board:
         if vitals.unassigned_since is None:
             vitals.unassigned_since = self._vitals.clock()
 
-    def waits(self, role: Role, server: str) -> None:
-        """The role waits for this server."""
+    def waits(self, role: Role, who: object, server: str) -> None:
+        """Something in the role waits for this server."""
+        self._waiters[role][who] = server
         self._vitals.roles[role].waiting_for = server
         self._tell()
 
-    def goes_on(self, role: Role) -> None:
-        """The server answers again."""
+    def goes_on(self, role: Role, who: object) -> None:
+        """It waits no more."""
+        self._waiters[role].pop(who, None)
         self.excuse(role)
-        self._vitals.roles[role].waiting_for = None
+        self._vitals.roles[role].waiting_for = next(iter(self._waiters[role].values()), None)
         self._tell()
 
     def excuse(self, role: Role) -> None:

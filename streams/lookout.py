@@ -14,7 +14,9 @@ from streams.vitals import PartitionVitals
 
 
 class Lookout:
-    """One role's. ``committed``: the offsets that Faust has stored, by partition; ``member``: whether it belongs."""
+    """One role's. ``committed``: the offsets that Faust has stored, by partition; ``member``: whether it belongs;
+    ``idle``: whether nothing that Faust delivered of the partition is under way.
+    """
 
     def __init__(
         self,
@@ -24,12 +26,14 @@ class Lookout:
         *,
         committed: Callable[[], Mapping[int, int]],
         member: Callable[[], bool],
+        idle: Callable[[int], bool],
     ) -> None:
         self._reader = reader
         self._log = event_log
         self._board = board
         self._committed = committed
         self._member = member
+        self._idle = idle
         self._looked_at = board.now()
 
     async def run(self, every_s: float) -> None:
@@ -55,8 +59,8 @@ class Lookout:
             self._note_commit(number, partition)
             if partition.lag == 0:
                 partition.moved_at = self._board.now()
-            elif partition.moved_at < previous and await self._reader.catch_up(number, partition.end):
-                partition.read_back += 1
+            elif partition.moved_at < previous and self._idle(number):
+                partition.read_back += await self._reader.catch_up(number, partition.end)
 
     def _note_membership(self) -> None:
         vitals = self._reader.vitals

@@ -24,26 +24,30 @@ class Patience:
     def __init__(self, role: Role, board: Board) -> None:
         self._role = role
         self._board = board
+        self._said_at = float("-inf")
 
     async def until_done(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """The result of ``attempt``, called again after every ``Unavailable``, for ever. Other exceptions pass."""
         pause = FIRST_PAUSE_S
         since: float | None = None
-        said_at = float("-inf")
-        while True:
-            try:
-                result = await attempt()
-            except Unavailable as absent:
-                now = self._board.now()
-                since = now if since is None else since
-                self._board.waits(self._role, absent.server)
-                if now - said_at >= SAY_AGAIN_S:
-                    said_at = now
-                    log.warning("waiting", role=self._role, server=absent.server, reason=absent.reason)
+        who = object()
+        try:
+            while True:
+                try:
+                    return await attempt()
+                except Unavailable as absent:
+                    since = self._board.now() if since is None else since
+                    self._board.waits(self._role, who, absent.server)
+                    self._say(absent)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_S)
-            else:
-                if since is not None:
-                    log.info("going on", role=self._role, waited_s=round(self._board.now() - since, 1))
-                    self._board.goes_on(self._role)
-                return result
+        finally:
+            if since is not None:
+                self._board.goes_on(self._role, who)
+                log.info("waits no more", role=self._role, waited_s=round(self._board.now() - since, 1))
+
+    def _say(self, absent: Unavailable) -> None:
+        """In the log, once in a while, however many wait."""
+        if self._board.now() - self._said_at >= SAY_AGAIN_S:
+            self._said_at = self._board.now()
+            log.warning("waiting", role=self._role, server=absent.server, reason=absent.reason)

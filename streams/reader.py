@@ -1,11 +1,13 @@
 """One role's way through its topic: every record in order, applied or dead-lettered, none skipped, none acked too soon.
 
 Faust delivers (``agents.py``), the lookout fetches what Faust left behind (``lookout.py``); both go through the same
-lock, so that a role applies one record at a time. A server that is away is waited for with the record in hand.
+lock of the partition, which applies one record at a time. A server that is away is waited for with the record in hand.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 import structlog
@@ -57,7 +59,10 @@ class Reader:
         self._log = event_log
         self._board = board
         self._patience = Patience(role, board)
-        self._lock = asyncio.Lock()
+        self._locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._running = 0
+        self._at_rest = asyncio.Event()
+        self._at_rest.set()
         self._stopping = False
 
     @property
@@ -79,16 +84,13 @@ class Reader:
 
         Once the process stops, it does not return any more.
         """
-        async with self._lock:
-            if not self._stopping:
-                await self._close_gap(record.partition, record.offset)
-                await self._apply(record)
-                self._note_applied(record.partition, record.offset)
-                seen = self.vitals.partitions.get(record.partition)
-                if seen is not None:
-                    seen.read_back = 0
-                return
-        await asyncio.Event().wait()
+        async with self._alone(record.partition):
+            await self._close_gap(record.partition, record.offset)
+            await self._apply(record)
+            self._note_applied(record.partition, record.offset)
+            seen = self.vitals.partitions.get(record.partition)
+            if seen is not None:
+                seen.read_back = 0
 
     def acked(self, record: Record) -> None:
         """Faust was told that the record is done."""
@@ -100,8 +102,8 @@ class Reader:
 
     async def catch_up(self, partition: int, end: int) -> bool:
         """Apply what lies before ``end`` and was not delivered; whether there was something."""
-        async with self._lock:
-            if self._stopping or partition not in self.vitals.partitions:
+        async with self._alone(partition):
+            if partition not in self.vitals.partitions:
                 return False
             behind = end - 1 > await self.applied(partition)
             if behind:
@@ -115,13 +117,28 @@ class Reader:
         return -1 if last is None else last
 
     async def stop(self, within_s: float) -> bool:
-        """Take no further record; whether the running one was finished in time."""
+        """Begin no further record; whether the running ones were finished in time."""
         self._stopping = True
         try:
-            await asyncio.wait_for(self._lock.acquire(), within_s)
+            await asyncio.wait_for(self._at_rest.wait(), within_s)
         except TimeoutError:
             return False
-        return True  # the lock stays taken
+        return True
+
+    @asynccontextmanager
+    async def _alone(self, partition: int) -> AsyncIterator[None]:
+        """The partition's turn. Once the process stops, nobody's turn comes any more."""
+        async with self._locks[partition]:
+            if self._stopping:
+                await asyncio.Event().wait()
+            self._running += 1
+            self._at_rest.clear()
+            try:
+                yield
+            finally:
+                self._running -= 1
+                if not self._running:
+                    self._at_rest.set()
 
     async def _close_gap(self, partition: int, before: int) -> None:
         async def close() -> None:

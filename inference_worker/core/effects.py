@@ -81,7 +81,7 @@ class Say:
 
 @dataclass(frozen=True, slots=True)
 class Show:
-    """Tell watchers. Only the newest of each type matters."""
+    """Tell watchers. Only the newest preview, and the newest step of each phase, matter."""
 
     message: AttemptProgress | AttemptPreview
 

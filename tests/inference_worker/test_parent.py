@@ -59,6 +59,26 @@ async def test_an_order_becomes_stored_files_and_reports(tmp_path: Path) -> None
         )
 
 
+async def test_in_a_hurry_no_phase_and_no_last_step_is_skipped(tmp_path: Path) -> None:
+    async with running(tmp_path) as world:
+        await world.busy()
+        for phase in (Phase.ENCODE_PROMPT, Phase.DENOISE, Phase.DECODE, Phase.ENCODE):
+            for step in range(5):
+                world.child.say(
+                    Progress(job_id="j1", attempt=1, phase=phase, step=step, steps=4, elapsed_ms=0, phase_ms=0)
+                )
+        world.child.finish()
+        await reported(world, "succeeded")
+
+        def last_steps() -> bool:
+            shown = [one for one in world.said("progress") if isinstance(one, AttemptProgress)]
+            return {one.phase for one in shown if one.step == one.steps} == set(Phase) - {Phase.LOAD}
+
+        await until(last_steps, "the last step of every phase")
+        sequences = [one.sequence for one in world.said("progress") if isinstance(one, AttemptProgress)]
+        assert sequences == sorted(sequences)
+
+
 async def test_orders_from_before_the_start_and_for_others_are_not_taken(tmp_path: Path) -> None:
     async with running(tmp_path, start=False) as world:
         await send(world.log, order("before"))

@@ -6,7 +6,6 @@ from typing import Any
 from schemas.accounts import Account
 from schemas.codec import Unreadable
 from schemas.commands import AttemptReport, JobExpired
-from schemas.dispatch import WorkerState
 from schemas.events import CommandAnswered, JobEvent
 from schemas.jobs import ChargeState, Job
 from schemas.lifecycle import ACTIVE, State
@@ -16,7 +15,7 @@ from streams.ledger import Ledger
 from tests.simulation.checkers import Safety, visible
 from tests.simulation.faults import Plan
 from tests.simulation.processes import Servers, StreamsProcess, read
-from tests.simulation.servers import Broker, Database, LogPort, StorePort, at_once
+from tests.simulation.servers import Broker, Database, LogPort, StorePort, at_once, located
 from tests.simulation.workers import Slot
 from tests.simulation.world import World
 
@@ -30,15 +29,22 @@ def unrest(servers: Servers, slots: list[Slot], streams: list[StreamsProcess]) -
         if not slot.gone and not slot.is_ready:
             return f"{slot.name} is {slot.run.core.state}"
     for process in streams:
-        member = process.member
-        for number, offset in member.positions.items():
-            end = len(servers.broker.lanes[member.group.topic, number])
-            if process.process.alive and offset + 1 < end:
-                return f"{process.process.name} is at {offset} of {end} in partition {number}"
-        for pool, state in process.pools._states.items():
-            if state.jobs and process.process.alive:
-                return f"{process.process.name} still holds {', '.join(state.jobs)} in {pool}"
+        if process.process.alive and (words := _unread(servers, process)):
+            return words
     return leftovers(servers)
+
+
+def _unread(servers: Servers, process: StreamsProcess) -> str:
+    """What this process has still to read, or still holds of a pool that is its own."""
+    member = process.member
+    lanes, topic = servers.broker.lanes, member.group.topic
+    for number, offset in member.positions.items():
+        if offset + 1 < len(lanes[topic, number]):
+            return f"{process.process.name} is at {offset} of {len(lanes[topic, number])} in partition {number}"
+    for pool, state in process.pools._states.items():
+        if state.jobs and located(topic, pool.encode()) in member.positions:
+            return f"{process.process.name} still holds {', '.join(state.jobs)} in {pool}"
+    return ""
 
 
 def leftovers(servers: Servers) -> str:
@@ -68,6 +74,7 @@ def check_documents(world: World, database: Database, policy: Policy) -> None:
 def check_events(world: World, broker: Broker, safety: Safety) -> None:
     """Each job: first told in the order of versions, each as it was written, the last one last; each command answered."""
     newest: dict[str, int] = {}
+    told: set[tuple[str, int]] = set()
     answered: set[str] = set()
     for number in range(EVENTS.partitions):
         for record in broker.lanes[EVENTS.name, number]:
@@ -79,9 +86,9 @@ def check_events(world: World, broker: Broker, safety: Safety) -> None:
                     world.fail(f"an event tells {job.job_id} as it never was: {job} but {written}")
                 if job.version > newest.get(job.job_id, 0):
                     newest[job.job_id] = job.version
-                elif (job.job_id, job.version) not in safety.told:
+                elif (job.job_id, job.version) not in told:
                     world.fail(f"{job.job_id} version {job.version} was told after {newest[job.job_id]}")
-                safety.told.add((job.job_id, job.version))
+                told.add((job.job_id, job.version))
             elif isinstance(message, CommandAnswered):
                 answered.add(message.command_id)
     for job_id, job in safety.newest.items():
@@ -167,6 +174,3 @@ class _Silent(LogPort):
     async def append_all(self, messages: Any) -> Any:
         return []
 
-
-def gone_or_ready(slots: list[Slot]) -> bool:
-    return all(slot.gone or slot.run.core.state is WorkerState.READY for slot in slots)

@@ -1,17 +1,21 @@
 """One run: a seed makes a world, faults strike it for a while, then everything must come to rest, and be right."""
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 
+from schemas.codec import encode
+from schemas.dispatch import DrainWorker
 from schemas.instants import from_datetime, to_datetime
+from schemas.topics import DISPATCH
 from streams.core.policy import Policy
+from streams.core.quota import month_of
 from streams.settings import Role
 from tests.simulation.checkers import Edge, Safety
 from tests.simulation.clients import Client
-from tests.simulation.faults import LOOK_MS, Plan, struck, swarm
+from tests.simulation.faults import LOOK_MS, Plan, Strike, struck, swarm
 from tests.simulation.processes import Servers, StreamsProcess
-from tests.simulation.servers import Broker, Bucket, Database
+from tests.simulation.servers import Broker, Bucket, Database, located
 from tests.simulation.settlement import Idleness, check_documents, check_events, check_replay, unrest
 from tests.simulation.workers import Slot
 from tests.simulation.world import Row, World
@@ -80,7 +84,7 @@ class Simulation:
             check_replay(world, self.servers, self.policy, later_ms)
         return Outcome(world.rows, self.safety.edges, settled, self.safety.writes)
 
-    def _strikes(self) -> dict[str, "Strike"]:
+    def _strikes(self) -> dict[str, Strike]:
         between, choice = self.world.between, self.world.random.choice
         streams = [one for one in self.streams if one.process.alive]
         return {
@@ -96,3 +100,76 @@ class Simulation:
             "drain_worker_a_minute": lambda: self._drain(choice(self.slots)),
             "user_deleted_a_minute": lambda: choice(self.clients).delete_user(),
         }
+
+    def _start_streams(self, role: Role) -> None:
+        self._started[role] += 1
+        name = f"{role}{self._started[role]}"
+        self.world.note(name, "started")
+        self.streams = [one for one in self.streams if one.process.alive]
+        self.streams.append(StreamsProcess(self.world, self.servers, role, name, self.policy))
+
+    def _kill(self, process: StreamsProcess) -> None:
+        process.kill()
+        self.world.at(self.world.between(100, 10_000), lambda: self._start_streams(process.role))
+
+    def _drain(self, slot: Slot) -> None:
+        """An operator's word, through the log."""
+        order = DrainWorker(
+            command_id=f"drain{self.world.now}", pool=slot.pool, worker_id=slot.name, now=self.world.random.random() < 0.5
+        )
+        self.world.note("operator", "drains", slot.name, f"now={order.now}")
+        self.servers.broker.land(
+            encode(order, source="/openv/operator", at=self.world.now), located(DISPATCH.name, slot.pool.encode())
+        )
+
+    def _calm(self) -> None:
+        """No more faults and no more wishes; what was killed comes back, but for a worker that is given up for good."""
+        self.world.note("world", "calm")
+        self.plan.calm = True
+        for server in (self.servers.broker, self.database, self.bucket):
+            server.come_back()
+        for client in self.clients:
+            client.process.kill()
+        spare = self.slots[len(self.pools) :]
+        if spare and "kill_worker_a_minute" in self.plan.rates and self.world.random.random() < 0.3:
+            spare[0].gone = True
+            spare[0].kill()
+
+    def _settle(self) -> int:
+        """Let time pass until all has been at rest for a while; how long that took."""
+        world = self.world
+        began = world.now
+        idleness = Idleness(world, IDLE_MS)
+        rested = began
+        while world.now - rested < REST_MS:
+            world.run(1_000)
+            if world.now - began > GRACE_MS:
+                idleness.look(self.database, self.slots)
+            restless = unrest(self.servers, self.slots, self.streams)
+            if restless:
+                rested = world.now
+            if rested - began > SETTLE_MS:
+                world.fail(f"no rest after {SETTLE_MS // 1000} s without faults: {restless}")
+        return rested - began
+
+
+def _start(draw: Random) -> int:
+    """Some day; in some worlds the month ends while faults strike."""
+    day = from_datetime(to_datetime(1_790_000_000_000 + draw.randrange(300) * DAY))
+    if draw.random() < 0.7:
+        return day
+    return month_of(day)[1] - draw.randrange(5_000, FAULTS_MS)
+
+
+def _policy(draw: Random) -> Policy:
+    credited = draw.random() < 0.3
+    return Policy(
+        monthly_limit_seconds=draw.choice((12.0, 60.0, 600.0)),
+        max_active=draw.choice((2, 3, 6)),
+        rate_limit=draw.choice((3, 5, 20)),
+        max_retries=draw.choice((0, 1, 2)),
+        execution_timeout_ms=draw.choice((20_000, 60_000, 60_000)),
+        credits_required=credited,
+        credits_per_video=2.0 if credited else 0.0,
+        refund_on_cancel=draw.choice(("all", "all", "used", "none")),
+    )

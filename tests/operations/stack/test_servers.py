@@ -51,7 +51,7 @@ async def _read(environment: Mapping[str, str]) -> dict[str, object]:
         consumer.assign([TOPIC])
         # For some milliseconds after a kill the coordinator knows only what was checkpointed (once a second).
         deadline = time.monotonic() + 20
-        while (committed := await consumer.committed(TOPIC)) is None and time.monotonic() < deadline:
+        while (committed := await consumer.committed(TOPIC)) is None and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         await consumer.seek_to_beginning(TOPIC)
         event = (await consumer.getone()).value
