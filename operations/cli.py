@@ -236,10 +236,12 @@ def _run(work: Coroutine[Any, Any, int | None]) -> None:
     """Run to the end; what a person can mend is one sentence on stderr and exit code 1, an interrupt is 130."""
     from operations.client import RefusedError
     from repo.ports import Unavailable
+    from repo.settings import SettingsError
+    from repo.topic_admin import TopicError
 
     try:
         code = asyncio.run(work)
-    except (StackError, RefusedError, Unavailable) as error:
+    except (StackError, RefusedError, Unavailable, SettingsError, TopicError) as error:
         typer.echo(f"openv: {error}", err=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:

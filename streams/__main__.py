@@ -34,9 +34,7 @@ def main() -> int:
     except OSError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    # Faust's consumer threads may still be on their way out; there is nothing left that waiting for them would save.
-    sys.stderr.flush()
-    os._exit(0)
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,6 +58,9 @@ async def _run(servers: ServerSettings, settings: StreamsSettings) -> None:
         service = Service(servers, settings, Ports(event_log, store, objects))
         _stop_on_signals(service, settings.openv_streams_grace_seconds + LEAVE_S)
         await service.run()
+        # At once: Faust's threads may still be on their way out, and what was begun and not acked is read again.
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _stop_on_signals(service: Service, within_s: float) -> None:

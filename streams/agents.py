@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class _Delivery:
-    """A record on its way through a lane. ``generation``: the reader's when Faust delivered it."""
+    """A record on its way through a lane. ``generation``: the consumer group's when Kafka delivered it."""
 
     record: Record
     generation: int
@@ -36,11 +36,11 @@ def attach(app: App, reader: Reader) -> Lanes[_Delivery]:
     """Let the app's agent feed the reader, and its rebalances mark it. The lanes tell what is under way."""
 
     async def apply(delivery: _Delivery) -> None:
-        if delivery.generation != reader.generation:
-            return  # the partition was given away, or is delivered anew
+        if delivery.generation != app.consumer_generation_id:
+            return  # since a rebalance it is another's, or it is delivered again: Faust begins at the last commit
         await reader.take(delivery.record)
         await delivery.ack()
-        if delivery.generation == reader.generation:
+        if delivery.generation == app.consumer_generation_id:
             reader.acked(delivery.record)
 
     def fail(error: Exception) -> None:
@@ -56,7 +56,8 @@ def attach(app: App, reader: Reader) -> Lanes[_Delivery]:
         events: AsyncIterator[EventT[bytes]] = stream.noack().events()
         async for event in events:
             record = to_record(event)
-            delivery = _Delivery(record, reader.generation, partial(stream.ack, event))
+            generation: int = cast("Any", event.message).generation_id
+            delivery = _Delivery(record, generation, partial(stream.ack, event))
             await lanes.put(record.partition, delivery)
 
     app.agent(channel, name=f"openv.{reader.role}", concurrency=1)(read)

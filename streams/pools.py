@@ -4,6 +4,7 @@ A state that is lost (a rebalance, a restart, a core that raised) is loaded agai
 """
 
 from collections import deque
+from dataclasses import dataclass, field
 from functools import partial
 from typing import cast
 
@@ -24,57 +25,60 @@ from streams.perform import SCHEDULER, announce, scheduled
 log = structlog.get_logger()
 
 
+@dataclass(slots=True)
+class _Lane:
+    """One partition's pools, of one assignment generation. ``reconciled``: at which record's time; None before."""
+
+    partition: int
+    generation: int
+    states: dict[str, PoolState] = field(default_factory=dict)
+    reconciled: int | None = None
+
+
 class Pools:
-    """Handles ``openv.dispatch``. ``reconcile_ms``: how often every pool is compared with its documents."""
+    """Handles ``openv.dispatch``. ``reconcile_ms``: how often every pool is compared with its documents.
+
+    Partitions are handled side by side, so each has its own states, and a message touches those of its own only.
+    """
 
     def __init__(self, store: JobStore, event_log: EventLog, patience: Patience, *, reconcile_ms: int) -> None:
         self._store = store
         self._log = event_log
         self._patience = patience
         self._reconcile_ms = reconcile_ms
-        self._generation = -1
-        self._states: dict[str, PoolState] = {}
-        self._reconciled: dict[int, int] = {}  # by partition, at which record's time
+        self._lanes: dict[int, _Lane] = {}
 
     async def handle(self, message: Message, record: Record, generation: int) -> None:
         """See ``Handler.handle``. Waits for servers by itself: a step is taken once, its effects until they hold."""
-        if generation != self._generation:
-            self._generation = generation
-            self._states.clear()
-            self._reconciled.clear()
+        lane = self._lanes.get(record.partition)
+        if lane is None or lane.generation != generation:
+            lane = self._lanes[record.partition] = _Lane(record.partition, generation)
         event = cast("AnyDispatch", message)
         if isinstance(event, Tick):
-            await self._tick(event, record)
+            await self._tick(lane, event, record.timestamp)
             return
-        await self._known(event.pool, record.timestamp)
-        await self._feed(event.pool, event, record.timestamp)
+        if event.pool not in lane.states:
+            lane.states[event.pool] = empty_pool(event.pool)
+            await self._feed(lane, event.pool, await self._documents(event.pool), record.timestamp)
+        await self._feed(lane, event.pool, event, record.timestamp)
 
-    async def _tick(self, tick: Tick, record: Record) -> None:
-        now = record.timestamp
-        if now - self._reconciled.get(record.partition, -self._reconcile_ms) >= self._reconcile_ms:
-            self._reconciled[record.partition] = now
-            await self._reconcile(record.partition, now)
-        for pool in self._in(record.partition):
-            await self._feed_or_load_again(pool, tick, now)
+    async def _tick(self, lane: _Lane, tick: Tick, now: int) -> None:
+        if lane.reconciled is None or now - lane.reconciled >= self._reconcile_ms:
+            lane.reconciled = now
+            await self._reconcile(lane, now)
+        for pool in list(lane.states):
+            await self._feed_or_load_again(lane, pool, tick, now)
 
-    async def _reconcile(self, partition: int, now: int) -> None:
+    async def _reconcile(self, lane: _Lane, now: int) -> None:
         """Know every pool of the partition that has work, and compare all known ones with their documents."""
-        busy = {
-            pool
-            for pool in await self._patience.until_done(self._store.active_pools)
-            if self._partition_of(pool) == partition
-        }
-        for pool in self._in(partition):
-            if pool not in busy and not self._states[pool].jobs and not self._states[pool].workers:
-                del self._states[pool]
-        for pool in sorted(busy | set(self._in(partition))):
-            self._states.setdefault(pool, empty_pool(pool))
-            await self._feed_or_load_again(pool, await self._documents(pool), now)
-
-    async def _known(self, pool: str, now: int) -> None:
-        if pool not in self._states:
-            self._states[pool] = empty_pool(pool)
-            await self._feed(pool, await self._documents(pool), now)
+        pools = await self._patience.until_done(self._store.active_pools)
+        busy = {pool for pool in pools if self._partition_of(pool) == lane.partition}
+        for pool, state in list(lane.states.items()):
+            if pool not in busy and not state.jobs and not state.workers:
+                del lane.states[pool]
+        for pool in sorted(busy | lane.states.keys()):
+            lane.states.setdefault(pool, empty_pool(pool))
+            await self._feed_or_load_again(lane, pool, await self._documents(pool), now)
 
     async def _documents(self, pool: str) -> Loaded:
         try:
@@ -84,18 +88,19 @@ class Pools:
             log.error("pool can't be loaded: repair or delete the document", pool=pool, reason=str(error))
             return Loaded(())
 
-    async def _feed(self, pool: str, event: PoolEvent, now: int) -> None:
+    async def _feed(self, lane: _Lane, pool: str, event: PoolEvent, now: int) -> None:
         """One step, its effects, and the steps that the documents which it asked for bring about."""
         events = deque([event])
         while events:
-            effects, at = self._step(pool, events.popleft(), now)
+            effects, at = _step(lane, pool, events.popleft(), now)
             events.extend(await self._patience.until_done(partial(self._carry_out, pool, effects, at)))
 
-    async def _feed_or_load_again(self, pool: str, event: PoolEvent, now: int) -> None:
+    async def _feed_or_load_again(self, lane: _Lane, pool: str, event: PoolEvent, now: int) -> None:
         """For events that carry nothing which would be lost: a state that the core can't move is loaded afresh."""
         try:
-            await self._feed(pool, event, now)
+            await self._feed(lane, pool, event, now)
         except CannotProcess as failure:
+            lane.reconciled = None
             log.error(
                 "pool is loaded again", pool=pool, reason=failure.reason, stack=stack_of(failure.cause or failure)
             )
@@ -105,18 +110,16 @@ class Pools:
         await announce(self._log, messages, source=SCHEDULER, at=at)
         return answers
 
-    def _step(self, pool: str, event: PoolEvent, now: int) -> tuple[tuple[SchedulerEffect, ...], int]:
-        """The effects, and the step's own time, which never goes back."""
-        try:
-            state, effects = step(self._states[pool], event, now)
-        except Exception as error:
-            self._states.pop(pool, None)
-            raise CannotProcess(f"the scheduler could not take it in: {describe(error)}", error) from error
-        self._states[pool] = state
-        return effects, state.now
-
-    def _in(self, partition: int) -> list[str]:
-        return [pool for pool in self._states if self._partition_of(pool) == partition]
-
     def _partition_of(self, pool: str) -> int:
         return self._log.partition_of(DISPATCH.name, pool.encode())
+
+
+def _step(lane: _Lane, pool: str, event: PoolEvent, now: int) -> tuple[tuple[SchedulerEffect, ...], int]:
+    """The effects, and the step's own time, which never goes back. A core that raises takes the state with it."""
+    try:
+        state, effects = step(lane.states[pool], event, now)
+    except Exception as error:
+        lane.states.pop(pool, None)
+        raise CannotProcess(f"the scheduler could not take it in: {describe(error)}", error) from error
+    lane.states[pool] = state
+    return effects, state.now

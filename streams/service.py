@@ -53,6 +53,7 @@ class Running:
 
     reader: Reader
     app: App
+    idle: Callable[[int], bool]
 
 
 class Service:
@@ -135,8 +136,8 @@ class Service:
         vitals = self._vitals.roles[role]
         reader = Reader(role, topic, self._handler(role), offsets, self._ports.log, self._board, vitals)
         app = make_app(role, self._servers, self._settings)
-        attach(app, reader)
-        return Running(reader, app)
+        lanes = attach(app, reader)
+        return Running(reader, app, lanes.is_idle)
 
     def _handler(self, role: Role) -> Handler:
         store, event_log = self._ports.store, self._ports.log
@@ -158,6 +159,7 @@ class Service:
                 self._board,
                 committed=lambda app=one.app, topic=one.reader.topic.name: _committed(app, topic),  # type: ignore[misc]
                 member=lambda app=one.app: is_member(app),  # type: ignore[misc]
+                idle=one.idle,
             )
             tasks.append(lookout.run(self._settings.openv_streams_look_seconds))
             tasks.append(_save(one.reader.offsets))
@@ -166,13 +168,16 @@ class Service:
                 tasks.append(ticker.run(self._settings.openv_streams_tick_seconds))
         return tasks
 
+    def _grace(self, reader: Reader) -> float:
+        """A role that waits for a server is not about to finish."""
+        return 0.0 if reader.vitals.waiting_for else self._settings.openv_streams_grace_seconds
+
     async def _leave(self, roles: list[Running]) -> None:
         """Finish the running messages if that is soon done, store how far we got, and leave the groups.
 
         A role that does not finish is left as it stands: nothing of its message was acked, another process takes it.
         """
-        grace = self._settings.openv_streams_grace_seconds
-        done = await asyncio.gather(*(one.reader.stop(grace) for one in roles))
+        done = await asyncio.gather(*(one.reader.stop(self._grace(one.reader)) for one in roles))
         finished = [one for one, is_done in zip(roles, done, strict=True) if is_done]
         for one in roles:
             if one not in finished:
