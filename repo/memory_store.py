@@ -44,13 +44,14 @@ class MemoryJobStore:
         """See ``JobStore.store_job``."""
         return self._compare_and_set(self._jobs, job, job.job_id, expected)
 
-    async def settle_job(self, job: Job) -> None:
+    async def settle_job(self, job: Job) -> bool:
         """See ``JobStore.settle_job``."""
         to_document(job, job.job_id)
         self._check()
         stored = self._jobs.get(job.job_id)
         if stored is None or stored.version < job.version:
             self._jobs[job.job_id] = job
+        return self._jobs[job.job_id] == job
 
     async def jobs_of(
         self,

@@ -102,14 +102,15 @@ class MongoJobStore:
         """See ``JobStore.store_job``."""
         return await self._compare_and_set(self._jobs, job, job.job_id, expected)
 
-    async def settle_job(self, job: Job) -> None:
+    async def settle_job(self, job: Job) -> bool:
         """See ``JobStore.settle_job``."""
         document = to_document(job, job.job_id)
         older = {"_id": job.job_id, "version": {"$lt": job.version}}
         try:
             await _answer(lambda: self._jobs.replace_one(older, document, upsert=True))
         except DuplicateKeyError:
-            return  # there is one, and it is not older
+            return await self.job(job.job_id) == job  # there is one, and it is not older
+        return True
 
     async def jobs_of(
         self,

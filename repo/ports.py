@@ -114,8 +114,11 @@ class JobStore(Protocol):
         """
         ...
 
-    async def settle_job(self, job: Job) -> None:
-        """Store unless the stored version is the same or newer (completes a pending admission; idempotent)."""
+    async def settle_job(self, job: Job) -> bool:
+        """Store unless the stored version is the same or newer (completes a pending admission; idempotent).
+
+        True if the stored document now is this very one; False if another writer's stands there.
+        """
         ...
 
     async def jobs_of(

@@ -26,7 +26,7 @@ SCHEDULER = "/openv/scheduler"
 
 
 async def write(store: JobStore, decision: Decision) -> bool:
-    """Carry out the decision's one write, and settle the job that it admits. False: the compare-and-set was lost.
+    """Carry out the decision's one write, and settle the job that it admits. False: another writer was first.
 
     Raises ``Unavailable``; ``ValueError`` for a document that can't be stored.
     """
@@ -36,9 +36,7 @@ async def write(store: JobStore, decision: Decision) -> bool:
         return await store.store_job(decision.write.job, decision.write.expected)
     if not await store.store_account(decision.write.account, decision.write.expected):
         return False
-    if decision.write.job is not None:
-        await store.settle_job(decision.write.job)
-    return True
+    return decision.write.job is None or await store.settle_job(decision.write.job)
 
 
 def messages_of(decision: Decision) -> list[Message]:

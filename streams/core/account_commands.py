@@ -10,6 +10,7 @@ from typing import Any
 from schemas.accounts import Grant, Overrides, Role
 from schemas.commands import AccountCommand, DeleteUser, GrantCredits, SetBlocked, SetOverrides, SetRole
 from schemas.events import Outcome
+from schemas.jobs import Job
 from schemas.lifecycle import State
 from streams.core.case import Case
 from streams.core.effects import Decision
@@ -62,10 +63,12 @@ def delete_user(case: Case, command: DeleteUser) -> Decision:
     Grants end now but keep their ids and amounts: what was spent stays covered, and none counts a second time.
     """
     account = case.view.account
+    jobs = [job for _, job in sorted(case.jobs.items())]
     if command.issued_at <= account.deleted_issued_at or command.issued_at < account.role_issued_at:
         done = account.deleted_at is not None and command.issued_at == account.deleted_issued_at
-        return case.account_decided(command, Outcome.DONE if done else Outcome.UNCHANGED)
-    for _, job in sorted(case.jobs.items()):
+        decision = case.account_decided(command, Outcome.DONE if done else Outcome.UNCHANGED)
+        return replace(decision, jobs=_deleted(jobs)) if done else decision
+    for job in jobs:
         if job.state is not State.DELETED:
             write = deletion(case, job)
             bare = write.job if write else None
@@ -80,7 +83,12 @@ def delete_user(case: Case, command: DeleteUser) -> Decision:
         deleted_at=case.now,
         deleted_issued_at=command.issued_at,
     )
-    return case.account_decided(command, Outcome.DONE, blank)
+    return replace(case.account_decided(command, Outcome.DONE, blank), jobs=_deleted(jobs))
+
+
+def _deleted(jobs: list[Job]) -> tuple[Job, ...]:
+    """All that are deleted, to be announced again: a crash may have come between one's write and its announcement."""
+    return tuple(job for job in jobs if job.state is State.DELETED)
 
 
 def _newest(case: Case, command: AccountCommand, issued_at: int, last: int, **changes: Any) -> Decision:

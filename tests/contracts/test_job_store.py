@@ -133,7 +133,7 @@ async def test_settling_never_goes_back(store: JobStore, user: str) -> None:
     first = a_job(user)
     newest, older = replace(first, version=5, tries=5), replace(first, version=3, tries=3)
     for job, expected in ((first, first), (first, first), (newest, newest), (older, newest), (first, newest)):
-        await store.settle_job(job)
+        assert await store.settle_job(job) == (job == expected)
         assert await store.job(first.job_id) == expected
     await asyncio.gather(*(store.settle_job(replace(first, version=version)) for version in range(6, 40)))
     stored = await store.job(first.job_id)
@@ -144,7 +144,7 @@ async def test_settling_never_goes_back(store: JobStore, user: str) -> None:
 async def test_a_settled_version_that_is_the_same_stays_as_it_is(store: JobStore, user: str) -> None:
     job = a_job(user)
     await store.store_job(job, 0)
-    await store.settle_job(replace(job, tries=7))
+    assert not await store.settle_job(replace(job, tries=7))
     assert await store.job(job.job_id) == job
 
 

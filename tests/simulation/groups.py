@@ -17,7 +17,7 @@ class Member:
         self.epoch = -1
         self.positions: dict[int, int] = {}
         self._done: dict[int, int] = {}
-        self._changed = Signal()
+        self._changed: dict[int, Signal] = {}
 
     def adopt(self, epoch: int, partitions: Sequence[int]) -> None:
         """Read these from their committed offsets on."""
@@ -27,28 +27,25 @@ class Member:
         self.epoch = epoch
         self.positions = {number: self.group.committed.get(number, 0) for number in partitions}
         self._done = {}
-        self._wake()
+        for number in list(self._changed):
+            self._wake(number)
 
-    async def next(self) -> tuple[Record, int]:
-        """The next record of any partition, in the order of the partition; and the epoch that it was read in."""
+    async def next(self, number: int) -> tuple[Record, int]:
+        """The next record of this partition while it is assigned, and the epoch that it was read in."""
         world, broker = self.process.world, self.group.broker
+        lane = broker.lanes[self.group.topic, number]
         while True:
-            waiting = [
-                (number, offset)
-                for number, offset in self.positions.items()
-                if offset < len(broker.lanes[self.group.topic, number])
-            ]
-            if waiting and not broker.away:
-                number, offset = world.random.choice(waiting)
-                self.positions[number] = offset + 1
-                return broker.lanes[self.group.topic, number][offset], self.epoch
+            offset = self.positions.get(number)
             if broker.away:
                 await world.sleep(broker.away_until - world.now)
-                continue
-            self._changed = Signal()
-            broker.grown(self.group.topic).then(self._wake)
-            await self._changed
-            await world.sleep(world.between(0, 5))
+            elif offset is not None and offset < len(lane):
+                self.positions[number] = offset + 1
+                return lane[offset], self.epoch
+            else:
+                changed = self._changed[number] = Signal()
+                broker.grown(self.group.topic, number).then(changed.give)
+                await changed
+                await world.sleep(world.between(0, 5))
 
     def applied(self, record: Record, epoch: int) -> None:
         """It may be committed by and by."""
@@ -64,8 +61,8 @@ class Member:
             for number, offset in self._done.items():
                 self.group.committed[number] = max(offset, self.group.committed.get(number, 0))
 
-    def _wake(self) -> None:
-        self._changed.give()
+    def _wake(self, number: int) -> None:
+        self._changed[number].give()
 
 
 class Group:

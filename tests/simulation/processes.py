@@ -1,6 +1,6 @@
 """The stream processors: the real shells (``Ledger``, ``Pools``, ``Janitor``) and so the real cores, on simulated ports.
 
-A process reads one record at a time, tries it until it is applied, commits by and by: at least once, as in Faust.
+A process takes one record of a partition at a time, tries it until it is applied, commits by and by: at least once, as in Faust.
 """
 
 from collections.abc import Awaitable, Callable
@@ -77,13 +77,12 @@ class Servers:
 
 
 class StreamsProcess:
-    """One role in one process, from its start to its end. ``deciding``: the record in hand."""
+    """One role in one process, from its start to its end. ``deciding``: the records in hand, by partition."""
 
     def __init__(self, world: World, servers: Servers, role: Role, name: str, policy: Policy) -> None:
         self.role = role
         self.process = Process(world, name)
-        self.deciding: Record | None = None
-        self.idle = False
+        self.deciding: dict[int, Record] = {}
         self._world = world
         self._servers = servers
         self._log = LogPort(servers.broker)
@@ -98,42 +97,48 @@ class StreamsProcess:
         }
         self._handler = handlers[role]()
         self.member: Member = servers.groups[role].join(self.process)
-        self.process.spawn(self._consume())
+        for number in self.member.group.partitions:
+            self.process.spawn(self._consume(number))
         self.process.spawn(self._commit())
         if role is Role.SCHEDULER:
             self.process.spawn(self._tick())
 
     def kill(self) -> None:
         """SIGKILL. The group notices after a while."""
-        self._world.note(self.process.name, "killed", "", _place(self.deciding))
+        self._world.note(self.process.name, "killed", "", self._in_hand())
         self.process.kill()
         member = self.member
         self._world.at(self._world.between(100, SESSION_MS), lambda: member.group.leave(member))
 
     def hang(self, for_ms: int) -> None:
         """SIGSTOP, SIGCONT. Long enough, and the group takes it for dead; it goes on as if it were not."""
-        self._world.note(self.process.name, "hangs", f"{for_ms} ms", _place(self.deciding))
+        self._world.note(self.process.name, "hangs", f"{for_ms} ms", self._in_hand())
         self.process.stand_still(for_ms)
         if for_ms > SESSION_MS:
             member = self.member
             self._world.at(SESSION_MS, lambda: member.group.leave(member))
             self._world.at(for_ms + self._world.between(500, 9_000), lambda: member.group.come_back(member))
 
+    def _in_hand(self) -> str:
+        return " ".join(_place(record) for record in self.deciding.values())
+
     def _about(self) -> tuple[str, int]:
-        record = self.deciding
+        running = self.process.running
+        record: Record | None = running.about if running else None
         return self.process.name, record.timestamp if record else self._world.now
 
-    async def _consume(self) -> None:
+    async def _consume(self, number: int) -> None:
+        """One partition's lane: partitions are handled side by side, a partition's records one after another."""
         while True:
-            self.idle = True
-            record, epoch = await self.member.next()
-            self.idle = False
-            self.deciding = record
+            record, epoch = await self.member.next(number)
+            self.deciding[number] = record
+            if self.process.running:
+                self.process.running.about = record
             message = read(record)
             if isinstance(message, Unreadable):
                 self._world.fail(f"{self.process.name} can't read {_place(record)}: {message.reason}")
             await self._apply(message, record)
-            self.deciding = None
+            del self.deciding[number]
             self.member.applied(record, epoch)
 
     async def _apply(self, message: Message, record: Record) -> None:
@@ -175,5 +180,5 @@ class StreamsProcess:
                 outstanding[partition] = position.offset
 
 
-def _place(record: Record | None) -> str:
-    return "" if record is None else f"{record.topic}/{record.partition}/{record.offset}"
+def _place(record: Record) -> str:
+    return f"{record.topic}/{record.partition}/{record.offset}"

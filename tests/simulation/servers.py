@@ -64,19 +64,19 @@ class Broker(Server):
         self.lanes: dict[Lane, list[Record]] = {
             (name, number): [] for name, topic in TOPICS.items() for number in range(topic.partitions)
         }
-        self._grown: defaultdict[str, Signal] = defaultdict(Signal)
+        self._grown: defaultdict[Lane, Signal] = defaultdict(Signal)
 
     def land(self, message: Encoded, partition: int) -> Position:
         lane = self.lanes[message.topic, partition]
         now = self.world.now
         record = Record(message.topic, partition, len(lane), now, message.key, message.value, message.headers)
         lane.append(record)
-        self._grown.pop(message.topic, Signal()).give()
+        self._grown.pop((message.topic, partition), Signal()).give()
         return Position(partition, record.offset)
 
-    def grown(self, topic: str) -> Signal:
-        """Given when the topic gets another record."""
-        return self._grown[topic]
+    def grown(self, topic: str, partition: int) -> Signal:
+        """Given when the partition gets another record."""
+        return self._grown[topic, partition]
 
 
 class LogPort:
@@ -204,9 +204,9 @@ class StorePort:
         about = self._about()
         return await self._write(lambda: self._job_written(self._twin.store_job(job, expected), job, about))
 
-    async def settle_job(self, job: Job) -> None:
+    async def settle_job(self, job: Job) -> bool:
         about = self._about()
-        await self._write(lambda: self._job_written(self._twin.settle_job(job), job, about))
+        return await self._write(lambda: self._job_written(self._twin.settle_job(job), job, about))
 
     async def store_account(self, account: Account, expected: int) -> bool:
         about = self._about()

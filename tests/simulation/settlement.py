@@ -15,7 +15,7 @@ from streams.ledger import Ledger
 from tests.simulation.checkers import Safety, visible
 from tests.simulation.faults import Plan
 from tests.simulation.processes import Servers, StreamsProcess, read
-from tests.simulation.servers import Broker, Database, LogPort, StorePort, at_once, located
+from tests.simulation.servers import Broker, Database, LogPort, StorePort, at_once
 from tests.simulation.workers import Slot
 from tests.simulation.world import World
 
@@ -35,15 +35,12 @@ def unrest(servers: Servers, slots: list[Slot], streams: list[StreamsProcess]) -
 
 
 def _unread(servers: Servers, process: StreamsProcess) -> str:
-    """What this process has still to read, or still holds of a pool that is its own."""
+    """What this process has still to read."""
     member = process.member
     lanes, topic = servers.broker.lanes, member.group.topic
     for number, offset in member.positions.items():
-        if offset + 1 < len(lanes[topic, number]):
+        if offset < len(lanes[topic, number]) - 1:
             return f"{process.process.name} is at {offset} of {len(lanes[topic, number])} in partition {number}"
-    for pool, state in process.pools._states.items():
-        if state.jobs and located(topic, pool.encode()) in member.positions:
-            return f"{process.process.name} still holds {', '.join(state.jobs)} in {pool}"
     return ""
 
 

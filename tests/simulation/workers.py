@@ -3,9 +3,6 @@
 ``Slot`` is a machine with a supervisor: after an end it starts another ``Run``, with a new session.
 """
 
-from collections.abc import Coroutine
-from typing import Any
-
 from inference_worker.core.effects import (
     Clean,
     DropUpload,
@@ -91,7 +88,6 @@ class Run:
         self.log = LogPort(servers.broker)
         self.core: Worker = new_worker(identity, LIMITS, world.now)
         self.ended = Signal()
-        self.unsettled_files: dict[tuple[str, int], RunAttempt] = {}
         self._servers = servers
         self._plan = servers.broker.plan
         self._objects = ObjectsPort(servers.bucket, self.process.name)
@@ -170,7 +166,7 @@ class Run:
                 if record.key == key and isinstance(message, RunAttempt | StopAttempt | DrainSession):
                     self.take(message)
             else:
-                await broker.grown(ASSIGNMENTS.name)
+                await broker.grown(ASSIGNMENTS.name, partition)
                 await self.world.sleep(self.world.between(0, 5))
 
     def _perform(self, effect: Effect) -> None:
@@ -182,10 +178,10 @@ class Run:
                 self._reports.put(command)
             case Upload(order=order):
                 key = order.job_id, order.attempt
-                self.unsettled_files[key] = order
                 self._uploads[key] = self.process.spawn(self._upload(order))
             case DropUpload(order=order):
-                self._errand(self._drop(order))
+                self._errands += 1
+                self.process.spawn(self._drop(order))
             case Exit(code=code):
                 self.process.spawn(self._leave(code))
             case StartChild() | Generate() | StopChild() | KillChild():
@@ -237,16 +233,7 @@ class Run:
             await self._objects.delete(keys)
         except Unavailable:
             self.world.note(self.process.name, "files left", order.job_id, "s3 away")
-            return
-        self.unsettled_files.pop((order.job_id, order.attempt), None)
-
-    def _errand(self, work: Coroutine[Signal, Any, None]) -> None:
-        async def errand() -> None:
-            await work
-            self._errands -= 1
-
-        self._errands += 1
-        self.process.spawn(errand())
+        self._errands -= 1
 
     async def _leave(self, code: int) -> None:
         """After the decision to end: for a moment, what was said is still sent."""

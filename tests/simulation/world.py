@@ -119,6 +119,7 @@ class Process:
         self.name = name
         self.alive = True
         self.still_until = 0
+        self.running: Task | None = None
         self._tasks: list[Task] = []
         world.processes.append(self)
 
@@ -143,10 +144,11 @@ class Process:
 
 
 class Task:
-    """One program of a process, between two awaits at any time but when it runs."""
+    """One program of a process, between two awaits at any time but when it runs. ``about``: what it has in hand."""
 
     def __init__(self, process: Process, program: Coroutine[Signal, Any, None]) -> None:
         self.over = False
+        self.about: Any = None
         self._process = process
         self._program = program
         self._running = False
@@ -160,6 +162,7 @@ class Task:
             process.world.at(process.still_until - process.world.now, self.go_on)
             return
         self._running = True
+        process.running = self
         try:
             signal = self._program.send(None)
         except StopIteration:

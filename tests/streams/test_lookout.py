@@ -13,10 +13,18 @@ class Seen:
 
     committed: dict[int, int] = field(default_factory=dict)
     member: bool = True
+    idle: bool = True
 
 
 def lookout_of(rig: Rig, seen: Seen) -> Lookout:
-    return Lookout(rig.reader, rig.log, rig.board, committed=lambda: seen.committed, member=lambda: seen.member)
+    return Lookout(
+        rig.reader,
+        rig.log,
+        rig.board,
+        committed=lambda: seen.committed,
+        member=lambda: seen.member,
+        idle=lambda _: seen.idle,
+    )
 
 
 async def test_what_faust_never_delivers_is_fetched_at_the_second_look() -> None:
@@ -40,6 +48,17 @@ async def test_what_faust_never_delivers_is_fetched_at_the_second_look() -> None
     assert partition.lag == 0
     await rig.reader.take(records[3])  # Faust delivers again
     assert partition.read_back == 0
+
+
+async def test_what_is_under_way_was_not_left_behind() -> None:
+    handler = Recording()
+    rig = Rig(handler)
+    await rig.fill(4)
+    lookout = lookout_of(rig, Seen(idle=False))
+    for _ in range(3):
+        await lookout.look()
+        rig.clock.now += 5
+    assert handler.offsets == []
 
 
 async def test_a_partition_with_nothing_to_do_is_left_alone_and_counts_as_moving() -> None:
