@@ -12,6 +12,8 @@ from operations.stack.readiness import NotifySocket
 from operations.stack.supervisor import Part
 
 PROBE_TIMEOUT_S = 2.0
+READY_WITHIN_S = 120.0
+WORKER_READY_WITHIN_S = 3600.0  # a first start may fetch and load 30 GB of weights
 
 
 def sockets_of(workers: int) -> dict[str, NotifySocket]:
@@ -57,7 +59,8 @@ def _part(
             return False
         return name != "gateway" or await _answers(f"{url}/readyz")
 
-    return Part(name, command, is_ready, grace_s=4.5, ready_within_s=120.0, give_up_after=5)
+    within = WORKER_READY_WITHIN_S if module == "inference_worker" else READY_WITHIN_S
+    return Part(name, command, is_ready, grace_s=4.5, ready_within_s=within, give_up_after=5)
 
 
 def _worker_id(environment: Mapping[str, str], name: str) -> str:

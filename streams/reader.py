@@ -107,6 +107,7 @@ class Reader:
                 return False
             behind = end - 1 > await self.applied(partition)
             if behind:
+                log.warning("Faust left records behind", role=self.role, partition=partition, end=end)
                 await self._close_gap(partition, end)
             return behind
 
