@@ -37,7 +37,7 @@ class Client:
 
     def __init__(self, world: World, broker: Broker, user: str, pools: list[str], documents: dict[str, Job]) -> None:
         self.user = user
-        self.pause = 1_000, 8_000
+        self.pause = 500, world.random.choice((3_000, 6_000, 12_000))
         self.process = Process(world, user)
         self._world, self._pools, self._documents = world, pools, documents
         self._log = LogPort(broker)

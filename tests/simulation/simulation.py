@@ -164,9 +164,9 @@ def _start(draw: Random) -> int:
 def _policy(draw: Random) -> Policy:
     credited = draw.random() < 0.3
     return Policy(
-        monthly_limit_seconds=draw.choice((12.0, 60.0, 600.0)),
-        max_active=draw.choice((2, 3, 6)),
-        rate_limit=draw.choice((3, 5, 20)),
+        monthly_limit_seconds=draw.choice((12.0, 60.0, 600.0, 600.0)),
+        max_active=draw.choice((2, 3, 8)),
+        rate_limit=draw.choice((3, 8, 20)),
         max_retries=draw.choice((0, 1, 2)),
         execution_timeout_ms=draw.choice((20_000, 60_000, 60_000)),
         credits_required=credited,
