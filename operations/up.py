@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +57,7 @@ class Stack:
         self._parts: dict[str, dict[str, object]] = {}
         self._about: dict[str, object] = {"pid": os.getpid(), "parts": self._parts}
         self._sockets: dict[str, NotifySocket] = {}
+        self._addresses: Mapping[str, Callable[[], str]] = {}
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Start everything, make the prompt's video if there is one, serve until ``stopping``."""
@@ -85,6 +86,7 @@ class Stack:
     async def _serve(self, stack: AsyncExitStack) -> None:
         settings = read_settings(os.environ)
         servers = await embedded_servers(self._data_dir, settings, self._say, os.environ)
+        self._addresses = servers.addresses
         server_supervisor = Supervisor(servers.parts, self._data_dir.logs, self._told)
         stack.push_async_callback(server_supervisor.stop, SERVERS_STOP_WITHIN_S)
         await server_supervisor.start()
@@ -123,22 +125,21 @@ class Stack:
 
     def _told(self, change: Change) -> None:
         """One line a change, and the file that other commands read."""
-        name, line = change.part, ""
-        notify_socket = self._sockets.get(name)
-        status = f" {notify_socket.status}" if notify_socket and notify_socket.status else ""
+        name, line, where = change.part, "", ""
         if change.state is PartState.WAITING:
-            line = f"waits for {change.detail}"
+            line = f"waiting for {change.detail}"
         elif change.state is PartState.READY:
-            line = f"ready{status}"
+            where = self._addresses[name]() if name in self._addresses else self._sockets[name].status
+            line = f"ready      {where}"
         elif change.state is PartState.DIED:
             line = f"{change.detail}; starting it again in {change.again_in_ms / 1000:g} s"
-        self._parts[name] = {"state": change.state.value, "pid": change.pid, "detail": change.detail or status.strip()}
+        self._parts[name] = {"state": change.state.value, "pid": change.pid, "detail": change.detail or where}
         self._write()
         if line:
             self._say(f"{name:<10} {line}")
 
     def _waits(self, part: str, status: str) -> None:
-        self._say(f"{part:<10} waits: {status}")
+        self._say(f"{part:<10} waiting for {status.removeprefix('waiting for ')}")
 
     def _write(self) -> None:
         with suppress(StackError):  # a full disk must not take down what still runs

@@ -18,10 +18,14 @@ from operations.stack.supervisor import Change, Part, Supervisor
 
 @dataclass(frozen=True)
 class Servers:
-    """The parts to supervise, and (once they are ready) what their clients have to know."""
+    """The parts to supervise, and (once they are ready) what their clients have to know.
+
+    ``addresses``: where each part answers, by its name, for a person; to be asked once that part is ready.
+    """
 
     parts: tuple[Part, ...]
     environment: Callable[[], dict[str, str]]
+    addresses: Mapping[str, Callable[[], str]]
 
 
 async def embedded_servers(
@@ -33,10 +37,12 @@ async def embedded_servers(
     """
     parts: list[Part] = []
     facts: list[Callable[[], dict[str, str]]] = []
+    addresses: dict[str, Callable[[], str]] = {}
     if settings.s3_endpoint_url is None:
         keys = s3.keys_of(data_dir)
         store = s3.S3Server(data_dir.folder("s3"), s3.find_weed(), keys, settings.s3_bucket, settings.s3_region)
         parts.append(store.part(RememberedPorts(data_dir, "s3", s3.PORTS)))
+        addresses["s3"] = lambda: store.url
         facts.append(
             lambda: {
                 "S3_ENDPOINT_URL": store.url,
@@ -51,12 +57,15 @@ async def embedded_servers(
         archive = await ensure_archive(jars, java, note, environ)
         broker = kafka.KafkaServer(data_dir.folder("kafka"), java, jars.kafka, archive)
         parts.append(broker.part(RememberedPorts(data_dir, "kafka", kafka.PORTS)))
+        addresses["kafka"] = lambda: broker.address
         facts.append(lambda: {"KAFKA_BOOTSTRAP_SERVERS": broker.address})
     if settings.mongodb_uri is None:
         database = mongo.MongoServer(data_dir.folder("mongo"), java, jars.mongo)
         parts.append(database.part(RememberedPorts(data_dir, "mongo", mongo.PORTS)))
+        addresses["mongo"] = lambda: database.uri
         facts.append(lambda: {"MONGODB_URI": database.uri})
-    return Servers(tuple(parts), lambda: {name: value for fact in facts for name, value in fact().items()})
+    environment = lambda: {name: value for fact in facts for name, value in fact().items()}  # noqa: E731
+    return Servers(tuple(parts), environment, addresses)
 
 
 class EmbeddedServers:

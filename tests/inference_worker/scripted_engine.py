@@ -98,5 +98,5 @@ class Scripted:
 
 
 class Broken(Scripted):
-    def load(self, report: Report) -> None:  # noqa: ARG002
+    def load(self, report: Report) -> None:
         raise RuntimeError("no such weights")

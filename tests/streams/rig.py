@@ -35,7 +35,7 @@ class Recording:
     offsets: list[int] = field(default_factory=list)
     generations: list[int] = field(default_factory=list)
 
-    async def handle(self, message: Message, record: Record, generation: int) -> None:  # noqa: ARG002
+    async def handle(self, message: Message, record: Record, generation: int) -> None:
         self.before(record)
         self.offsets.append(record.offset)
         self.generations.append(generation)

@@ -64,7 +64,7 @@ def load(seed: int, users: list[str], count: int) -> list[AnyCommand]:
 
     No worker reports on a job that was never admitted, or on an attempt that no decision has made yet.
     """
-    chance = random.Random(seed)  # noqa: S311 -- a load that is the same every time
+    chance = random.Random(seed)  # a load that is the same every time
     jobs: list[SubmitJob] = []
     commands: list[AnyCommand] = []
     for _ in range(count):
