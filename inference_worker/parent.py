@@ -168,7 +168,7 @@ class Parent:
         match effect:
             case StartChild():
                 if not self._told_ready:
-                    notify.waiting("the model loads")
+                    notify.waiting("waiting for the model to load")
                 self._spawn(self._keeper.keep(effect.child))
             case Generate():
                 self._generate(effect)

@@ -139,7 +139,7 @@ class Stack:
             self._say(f"{name:<10} {line}")
 
     def _waits(self, part: str, status: str) -> None:
-        self._say(f"{part:<10} waiting for {status.removeprefix('waiting for ')}")
+        self._say(f"{part:<10} {status}")
 
     def _write(self) -> None:
         with suppress(StackError):  # a full disk must not take down what still runs

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 from repo import notify
 from streams.settings import Role
-from streams.vitals import PartitionVitals, Vitals
+from streams.vitals import PartitionVitals, Vitals, excuse
 
 
 class Board:
@@ -62,15 +62,8 @@ class Board:
         self._tell()
 
     def excuse(self, role: Role) -> None:
-        """Time spent waiting for a server is no time without progress: every clock of the role begins again."""
-        vitals = self._vitals.roles[role]
-        now = self._vitals.clock()
-        for partition in vitals.partitions.values():
-            partition.moved_at = partition.committed_at = now
-        if vitals.unassigned_since is not None:
-            vitals.unassigned_since = now
-        if vitals.outside_since is not None:
-            vitals.outside_since = now
+        """Time spent waiting for a server is no time without progress."""
+        excuse(self._vitals.roles[role], self._vitals.clock())
 
     def _tell(self) -> None:
         roles = self._vitals.roles.values()

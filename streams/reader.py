@@ -72,7 +72,9 @@ class Reader:
     def on_assigned(self, partitions: Iterable[int]) -> None:
         """Only marks: Faust delivers records before a callback that waits would return."""
         self._next_generation()
-        self._board.assigned(self.role, sorted(partitions))
+        owned = sorted(partitions)
+        log.info("partitions assigned", role=self.role, partitions=owned)
+        self._board.assigned(self.role, owned)
 
     def on_revoked(self) -> None:
         """Only marks. What a running handler still does is fenced by the documents' versions."""

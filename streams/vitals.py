@@ -63,6 +63,16 @@ class Vitals:
     clock: Callable[[], float] = time.monotonic
 
 
+def excuse(role: RoleVitals, now: float) -> None:
+    """Nothing could move until now, and nobody is to blame: every clock of the role begins again."""
+    for partition in role.partitions.values():
+        partition.moved_at = partition.committed_at = now
+    if role.unassigned_since is not None:
+        role.unassigned_since = now
+    if role.outside_since is not None:
+        role.outside_since = now
+
+
 def new_vitals(roles: tuple[Role, ...], clock: Callable[[], float] = time.monotonic) -> Vitals:
     """Vitals of a process that begins now."""
     now = clock()

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 
 import structlog
 
-from streams.vitals import PartitionVitals, RoleVitals, Vitals
+from streams.vitals import PartitionVitals, RoleVitals, Vitals, excuse
 
 log = structlog.get_logger()
 
 STUCK_EXIT_CODE = 70  # EX_SOFTWARE of sysexits.h
 _LOOK_EVERY_S = 1.0
+_FROZEN_S = 5.0  # between two looks: then this thread did not run either, and with it the whole process
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,13 @@ def _partition_verdict(partition: PartitionVitals, now: float, limits: Limits) -
     return None
 
 
+def wake(vitals: Vitals, now: float) -> None:
+    """The machine, or the container, was paused: what stood still meanwhile is not stuck."""
+    vitals.loop_beat = now
+    for role in vitals.roles.values():
+        excuse(role, now)
+
+
 class Watchdog:
     """The thread. ``end`` is called once, with the reason; by default it ends the process at once."""
 
@@ -84,8 +92,13 @@ class Watchdog:
         self._done.set()
 
     def _watch(self) -> None:
+        looked_at = self._vitals.clock()
         while not self._done.wait(_LOOK_EVERY_S):
-            reason = verdict(self._vitals, self._vitals.clock(), self._limits)
+            now = self._vitals.clock()
+            if now - looked_at > _FROZEN_S:
+                wake(self._vitals, now)
+            looked_at = now
+            reason = verdict(self._vitals, now, self._limits)
             if reason is not None:
                 self._end(reason)
                 return

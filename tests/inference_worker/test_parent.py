@@ -217,7 +217,7 @@ async def test_it_waits_for_its_servers_and_says_so(tmp_path: Path, monkeypatch:
         world.objects.away = False
         await world.ready()
         assert told[-1] == "READY=1\nSTATUS=engine played on nothing, pool mochi-1"
-        assert "STATUS=the model loads" in told
+        assert "STATUS=waiting for the model to load" in told
 
 
 async def test_told_to_leave_while_waiting_it_ends(tmp_path: Path) -> None:

@@ -190,6 +190,32 @@ async def test_the_database_away_it_waits_says_so_and_decides_when_it_is_back(
         assert await another.terminate() == 0
 
 
+async def test_a_rebalance_during_an_outage_loses_nobody(
+    processes: Any, environment: dict[str, str], kafka_log: KafkaEventLog
+) -> None:
+    """A handler that waits must not keep its process from joining the group again."""
+    host, port = environment["MONGODB_URI"].removeprefix("mongodb://").split("/")[0].split(":")
+    async with Wire(host, int(port)) as wire, Ear(kafka_log, EVENTS.name) as events:
+        uri = f"mongodb://127.0.0.1:{wire.port}/?directConnection=true"
+        first, second = processes(MONGODB_URI=uri), processes(MONGODB_URI=uri)
+        await first.ready()
+        await second.ready()
+        await wire.cut()
+        commands = [submission(new_id("user-"), "pool-outage") for _ in range(100)]
+        await send(kafka_log, *commands)
+        await first.says("ledger waits for mongodb")
+        await second.says("ledger waits for mongodb")
+        second.kill()
+
+        async def first_owns_all() -> bool:
+            return first.log.read_text().count("partitions assigned") >= 2
+
+        await eventually(first_owns_all)
+        await wire.mend()
+        answers = await events.answered(*commands)
+    assert {answer.outcome for answer in answers.values()} == {Outcome.ADMITTED}
+
+
 async def test_settings_that_are_missing_are_one_sentence(environment: dict[str, str], tmp_path: Path) -> None:
     for changes, sentence in (
         ({"MONGODB_URI": ""}, "MONGODB_URI is not set"),

@@ -1,16 +1,20 @@
 """When the process has to end, and when waiting is all right."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from streams.settings import Role
 from streams.vitals import PartitionVitals, Vitals, new_vitals
-from streams.watchdog import Limits, Watchdog, verdict
+from streams.watchdog import STUCK_EXIT_CODE, Limits, Watchdog, verdict, wake
 from tests.streams.rig import Clock
 
 LIMITS = Limits(stall_s=60.0)
+REPOSITORY = Path(__file__).parents[2]
 
 
 def well() -> tuple[Vitals, PartitionVitals]:
@@ -91,6 +95,31 @@ def test_an_idle_partition_is_not_stuck_however_long() -> None:
     vitals, partition = well()
     partition.moved_at = partition.committed_at = 0.0
     assert verdict(vitals, 1000.0, LIMITS) is None
+
+
+@pytest.mark.parametrize("ail", [blocked_loop, never_assigned, thrown_out, not_moving, not_committing])
+def test_a_process_that_was_paused_is_not_stuck(ail: Callable[[Vitals, PartitionVitals], None]) -> None:
+    vitals, partition = well()
+    ail(vitals, partition)
+    wake(vitals, 1000.0)
+    assert verdict(vitals, 1000.0, LIMITS) is None
+    assert verdict(vitals, 1000.0 + 61, LIMITS) is not None
+
+
+def test_the_process_ends_at_once_and_shows_where_every_thread_stood() -> None:
+    program = """
+import time
+from streams.settings import Role
+from streams.vitals import new_vitals
+from streams.watchdog import Limits, Watchdog
+Watchdog(new_vitals((Role.LEDGER,)), Limits(stall_s=0.01)).start()
+def blocked(): time.sleep(60)
+blocked()
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == STUCK_EXIT_CODE == 70
+    assert "the event loop has been blocked" in done.stdout + done.stderr
+    assert "in blocked" in done.stderr
 
 
 def test_the_thread_tells_once() -> None:
