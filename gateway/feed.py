@@ -6,10 +6,12 @@ between the window and the watchers, so that a watcher never sees them disagree.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Protocol, cast
 
+import orjson
 import structlog
 
 from gateway.core.hub import Hub
@@ -25,6 +27,7 @@ from schemas.lifecycle import State
 from schemas.topics import EVENTS, PROGRESS
 
 RETRY_S = 1.0
+_NUMBER = re.compile(r"[0-9]{1,18}")  # Python refuses to read numbers of thousands of digits
 PROGRESS_BACK_MS = 60_000
 STATE_OF = dict(zip(JobEvent.TYPES, State, strict=True))
 logger = structlog.get_logger()
@@ -161,10 +164,9 @@ class Feed:
         job_id = record.header("ce_subject")
         if kind is None or attempt is None or not job_id:
             return
-        try:
-            progress = Progress(job_id, kind, live.progress(event_type, record.value))
-        except UnicodeDecodeError:
+        if not _is_object(record.value):
             return
+        progress = Progress(job_id, kind, live.progress(event_type, record.value))
         user_id = record.key.decode("utf-8", "replace")
         if self.hub.progressed(user_id, attempt, progress):
             for watcher in self.hub.watchers(user_id):
@@ -176,18 +178,22 @@ def _job_event(record: Record, event_type: str, event_id: str, cursor: Cursor) -
     job_id, _, version = event_id.rpartition(":")
     if event_type not in STATE_OF:
         return None, ""
-    if not job_id or not version.isdecimal():
+    if not job_id or not _NUMBER.fullmatch(version) or not _is_object(record.value):
         logger.warning("event_unreadable", partition=record.partition, offset=record.offset)
         return None, ""
-    try:
-        frame = live.event(event_type, str(cursor), record.value)
-    except UnicodeDecodeError:
-        logger.warning("event_unreadable", partition=record.partition, offset=record.offset)
-        return None, ""
+    frame = live.event(event_type, str(cursor), record.value)
     return Happened(event_type, job_id, int(version), record.value), frame
 
 
 def _attempt_of(event_id: str) -> int | None:
     """The attempt in a progress message's id, ``job:attempt:…``."""
     parts = event_id.split(":", 2)
-    return int(parts[1]) if len(parts) == 3 and parts[1].isdecimal() else None
+    return int(parts[1]) if len(parts) == 3 and _NUMBER.fullmatch(parts[1]) else None
+
+
+def _is_object(value: bytes) -> bool:
+    """Whether stored bytes may be spliced into a frame: one JSON object, of which nothing can end the frame early."""
+    try:
+        return isinstance(orjson.loads(value), dict)
+    except orjson.JSONDecodeError:
+        return False

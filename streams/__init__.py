@@ -1,6 +1,7 @@
 """Every decision: the ledger (who may, and what happened), the scheduler (which worker runs what), the janitor.
 
-Concurrency: one Faust worker a process, one message at a time a partition; N processes share the partitions.
+Concurrency: one loop a process with one Faust app a role; partitions side by side, one message at a time in each; N
+processes share the partitions.
 Invariants: decide, compare-and-set, announce, acknowledge, in that order; no wall clock in a decision.
-May import: ``repo``, ``schemas``, Faust (the shell files alone).
+May import: ``repo``, ``schemas``, Faust (``app``, ``agents`` and ``service`` alone).
 """

@@ -8,19 +8,24 @@ import sys
 import threading
 from types import FrameType
 
+import structlog
+
 from repo import logs
 from repo.kafka import KafkaEventLog
 from repo.mongo import MongoJobStore
 from repo.s3 import S3ObjectStore
 from repo.settings import ServerSettings, SettingsError
+from streams.deadletters import describe, stack_of
 from streams.service import Ports, Service
 from streams.settings import Role, StreamsSettings
+
+log = structlog.get_logger()
 
 LEAVE_S = 1.0  # after the grace: to store offsets and leave the consumer groups
 
 
 def main() -> int:
-    """The exit code: 0 after a stop, 2 for settings that are missing or wrong, 70 when stuck (by the watchdog)."""
+    """The exit code: 0 after a stop, 1 for a start that failed, 2 for wrong settings, 70 when stuck (the watchdog)."""
     arguments = _parser().parse_args()
     given = {} if arguments.role is None else {"openv_streams_role": arguments.role}
     try:
@@ -55,12 +60,18 @@ async def _run(servers: ServerSettings, settings: StreamsSettings) -> None:
         MongoJobStore(servers) as store,
         S3ObjectStore(servers) as objects,
     ):
-        service = Service(servers, settings, Ports(event_log, store, objects))
+        ports = Ports(event_log, store, objects, store.prepare, objects.prepare)
+        service = Service(servers, settings, ports)
         _stop_on_signals(service, settings.openv_streams_grace_seconds + LEAVE_S)
-        await service.run()
+        code = 0
+        try:
+            await service.run()
+        except Exception as error:  # noqa: BLE001 -- whatever it is, Faust's threads must not keep the process alive
+            log.error("could not run", cause=describe(error), stack=stack_of(error))
+            code = 1
         # At once: Faust's threads may still be on their way out, and what was begun and not acked is read again.
         sys.stderr.flush()
-        os._exit(0)
+        os._exit(code)
 
 
 def _stop_on_signals(service: Service, within_s: float) -> None:

@@ -4,6 +4,8 @@ Every setting here answers a fault that was seen in runs of faust-streaming 0.15
 apps live in one event loop; each has its own consumer thread, so that heartbeats go on while the loop is busy.
 """
 
+import logging
+
 import faust
 from faust.app.base import BootStrategy
 from faust.auth import SASLCredentials, SSLCredentials
@@ -28,6 +30,7 @@ class App(faust.App):
     """A Faust app that leaves nothing on the disk."""
 
     BootStrategy = _Boot
+    logger = logging.getLogger("faust.app")  # else Faust would speak in this module's name
 
     async def on_first_start(self) -> None:
         """Faust would make a folder for tables here; there are none."""

@@ -4,6 +4,8 @@ Deleting twice is deleting once, so redelivery is harmless; a replay is made har
 late upload of a deleted job's attempt is covered by the ``FilesDiscarded`` that the ledger says at the late report.
 """
 
+from collections.abc import Awaitable, Callable
+
 from repo.core.documents import DamagedDocumentError
 from repo.core.object_keys import attempt_keys, job_prefixes, user_prefix
 from repo.ports import JobStore, ObjectStore
@@ -18,11 +20,15 @@ AT_ONCE = 1000
 
 
 class Janitor:
-    """Handles ``openv.events``."""
+    """Handles ``openv.events``. ``prepare`` is called before the first deletion, not at the start: until there is
+    something to delete, the object store may be away.
+    """
 
-    def __init__(self, store: JobStore, objects: ObjectStore) -> None:
+    def __init__(self, store: JobStore, objects: ObjectStore, prepare: Callable[[], Awaitable[None]]) -> None:
         self._store = store
         self._objects = objects
+        self._prepare = prepare
+        self._prepared = False
 
     async def handle(self, message: Message, record: Record, generation: int) -> None:  # noqa: ARG002 -- keeps nothing
         """See ``Handler.handle``."""
@@ -37,6 +43,12 @@ class Janitor:
         except DamagedDocumentError as error:
             raise CannotProcess(f"whether files are still needed can't be told: {error}", error) from error
 
+    async def _ready(self) -> ObjectStore:
+        if not self._prepared:
+            await self._prepare()
+            self._prepared = True
+        return self._objects
+
     async def _delete_job(self, job: Job) -> None:
         for prefix in job_prefixes(job.user_id, job.job_id):
             await self._delete_under(prefix)
@@ -46,7 +58,7 @@ class Janitor:
         job = await self._store.job(discarded.job_id)
         visible = shown_keys(job.output) if job is not None and job.output is not None else frozenset()
         keys = attempt_keys(discarded.user_id, discarded.job_id, discarded.attempt, discarded.worker_id)
-        await self._objects.delete([key for key in keys if key not in visible])
+        await (await self._ready()).delete([key for key in keys if key not in visible])
 
     async def _delete_user(self, told: Account) -> None:
         """Only if the account still is deleted: a user who came back since keeps the new files."""
@@ -55,9 +67,10 @@ class Janitor:
             await self._delete_under(user_prefix(told.user_id))
 
     async def _delete_under(self, prefix: str) -> None:
-        keys = await self._objects.list_keys(prefix)
+        objects = await self._ready()
+        keys = await objects.list_keys(prefix)
         for start in range(0, len(keys), AT_ONCE):
-            await self._objects.delete(keys[start : start + AT_ONCE])
+            await objects.delete(keys[start : start + AT_ONCE])
 
 
 def shown_keys(output: Output) -> frozenset[str]:

@@ -25,7 +25,7 @@ from streams.reader import Handler, Reader
 from streams.settings import Role, StreamsSettings
 from streams.ticks import Ticker
 from streams.vitals import Vitals, new_vitals
-from streams.watchdog import Limits, Watchdog, end_process
+from streams.watchdog import Limits, Watchdog, end_process, wake
 
 log = structlog.get_logger()
 
@@ -40,11 +40,13 @@ _LEAVE_WITHIN_S = 0.8  # to store offsets and leave the groups, after the grace
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What the process was given to work on."""
+    """What the process was given to work on, and how each store is made ready (indexes, a bucket)."""
 
     log: EventLog
     store: JobStore
     objects: ObjectStore
+    prepare_store: Callable[[], Awaitable[None]]
+    prepare_objects: Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,7 @@ class Service:
         """Until ``stop``, or until something that must not end has ended: then the process ends."""
         if not await self._or_stopped(self._wait_for_servers()):
             return
-        self._vitals = new_vitals(self._settings.roles)
-        self._board = Board(self._vitals)
+        wake(self._vitals, self._vitals.clock())
         roles = [self._make(role) for role in self._settings.roles]
         watchdog = Watchdog(self._vitals, Limits(stall_s=self._settings.openv_streams_stall_seconds))
         watchdog.start()
@@ -107,8 +108,7 @@ class Service:
 
     async def _wait_for_servers(self) -> None:
         await self._until_it_answers(self._ports.log.ping)
-        prepare = getattr(self._ports.store, "prepare", self._ports.store.ping)
-        await self._until_it_answers(prepare)
+        await self._until_it_answers(self._ports.prepare_store)
 
     async def _until_it_answers(self, ask: Callable[[], Awaitable[None]]) -> None:
         said = ""
@@ -148,7 +148,8 @@ class Service:
                 reconcile_ms = round(self._settings.openv_streams_reconcile_seconds * 1000)
                 return Pools(store, event_log, Patience(role, self._board), reconcile_ms=reconcile_ms)
             case Role.JANITOR:
-                return Janitor(store, self._ports.objects)
+                patience = Patience(role, self._board)
+                return Janitor(store, self._ports.objects, lambda: patience.until_done(self._ports.prepare_objects))
 
     def _tasks(self, roles: list[Running]) -> list[Coroutine[Any, Any, None]]:
         tasks = [_beat(self._vitals), _until_crashed([one.app for one in roles])]

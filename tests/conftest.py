@@ -16,10 +16,10 @@ from repo.settings import ServerSettings
 from repo.topic_admin import TopicAdmin
 from tests.servers import settings_of
 
-# Shared machines pause at any moment, so no deadline; under CI=true the same examples every time.
-hypothesis.settings.register_profile("default", deadline=None)
-hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
-hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "default")
+# Shared machines pause at any moment, so no deadline. The same examples every time; OPENV_EXPLORE=1 draws new ones.
+hypothesis.settings.register_profile("same", deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("explore", deadline=None)
+hypothesis.settings.load_profile("explore" if os.environ.get("OPENV_EXPLORE") else "same")
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,8 @@ from websockets.asyncio.client import connect
 T = TypeVar("T")
 
 SMALL = {"width": 384, "height": 384, "num_frames": 7, "steps": 10}
-LONG = {"width": 848, "height": 480, "num_frames": 61, "steps": 65}
-WAIT_S = 90.0
+LONG = {"width": 848, "height": 480, "num_frames": 31, "steps": 65}
+WAIT_S = 150.0
 
 
 async def until(look: Callable[[], Awaitable[T | None]], what: str, within_s: float = WAIT_S) -> T:

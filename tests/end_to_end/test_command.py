@@ -9,7 +9,7 @@ import pytest
 
 from tests.end_to_end.stack import Stack, started
 
-pytestmark = [pytest.mark.servers, pytest.mark.model]
+pytestmark = [pytest.mark.servers, pytest.mark.model, pytest.mark.timeout(600)]
 
 
 def processes_of(data_dir: Path) -> list[str]:

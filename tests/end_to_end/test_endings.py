@@ -4,7 +4,7 @@ import pytest
 
 from tests.end_to_end.stack import LONG, Stack
 
-pytestmark = [pytest.mark.servers, pytest.mark.model]
+pytestmark = [pytest.mark.servers, pytest.mark.model, pytest.mark.timeout(600)]
 
 
 async def test_cancel_midway_stops_the_worker_and_gives_the_seconds_back(stack: Stack) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.end_to_end.stack import SMALL, Stack, until
 
-pytestmark = [pytest.mark.servers, pytest.mark.model]
+pytestmark = [pytest.mark.servers, pytest.mark.model, pytest.mark.timeout(600)]
 
 
 def ended(frame: dict[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from schemas.accounts import Account
 from schemas.jobs import ChargeState, Job
 from schemas.lifecycle import ACTIVE, TRANSITIONS, Fact, State
 from streams.core.credits import balance
+from streams.core.discards import may_deliver
 from streams.core.policy import Policy, limits_of
 from streams.core.quota import period_of
 from tests.simulation.servers import Bucket, Database
@@ -60,11 +61,13 @@ class Safety:
         self.edges: Counter[Edge] = Counter()
         self.versions: dict[tuple[str, int], Job] = {}
         self.newest: dict[str, Job] = {}
+        self.late_files: set[str] = set()
         self.writes = 0
         self._world, self._database, self._bucket, self._policy = world, database, bucket, policy
         database.on_job = self.job_written
         database.on_account = self.account_written
         bucket.on_delete = self.file_deleted
+        bucket.on_put = self.file_stored
 
     def job_written(self, job: Job, writer: str, now: int) -> None:
         self.writes += 1
@@ -88,6 +91,16 @@ class Safety:
                 self._moved(job)
                 if job.state is State.QUEUED:
                     self._admitted(account, job, now)
+
+    def file_stored(self, key: str) -> None:
+        """Late is a file that nobody could use any more when it came."""
+        _, _, job_id, name = key.split("/")
+        number, worker = name.rsplit(".", 1)[0].split("-", 1)
+        job = self.newest.get(job_id)
+        if job is None or not may_deliver(job, int(number), worker):
+            self.late_files.add(key)
+        else:
+            self.late_files.discard(key)
 
     def file_deleted(self, key: str, who: str) -> None:
         self._world.note(who, "deleted", key.rsplit("/", 1)[1], key)

@@ -1,4 +1,4 @@
-"""What people and programs ask, through gateways: one user each, many wishes, some twice, some too late, some not theirs.
+"""What people ask, through gateways: one user each, many wishes, some said twice, some too late, some not theirs.
 
 A gateway appends a command and hears whether it landed; nobody here waits for decisions. Ids are counted, not drawn.
 """
@@ -43,7 +43,6 @@ class Client:
         self._log = LogPort(broker)
         self._commands = 0
         self._jobs: list[SubmitJob] = []
-        self.landed: set[str] = set()
         self._short = world.random.random() < 0.3
         wishes: dict[Callable[[], AnyCommand | None], int] = {
             self._submit: 40,
@@ -52,6 +51,7 @@ class Client:
             self._delete: 5,
             self._retry: 16,
             self._not_mine: 3,
+            self._delete_early: 1,
             self._grant: 3,
             self._overrides: 2,
             self._role: 2,
@@ -87,7 +87,6 @@ class Client:
                     return
                 await self._world.sleep(self._world.between(100, 3_000))
                 continue
-            self.landed.add(command.subject)
             if self._world.random.random() < 0.9:
                 return
 
@@ -141,6 +140,10 @@ class Client:
         job = self._pick(lambda job: job.state is not State.DELETED)
         return job and DeleteJob(command_id=self._id(), user_id=self.user, job_id=job.job_id)
 
+    def _delete_early(self) -> DeleteJob:
+        """Of the job that will come next."""
+        return DeleteJob(command_id=self._id(), user_id=self.user, job_id=f"{self.user}-j{len(self._jobs) + 1}")
+
     def _retry(self) -> RetryJob | None:
         ended = (State.FAILED, State.CANCELLED, State.TIMED_OUT)
         job = self._pick(lambda job: job.state in ended or self._world.random.random() < 0.1)
@@ -177,9 +180,7 @@ class Client:
             max_active=random.choice((None, 1, 5)),
             rate_limit=random.choice((None, 2, 10)),
         )
-        return SetOverrides(
-            command_id=self._id(), user_id=self.user, overrides=overrides, issued_at=self._world.now
-        )
+        return SetOverrides(command_id=self._id(), user_id=self.user, overrides=overrides, issued_at=self._world.now)
 
     def _role(self) -> SetRole:
         return SetRole(command_id=self._id(), user_id=self.user, role=Role.USER, issued_at=self._world.now)

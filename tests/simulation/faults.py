@@ -28,6 +28,7 @@ RATES: Mapping[str, tuple[float, float]] = MappingProxyType(
         "kill_worker_a_minute": (0.5, 4.0),
         "end_worker_a_minute": (0.5, 3.0),
         "hang_worker_a_minute": (0.5, 4.0),
+        "cut_worker_off_a_minute": (0.5, 4.0),
         "drain_worker_a_minute": (0.2, 1.0),
         "kill_between_effects": (0.001, 0.01),
         "child_dies": (0.01, 0.2),

@@ -1,6 +1,7 @@
-"""The stream processors: the real shells (``Ledger``, ``Pools``, ``Janitor``) and so the real cores, on simulated ports.
+"""The stream processors: the real shells (``Ledger``, ``Pools``, ``Janitor``) and cores, on simulated ports.
 
-A process takes one record of a partition at a time, tries it until it is applied, commits by and by: at least once, as in Faust.
+A process takes one record of a partition at a time, tries it until it is applied, and commits by and by: at least
+once, as with Faust.
 """
 
 from collections.abc import Awaitable, Callable
@@ -89,11 +90,11 @@ class StreamsProcess:
         self._patience = VirtualPatience(role, world)
         store: Any = StorePort(servers.database, self._about)
         log: Any = self._log
-        self.pools = Pools(store, log, self._patience, reconcile_ms=RECONCILE_MS)
+        objects = ObjectsPort(servers.bucket, name)
         handlers: dict[Role, Callable[[], Handler]] = {
             Role.LEDGER: lambda: Ledger(store, log, policy, clock=lambda: world.now),
-            Role.SCHEDULER: lambda: self.pools,
-            Role.JANITOR: lambda: Janitor(store, ObjectsPort(servers.bucket, name)),
+            Role.SCHEDULER: lambda: Pools(store, log, self._patience, reconcile_ms=RECONCILE_MS),
+            Role.JANITOR: lambda: Janitor(store, objects, objects.prepare),
         }
         self._handler = handlers[role]()
         self.member: Member = servers.groups[role].join(self.process)

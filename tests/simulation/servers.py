@@ -86,6 +86,15 @@ class LogPort:
         self._broker = broker
         self._world = broker.world
         self._last: dict[Lane, int] = {}
+        self._cut_until = 0
+
+    @property
+    def is_cut(self) -> bool:
+        return self._world.now < self._cut_until and not self._broker.plan.calm
+
+    def cut(self, for_ms: int) -> None:
+        """This process does not reach Kafka for a while; others do."""
+        self._cut_until = self._world.now + for_ms
 
     async def append(self, message: Encoded, *, partition: int | None = None) -> Position:
         return (await self._send([message], partition))[0]
@@ -95,7 +104,7 @@ class LogPort:
 
     async def ends(self, topic: str) -> dict[int, int]:
         await self._world.sleep(self._world.between(1, 10))
-        if self._broker.away:
+        if self._broker.away or self.is_cut:
             raise Unavailable("kafka", "away")
         return {number: len(self._broker.lanes[topic, number]) for number in range(TOPICS[topic].partitions)}
 
@@ -116,7 +125,8 @@ class LogPort:
         delay = world.between(1, 8)
         if plan.strikes("slow_record"):
             delay += world.between(50, 2 * PATIENCE_MS)
-        lands = max(world.now, self._broker.away_until) + delay
+        reached = self._cut_until if self.is_cut else world.now
+        lands = max(reached, self._broker.away_until) + delay
         lands = max(lands, self._last.get(lane, 0))
         signal = Signal()
         lost = lands - world.now >= PATIENCE_MS and world.random.random() < 0.5
@@ -266,6 +276,7 @@ class Bucket(Server):
     def __init__(self, world: World, plan: Plan) -> None:
         super().__init__(world, plan, "s3")
         self.twin = MemoryObjectStore()
+        self.on_put: Callable[[str], None] = lambda *_: None
         self.on_delete: Callable[[str, str], None] = lambda *_: None
 
     @property
@@ -288,6 +299,7 @@ class ObjectsPort(MemoryObjectStore):
 
         def put() -> None:
             signal.give(at_once(self._bucket.twin.put_bytes(key, data, media_type)))
+            self._bucket.on_put(key)
             world.note(self._who, "stored", key.rsplit("/", 1)[1], key)
 
         world.at(world.between(1, 50), put)

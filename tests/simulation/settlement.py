@@ -1,15 +1,16 @@
 """What must be true once faults have stopped and all has come to rest; and the replay of the whole commands log."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from schemas.accounts import Account
-from schemas.codec import Unreadable
-from schemas.commands import AttemptReport, JobExpired
+from schemas.codec import Message, Record, Unreadable
+from schemas.commands import AttemptReport, DeleteJob, JobExpired
 from schemas.events import CommandAnswered, JobEvent
 from schemas.jobs import ChargeState, Job
 from schemas.lifecycle import ACTIVE, State
-from schemas.topics import COMMANDS, EVENTS
+from schemas.topics import COMMANDS, EVENTS, Topic
 from streams.core.policy import Policy
 from streams.ledger import Ledger
 from streams.settings import Role
@@ -21,7 +22,7 @@ from tests.simulation.workers import Slot
 from tests.simulation.world import World
 
 
-def unrest(servers: Servers, slots: list[Slot], streams: list[StreamsProcess]) -> str:
+def unrest(servers: Servers, slots: list[Slot], streams: list[StreamsProcess], safety: Safety) -> str:
     """What has not come to rest yet, in words; empty when all has."""
     for job in servers.database.jobs.values():
         if job.state in ACTIVE:
@@ -32,7 +33,8 @@ def unrest(servers: Servers, slots: list[Slot], streams: list[StreamsProcess]) -
     for process in streams:
         if process.process.alive and (words := _unread(servers, process)):
             return words
-    return leftovers(servers)
+    left = [key for key in leftovers(servers) if key not in orphans(slots, safety)]
+    return f"files of nobody: {' '.join(left)}" if left else ""
 
 
 def _unread(servers: Servers, process: StreamsProcess) -> str:
@@ -46,11 +48,18 @@ def _unread(servers: Servers, process: StreamsProcess) -> str:
     return ""
 
 
-def leftovers(servers: Servers) -> str:
-    """Files that no document shows, in words."""
+def leftovers(servers: Servers) -> list[str]:
+    """Files that no document shows."""
     shown = {key for job in servers.database.jobs.values() for key in visible(job)}
-    left = [key for key in servers.bucket.keys if key not in shown]
-    return f"files of nobody: {' '.join(left)}" if left else ""
+    return [key for key in servers.bucket.keys if key not in shown]
+
+
+def orphans(slots: list[Slot], safety: Safety) -> set[str]:
+    """Files that came late, and whose worker then died, or could not reach S3, before it had deleted or reported them.
+
+    The design has no promise for these: nobody is left who knows of them. They are counted in ``Outcome.orphans``.
+    """
+    return {key for slot in slots for key in slot.orphans()} & safety.late_files
 
 
 def check_documents(world: World, database: Database, policy: Policy) -> None:
@@ -71,35 +80,40 @@ def check_documents(world: World, database: Database, policy: Policy) -> None:
 
 
 def check_events(world: World, broker: Broker, safety: Safety) -> None:
-    """Each job: first told in the order of versions, each as it was written, the last one last; each command answered."""
+    """Each job was first told in the order of its versions, each as it was written, the last one last."""
     newest: dict[str, int] = {}
     told: set[tuple[str, int]] = set()
-    answered: set[str] = set()
-    for number in range(EVENTS.partitions):
-        for record in broker.lanes[EVENTS.name, number]:
-            message = read(record)
-            if isinstance(message, JobEvent):
-                job = message.job
-                written = safety.versions.get((job.job_id, job.version))
-                if written is None or JobEvent(written).message_id != message.message_id or written != job:
-                    world.fail(f"an event tells {job.job_id} as it never was: {job} but {written}")
-                if job.version > newest.get(job.job_id, 0):
-                    newest[job.job_id] = job.version
-                elif (job.job_id, job.version) not in told:
-                    world.fail(f"{job.job_id} version {job.version} was told after {newest[job.job_id]}")
-                told.add((job.job_id, job.version))
-            elif isinstance(message, CommandAnswered):
-                answered.add(message.command_id)
+    for message in _messages(broker, EVENTS):
+        if not isinstance(message, JobEvent):
+            continue
+        job = message.job
+        written = safety.versions.get((job.job_id, job.version))
+        if written != job:
+            world.fail(f"an event tells {job.job_id} as it never was: {job} but {written}")
+        if job.version > newest.get(job.job_id, 0):
+            newest[job.job_id] = job.version
+        elif (job.job_id, job.version) not in told:
+            world.fail(f"{job.job_id} version {job.version} was first told after {newest[job.job_id]}")
+        told.add((job.job_id, job.version))
     for job_id, job in safety.newest.items():
         if newest.get(job_id) != job.version:
             world.fail(f"{job_id} is at version {job.version}, but the last told is {newest.get(job_id)}")
-    for number in range(COMMANDS.partitions):
-        for record in broker.lanes[COMMANDS.name, number]:
+
+
+def check_answers(world: World, broker: Broker) -> None:
+    """Each command whose record is in the log was answered; reports and expiries are not waited for."""
+    answered = {one.command_id for one in _messages(broker, EVENTS) if isinstance(one, CommandAnswered)}
+    for command in _messages(broker, COMMANDS):
+        if not isinstance(command, AttemptReport | JobExpired) and command.message_id not in answered:
+            world.fail(f"{command.message_id} was never answered")
+
+
+def _messages(broker: Broker, topic: Topic) -> Iterator[Message]:
+    for number in range(topic.partitions):
+        for record in broker.lanes[topic.name, number]:
             message = read(record)
-            if isinstance(message, AttemptReport | JobExpired | Unreadable):
-                continue
-            if message.message_id not in answered:
-                world.fail(f"{message.message_id} was never answered")
+            if not isinstance(message, Unreadable):
+                yield message
 
 
 class Idleness:
@@ -139,7 +153,7 @@ def check_replay(world: World, servers: Servers, policy: Policy, later_ms: int) 
         for record in servers.broker.lanes[COMMANDS.name, number]:
             again = replace(record, timestamp=record.timestamp + later_ms)
             message = read(record)
-            if isinstance(message, Unreadable):
+            if isinstance(message, Unreadable) or (later_ms and _was_early(message, record, jobs)):
                 continue
             at_once(ledger.handle(message, again, 1))
             changed = [key for key, job in database.jobs.items() if jobs.get(key) != job]
@@ -149,6 +163,12 @@ def check_replay(world: World, servers: Servers, policy: Policy, later_ms: int) 
                 before: object = jobs.get(key) or accounts.get(key)
                 after: object = database.jobs.get(key) or database.accounts.get(key)
                 world.fail(f"replayed {later_ms} ms later, {message} changed {key}:\n{before}\n{after}")
+
+
+def _was_early(message: Message, record: Record, jobs: dict[str, Job]) -> bool:
+    """A deletion recorded before its job was: said anew later, it is a new wish, and rightly fulfilled."""
+    job = jobs.get(message.job_id) if isinstance(message, DeleteJob) else None
+    return job is not None and record.timestamp < job.created_at
 
 
 class _Direct(StorePort):
@@ -172,4 +192,3 @@ class _Silent(LogPort):
 
     async def append_all(self, messages: Any) -> Any:
         return []
-

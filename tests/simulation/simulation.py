@@ -16,7 +16,16 @@ from tests.simulation.clients import Client
 from tests.simulation.faults import LOOK_MS, Plan, Strike, struck, swarm
 from tests.simulation.processes import Servers, StreamsProcess
 from tests.simulation.servers import Broker, Bucket, Database, located
-from tests.simulation.settlement import Idleness, check_documents, check_events, check_replay, unrest
+from tests.simulation.settlement import (
+    Idleness,
+    check_answers,
+    check_documents,
+    check_events,
+    check_replay,
+    leftovers,
+    orphans,
+    unrest,
+)
 from tests.simulation.workers import Slot
 from tests.simulation.world import Row, World
 
@@ -38,6 +47,7 @@ class Outcome:
     edges: Counter[Edge]
     settled_ms: int
     writes: int
+    orphans: list[str]
 
 
 class Simulation:
@@ -80,9 +90,11 @@ class Simulation:
         settled = self._settle()
         check_documents(world, self.database, self.policy)
         check_events(world, self.servers.broker, self.safety)
+        check_answers(world, self.servers.broker)
         for later_ms in (0, DAY // 24, 40 * DAY):
             check_replay(world, self.servers, self.policy, later_ms)
-        return Outcome(world.rows, self.safety.edges, settled, self.safety.writes)
+        lost = orphans(self.slots, self.safety) & set(leftovers(self.servers))
+        return Outcome(world.rows, self.safety.edges, settled, self.safety.writes, sorted(lost))
 
     def _strikes(self) -> dict[str, Strike]:
         between, choice = self.world.between, self.world.random.choice
@@ -93,10 +105,11 @@ class Simulation:
             "s3_away_a_minute": lambda: self.bucket.leave(between(500, 60_000)),
             "kill_streams_a_minute": lambda: self._kill(choice(streams)) if streams else None,
             "hang_streams_a_minute": lambda: choice(streams).hang(between(500, 12_000)) if streams else None,
-            "move_partitions_a_minute": lambda: self.servers.groups[choice(list(Role))].rebalance(),
+            "move_partitions_a_minute": self._move_partitions,
             "kill_worker_a_minute": lambda: choice(self.slots).kill(),
             "end_worker_a_minute": lambda: choice(self.slots).end(),
-            "hang_worker_a_minute": lambda: choice(self.slots).hang(between(500, 60_000)),
+            "hang_worker_a_minute": self._hang_workers,
+            "cut_worker_off_a_minute": lambda: choice(self.slots).cut_off(between(5_000, 60_000)),
             "drain_worker_a_minute": lambda: self._drain(choice(self.slots)),
             "user_deleted_a_minute": lambda: choice(self.clients).delete_user(),
         }
@@ -112,10 +125,22 @@ class Simulation:
         process.kill()
         self.world.at(self.world.between(100, 10_000), lambda: self._start_streams(process.role))
 
+    def _move_partitions(self) -> None:
+        self.servers.groups[self.world.random.choice(list(Role))].rebalance()
+
+    def _hang_workers(self) -> None:
+        """One, or all at once: then nobody takes over what they lost, and they may still deliver it."""
+        hung = self.slots if self.world.random.random() < 0.3 else [self.world.random.choice(self.slots)]
+        for slot in hung:
+            slot.hang(self.world.between(500, 60_000))
+
     def _drain(self, slot: Slot) -> None:
         """An operator's word, through the log."""
         order = DrainWorker(
-            command_id=f"drain{self.world.now}", pool=slot.pool, worker_id=slot.name, now=self.world.random.random() < 0.5
+            command_id=f"drain{self.world.now}",
+            pool=slot.pool,
+            worker_id=slot.name,
+            now=self.world.random.random() < 0.5,
         )
         self.world.note("operator", "drains", slot.name, f"now={order.now}")
         self.servers.broker.land(
@@ -145,7 +170,7 @@ class Simulation:
             world.run(1_000)
             if world.now - began > GRACE_MS:
                 idleness.look(self.database, self.slots)
-            restless = unrest(self.servers, self.slots, self.streams)
+            restless = unrest(self.servers, self.slots, self.streams, self.safety)
             if restless:
                 rested = world.now
             if rested - began > SETTLE_MS:

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from functools import lru_cache
+from functools import cache
 
 import pytest
 
@@ -20,7 +20,7 @@ COMMITTED = 60
 SEEDS = range(int(os.environ.get("OPENV_SIM_SEEDS", COMMITTED)))
 
 
-@lru_cache(maxsize=None)
+@cache
 def edges_of(seed: int) -> Counter[Edge]:
     return Simulation(seed).run().edges
 

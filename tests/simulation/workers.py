@@ -41,7 +41,7 @@ LIMITS = Limits(first_word_ms=30_000, stalled_ms=40_000, load_stalled_ms=40_000)
 
 
 class Outbox:
-    """Sends in order, each until the log has it; of messages with a slot only the newest (``inference_worker/outbox``)."""
+    """As ``inference_worker/outbox.py``: in order, each until the log has it; with a slot, only the newest."""
 
     def __init__(self, run: "Run") -> None:
         self._run = run
@@ -79,7 +79,11 @@ class Outbox:
 
 
 class Run:
-    """One process of a worker, from its start to its end."""
+    """One process of a worker, from its start to its end.
+
+    ``loose``: attempts of which files may be stored and nobody was told yet; ``given_up``: those that it could not
+    delete.
+    """
 
     def __init__(self, world: World, servers: Servers, identity: Identity) -> None:
         self.world = world
@@ -92,11 +96,14 @@ class Run:
         self._plan = servers.broker.plan
         self._objects = ObjectsPort(servers.bucket, self.process.name)
         self._reports, self._dispatch = Outbox(self), Outbox(self)
+        self.loose: dict[tuple[str, int], RunAttempt] = {}
+        self.given_up: list[RunAttempt] = []
         self._inbox: list[Input] = []
         self._mail = Signal()
         self._child: tuple[int, Child] | None = None
         self._uploads: dict[tuple[str, int], Task] = {}
         self._errands = 0
+        self._dropping: set[tuple[str, int]] = set()
         self.process.spawn(self._serve())
         self.process.spawn(self._reports.send(acked=True))
         self.process.spawn(self._dispatch.send(acked=False))
@@ -160,6 +167,8 @@ class Run:
             lane = broker.lanes[ASSIGNMENTS.name, partition]
             if broker.away:
                 await self.world.sleep(broker.away_until - self.world.now)
+            elif self.log.is_cut:
+                await self.world.sleep(500)
             elif offset < len(lane):
                 record, offset = lane[offset], offset + 1
                 message = read(record)
@@ -178,15 +187,20 @@ class Run:
                 self._reports.put(command)
             case Upload(order=order):
                 key = order.job_id, order.attempt
+                self.loose[key] = order
                 self._uploads[key] = self.process.spawn(self._upload(order))
+            case Clean(job_id=job_id, attempt=number):
+                if (job_id, number) not in self._dropping:
+                    self.loose.pop((job_id, number), None)
             case DropUpload(order=order):
+                self._dropping.add((order.job_id, order.attempt))
                 self._errands += 1
                 self.process.spawn(self._drop(order))
             case Exit(code=code):
                 self.process.spawn(self._leave(code))
             case StartChild() | Generate() | StopChild() | KillChild():
                 self._tell_child(effect)
-            case Show() | Clean():
+            case Show():
                 pass
 
     def _tell_child(self, effect: StartChild | Generate | StopChild | KillChild) -> None:
@@ -233,6 +247,8 @@ class Run:
             await self._objects.delete(keys)
         except Unavailable:
             self.world.note(self.process.name, "files left", order.job_id, "s3 away")
+            self.given_up.append(order)
+        self.loose.pop((order.job_id, order.attempt), None)
         self._errands -= 1
 
     async def _leave(self, code: int) -> None:
@@ -279,6 +295,18 @@ class Slot:
         if self.run.process.alive:
             self._world.note(self.run.process.name, "hangs", f"{for_ms} ms", self.run.core.state)
             self.run.process.stand_still(for_ms)
+
+    def cut_off(self, for_ms: int) -> None:
+        """Its network to Kafka is gone for a while; it goes on working."""
+        if self.run.process.alive:
+            self._world.note(self.run.process.name, "cut off", f"{for_ms} ms", self.run.core.state)
+            self.run.log.cut(for_ms)
+
+    def orphans(self) -> list[str]:
+        """Files of which no process is left that knows: it died, or could not delete them, before anyone was told."""
+        orders = [order for run in self.runs for order in run.given_up]
+        orders += [order for run in self.runs if not run.process.alive for order in run.loose.values()]
+        return [key for o in orders for key in attempt_keys(o.user_id, o.job_id, o.attempt, self.name)]
 
     def _start(self) -> None:
         identity = Identity(pool=self.pool, worker_id=self.name, session=f"s{len(self.runs) + 1}")

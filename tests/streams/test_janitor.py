@@ -42,7 +42,7 @@ class Room:
 
     def __init__(self) -> None:
         self.store, self.objects = MemoryJobStore(), MemoryObjectStore()
-        self.janitor = Janitor(self.store, self.objects)
+        self.janitor = Janitor(self.store, self.objects, self.objects.prepare)
 
     async def fill(self) -> None:
         for user in ("ann", "ann/evil", "bob"):

@@ -8,7 +8,7 @@ import pytest
 from repo.core.documents import DamagedDocumentError
 from repo.memory import MemoryEventLog, MemoryJobStore
 from schemas.codec import Message, Record, decode, encode
-from schemas.commands import AttemptHandedBack, AttemptLost, JobExpired
+from schemas.commands import JobExpired
 from schemas.dispatch import JobMoved, RunAttempt, Tick, WorkerBeat, WorkerState
 from schemas.failures import FailureCode
 from schemas.jobs import Job
@@ -17,10 +17,8 @@ from schemas.topics import ASSIGNMENTS, COMMANDS, DISPATCH
 from streams import patience, pools
 from streams.board import Board
 from streams.core.announce import announcements
-from streams.core.effects import Offer, Tell
 from streams.deadletters import CannotProcess
 from streams.patience import Patience
-from streams.perform import fits, word_to_ledger
 from streams.pools import Pools
 from streams.settings import Role
 from streams.vitals import new_vitals
@@ -93,21 +91,6 @@ async def test_an_offer_that_the_document_outran_goes_to_nobody_and_frees_the_wo
     await desk.store.store_job(queued(version=2, state=State.CANCELLED), 1)  # its wake-up is still on the way
     await desk.tell(desk.beat())
     assert [order.job_id for order in desk.orders() if isinstance(order, RunAttempt)] == ["j2"]
-
-
-@pytest.mark.parametrize(
-    ("changes", "fitting"),
-    [
-        ({}, True),
-        ({"attempt": 2}, False),
-        ({"state": State.PROCESSING}, False),
-        ({"due_at": NOW + 1}, False),
-        ({"pool": "another"}, False),
-    ],
-)
-def test_which_documents_an_offer_fits(changes: dict[str, Any], fitting: bool) -> None:
-    offer = Offer(worker_id="w", session="s", job_id="j1", attempt=1)
-    assert fits(offer, queued(**changes), "mochi", NOW) is fitting
 
 
 async def test_a_pool_nobody_has_spoken_of_is_found_by_a_tick_and_its_overdue_job_expires() -> None:
@@ -203,20 +186,3 @@ async def test_a_damaged_document_does_not_stop_the_others(monkeypatch: pytest.M
     await desk.store.store_job(queued(), 0)
     await desk.tell(moved(queued()))
     assert len(desk.orders()) == 1
-
-
-@pytest.mark.parametrize(
-    ("kind", "expected"),
-    [
-        ("lost", AttemptLost),
-        ("handed_back", AttemptHandedBack),
-        ("ttl_expired", JobExpired),
-        ("execution_timeout", JobExpired),
-    ],
-)
-def test_words_to_the_ledger_have_the_same_id_every_time(kind: str, expected: type) -> None:
-    tell = Tell(kind=kind, user_id="ann", job_id="j1", run=1, attempt=2, worker_id="w", reason="silent")
-    word = word_to_ledger(tell)
-    assert type(word) is expected
-    assert word.message_id == word_to_ledger(tell).message_id == f"j1:1:2:{kind}:w"
-    assert word.message_id != word_to_ledger(replace(tell, attempt=3)).message_id
