@@ -21,20 +21,25 @@ async def test_records_that_make_no_sense_are_passed_over(world: World) -> None:
         raw(EVENTS.name, b"{}", ce_type=queued),
         raw(EVENTS.name, b"{}", ce_type=queued, ce_id="no version"),
         raw(EVENTS.name, b"\xff\xfe", ce_type=queued, ce_id="j:1"),
+        raw(EVENTS.name, b'{}},{"type":"welcome"', ce_type=queued, ce_id="j:1"),
+        raw(EVENTS.name, b"", ce_type=queued, ce_id="j:1"),
+        raw(EVENTS.name, b"{}", ce_type=queued, ce_id="j:" + "9" * 5000),
         raw(EVENTS.name, b"{}", ce_type="dev.openv.something.new.v9", ce_id="x"),
         raw(PROGRESS.name, b"{}"),
         raw(PROGRESS.name, b"{}", ce_type="dev.openv.progress.attempt.v1", ce_id="odd", ce_subject="j"),
         raw(PROGRESS.name, b"\xff", ce_type="dev.openv.progress.attempt.v1", ce_id="j:1:w:1", ce_subject="j"),
+        raw(PROGRESS.name, b"1", ce_type="dev.openv.progress.attempt.v1", ce_id="j:1:w:1", ce_subject="j"),
+        raw(PROGRESS.name, b"{}", ce_type="dev.openv.progress.attempt.v1", ce_id=f"j:{'9' * 5000}:w:1", ce_subject="j"),
     ]
     for message in odd:
         await world.log.append(message)
     await world.ledger.write(job("00000000-0000-4000-8000-000000000001"))
     partition = world.parts.feed.partition_of("ada")
-    assert await world.parts.feed.reached(partition, 5, 5)
+    assert await world.parts.feed.reached(partition, 8, 5)
     assert world.parts.feed.hub.newest("ada") == []
     head = world.parts.feed.window.head(partition)
     assert head is not None
-    assert head.offset == 5
+    assert head.offset == 8
 
 
 async def test_a_tail_that_breaks_is_taken_up_where_it_stopped(world: World) -> None:

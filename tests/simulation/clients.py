@@ -64,8 +64,11 @@ class Client:
         """The identity provider's word."""
         command = DeleteUser(command_id=self._id(), user_id=self.user, issued_at=self._world.now)
         self.process.spawn(self._send(command))
-        back = self._world.between(500, 20_000)
-        self._world.at(back, lambda: self.process.spawn(self._send(self._role())) and None)
+        self.process.spawn(self._come_back())
+
+    async def _come_back(self) -> None:
+        await self._world.sleep(self._world.between(500, 20_000))
+        await self._send(self._role())
 
     async def _live(self) -> None:
         while True:
@@ -138,7 +141,9 @@ class Client:
 
     def _delete(self) -> DeleteJob | None:
         job = self._pick(lambda job: job.state is not State.DELETED)
-        return job and DeleteJob(command_id=self._id(), user_id=self.user, job_id=job.job_id)
+        if job is None:
+            return None
+        return DeleteJob(command_id=self._id(), user_id=self.user, job_id=job.job_id)
 
     def _delete_early(self) -> DeleteJob:
         """Of the job that will come next."""

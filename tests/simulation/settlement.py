@@ -153,7 +153,7 @@ def check_replay(world: World, servers: Servers, policy: Policy, later_ms: int) 
         for record in servers.broker.lanes[COMMANDS.name, number]:
             again = replace(record, timestamp=record.timestamp + later_ms)
             message = read(record)
-            if isinstance(message, Unreadable) or (later_ms and _was_early(message, record, jobs)):
+            if isinstance(message, Unreadable) or _was_early(message, record, jobs, later_ms):
                 continue
             at_once(ledger.handle(message, again, 1))
             changed = [key for key, job in database.jobs.items() if jobs.get(key) != job]
@@ -165,10 +165,15 @@ def check_replay(world: World, servers: Servers, policy: Policy, later_ms: int) 
                 world.fail(f"replayed {later_ms} ms later, {message} changed {key}:\n{before}\n{after}")
 
 
-def _was_early(message: Message, record: Record, jobs: dict[str, Job]) -> bool:
-    """A deletion recorded before its job was: said anew later, it is a new wish, and rightly fulfilled."""
+def _was_early(message: Message, record: Record, jobs: dict[str, Job], later_ms: int) -> bool:
+    """A deletion recorded before its job was: said anew later, it is a new wish, and rightly fulfilled.
+
+    Replayed as it is, it is known by its time, unless both were recorded in the very same millisecond.
+    """
     job = jobs.get(message.job_id) if isinstance(message, DeleteJob) else None
-    return job is not None and record.timestamp < job.created_at
+    if job is None:
+        return False
+    return record.timestamp == job.created_at or (later_ms > 0 and record.timestamp < job.created_at)
 
 
 class _Direct(StorePort):

@@ -175,7 +175,7 @@ class Task:
             process.world.fail(f"{process.name} raised {cause!r}\n{''.join(traceback.format_exception(cause))}")
         finally:
             self._running = False
-        if self.over:
+        if not process.alive:  # it was killed by what it did just now
             self._program.close()
         else:
             signal.then(self.go_on)
