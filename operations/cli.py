@@ -35,7 +35,9 @@ DEFAULT_DATA_DIR = Path(".openv")
 def up(
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     host: Annotated[str, typer.Option(help="Address the gateway listens on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port the gateway listens on; 0 takes a free one.")] = 8000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port the gateway listens on; 0 takes a free one.")
+    ] = 8000,
     workers: Annotated[int, typer.Option(min=0, help="How many workers to run here.")] = 1,
     no_worker: Annotated[bool, typer.Option("--no-worker", help="Run no worker (they run elsewhere).")] = False,
     detach: Annotated[

@@ -1,12 +1,16 @@
 """Where the three servers are, read from the environment. Secrets are ``SecretStr``: they never show in a log."""
 
+import os
+import re
 from typing import Any, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+_HOST = r"(\[[0-9A-Fa-f:.]+\]|[^\s,:\[\]]+)(:[0-9]{1,5})?"
 
 
 class SettingsError(Exception):
@@ -29,13 +33,13 @@ class ServerSettings(BaseSettings):
     kafka_ssl_cafile: str | None = None
 
     mongodb_uri: str
-    mongodb_database: str = "openv"
+    mongodb_database: str = Field(default="openv", pattern=r'^[^\s/\\."$]{1,63}$')
 
     s3_endpoint_url: str
     s3_public_endpoint_url: str | None = None
     s3_access_key_id: str
     s3_secret_access_key: SecretStr
-    s3_bucket: str = "openv"
+    s3_bucket: str = Field(default="openv", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]$")
     s3_region: str = "us-east-1"
 
     def __init__(self, **values: Any) -> None:
@@ -44,6 +48,34 @@ class ServerSettings(BaseSettings):
             super().__init__(**values)
         except ValidationError as error:
             raise SettingsError(_sentence(error)) from None
+
+    @field_validator("kafka_bootstrap_servers")
+    @classmethod
+    def _are_hosts(cls, value: str) -> str:
+        if re.fullmatch(rf"\s*{_HOST}(\s*,\s*{_HOST})*\s*", value) is None:
+            raise ValueError("name servers as host:port, with commas between them")
+        return value
+
+    @field_validator("kafka_ssl_cafile")
+    @classmethod
+    def _is_readable(cls, value: str | None) -> str | None:
+        if value is not None and not os.access(value, os.R_OK):
+            raise ValueError("there is no such file, or it can't be read")
+        return value
+
+    @field_validator("mongodb_uri")
+    @classmethod
+    def _is_mongodb(cls, value: str) -> str:
+        if not value.startswith(("mongodb://", "mongodb+srv://")):
+            raise ValueError("an address that begins with mongodb:// or mongodb+srv://")
+        return value
+
+    @field_validator("s3_endpoint_url", "s3_public_endpoint_url")
+    @classmethod
+    def _is_url(cls, value: str | None) -> str | None:
+        if value is not None and not _is_http(value):
+            raise ValueError("an address like https://s3.example.org")
+        return value
 
     @model_validator(mode="after")
     def _credentials(self) -> Self:
@@ -57,6 +89,14 @@ class ServerSettings(BaseSettings):
     def s3_signing_url(self) -> str:
         """The endpoint that signed URLs name."""
         return self.s3_public_endpoint_url or self.s3_endpoint_url
+
+
+def _is_http(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:  # a port that is no number, a bracket too many
+        return False
 
 
 def _sentence(error: ValidationError) -> str:

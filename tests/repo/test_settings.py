@@ -63,3 +63,32 @@ def test_sasl_needs_its_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAFKA_SASL_PASSWORD", "very secret")
     assert "very secret" not in repr(ServerSettings())
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("KAFKA_BOOTSTRAP_SERVERS", "kafka:port"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "one:1,,two:2"),
+        ("KAFKA_SSL_CAFILE", "/nowhere/ca.pem"),
+        ("MONGODB_URI", "http://user:secret@mongo"),
+        ("MONGODB_DATABASE", "open v"),
+        ("S3_ENDPOINT_URL", "s3:8333"),
+        ("S3_ENDPOINT_URL", "http://s3:port"),
+        ("S3_PUBLIC_ENDPOINT_URL", "https://"),
+        ("S3_BUCKET", "a bucket"),
+    ],
+)
+def test_an_address_that_no_client_could_use_is_said_at_once(
+    monkeypatch: pytest.MonkeyPatch, name: str, wrong: str
+) -> None:
+    monkeypatch.setenv(name, wrong)
+    with pytest.raises(SettingsError, match=rf"^{name} is not valid: .*\.$") as caught:
+        ServerSettings()
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("hosts", ["kafka", "10.0.0.1:9092", "a.example:9092, b.example:9093", "[::1]:9092"])
+def test_kafka_may_be_named_in_every_usual_way(monkeypatch: pytest.MonkeyPatch, hosts: str) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", hosts)
+    assert ServerSettings().kafka_bootstrap_servers == hosts
