@@ -179,6 +179,7 @@ def _words(answer: httpx.Response) -> str:
         return f"The gateway answered {answer.status_code}."
     if not isinstance(body, dict):
         return f"The gateway answered {answer.status_code}."
-    fields = [f"{d.get('field')}: {d.get('message')}" for d in body.get("details") or [] if isinstance(d, dict)]
+    fields = [f"{d.get('field')} {d.get('message')}" for d in body.get("details") or [] if isinstance(d, dict)]
     words = [str(body[name]) for name in ("error", "message") if body.get(name)]
-    return " ".join([". ".join(words) or f"The gateway answered {answer.status_code}.", *fields])
+    said = ". ".join(words) or f"The gateway answered {answer.status_code}."
+    return f"{said.rstrip('.')}: {'; '.join(fields)}." if fields else said

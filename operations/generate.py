@@ -35,6 +35,8 @@ async def generate(
 
     ``cancel_on_leave``: whoever interrupts the command no longer wants the video.
     """
+    if output is not None and not output.parent.is_dir():  # said before the video is made, not after
+        raise RefusedError(0, f"There is no folder {output.parent}: make it first, or name another file with -o.")
     row = await client.submit(body)
     job_id = row["jobId"]
     target = output or Path.cwd() / file_name(str(body["prompt"]), job_id)

@@ -180,7 +180,12 @@ async def detached(options: Options, console: Console) -> int:
     while time.monotonic() < deadline:
         stack = running_stack(data_dir.path) or {}
         if stack.get("ready") and stack.get("pid") == process.pid:
-            console.print(f"OpenV runs in the background: {stack['url']} (`openv down` stops it).", highlight=False)
+            os.environ.update(stack["environment"])
+            link = f"{stack['url']}/?token={await one_time_token()}"
+            console.print(f"OpenV runs in the background: {link}", highlight=False, markup=False, soft_wrap=True)
+            console.print(
+                "(the token opens the page once; then a cookie does. `openv down` stops it.)", highlight=False
+            )
             return 0
         if process.poll() is not None:
             raise StackError(f"It did not start: {log.read_text(errors='replace').strip().splitlines()[-1:]}")

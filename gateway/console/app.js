@@ -2,6 +2,7 @@
 import { connect } from "/console/live.js";
 import { card, updateCard } from "/console/cards.js";
 
+const UNREACHABLE = "The gateway can't be reached.";
 const $ = (id) => document.getElementById(id);
 const jobs = new Map();      // jobId → job document
 const progress = new Map();  // jobId → {progress, preview, place}
@@ -45,6 +46,7 @@ function learn(job) {
   const known = jobs.get(job.jobId);
   if (known && known.version >= job.version) return;
   if (!known || known.attempt !== job.attempt || job.finishedAt) progress.delete(job.jobId);
+  if (known?.charge?.state === "reserved" && job.charge?.state === "refunded") $("quota").textContent = ""; // no longer true
   jobs.set(job.jobId, job);
   draw(job.jobId);
 }
@@ -72,19 +74,18 @@ function showQuota(quota) {
   $("quota").textContent = `${quota.remainingSeconds.toFixed(1)} of ${quota.limitSeconds.toFixed(0)} seconds left`;
 }
 
+async function act(method, path, body) {
+  say("");
+  const result = await api(method, path, body).catch(() => null);
+  if (!result) say(UNREACHABLE);
+  else if (!result.ok) say(words(result));
+  showQuota(result?.answer.monthlyQuota);
+}
+
 const actions = {
-  async cancel(jobId) {
-    const result = await api("POST", `/api/runpod/${jobId}/cancel`);
-    if (!result.ok) say(words(result));
-  },
-  async retry(jobId) {
-    const result = await api("POST", `/api/runpod/${jobId}/retry`);
-    if (!result.ok) say(words(result));
-  },
-  async remove(jobId) {
-    const result = await api("DELETE", "/api/videos", { jobIds: [jobId] });
-    if (!result.ok) say(words(result));
-  },
+  cancel: (jobId) => act("POST", `/api/runpod/${jobId}/cancel`),
+  retry: (jobId) => act("POST", `/api/runpod/${jobId}/retry`),
+  remove: (jobId) => act("DELETE", "/api/videos", { jobIds: [jobId] }),
 };
 
 $("ask").addEventListener("submit", async (event) => {
@@ -104,7 +105,7 @@ $("ask").addEventListener("submit", async (event) => {
     else if (result.status === 202) say("Recorded; the decision follows.");
     else learn(result.answer);
   } catch {
-    say("The gateway can't be reached.");
+    say(UNREACHABLE);
   } finally {
     button.disabled = false;
   }

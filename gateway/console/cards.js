@@ -17,7 +17,7 @@ function button(text, act) {
   made.type = "button";
   made.addEventListener("click", async () => {
     made.disabled = true;
-    await act().catch(() => {});
+    await act();
     made.disabled = false;
   });
   return made;

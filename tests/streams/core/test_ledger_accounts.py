@@ -109,6 +109,17 @@ def test_deleting_a_user_deletes_each_job_then_the_account() -> None:
     assert documents.ask(submit("j9"), now=NOON + 1).code is FailureCode.ACCOUNT_BLOCKED
 
 
+def test_a_user_s_deletion_cut_short_between_write_and_announcement_is_still_announced() -> None:
+    documents = Documents(Policy(max_active=9))
+    documents.do(submit("j1"))
+    documents.do(submit("j2"))
+    assert documents.write(documents.decision(delete_user(50)))  # j1 is deleted; the process dies before it says so
+    decision = documents.do(delete_user(50))
+    assert [(job.job_id, job.state) for job in decision.jobs] == [("j1", State.DELETED), ("j2", State.DELETED)]
+    again = documents.do(delete_user(50))  # it died once more, after the account's write
+    assert (again.write, again.jobs) == (None, decision.jobs)
+
+
 def test_a_user_who_comes_back_starts_with_nothing_and_is_not_deleted_by_a_replay() -> None:
     documents = Documents()
     documents.do(grant(5.0))
