@@ -89,6 +89,11 @@ class Feed:
                 await follow()
             except Unavailable as error:
                 logger.warning("feed_waits", server=error.server, reason=error.reason)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                logger.warning("feed_failed", reason="cancelled by nobody of ours")  # a client's own, leaking out
             except Exception:  # a feed that stops in silence would freeze every socket: say so and go on
                 logger.exception("feed_failed")
             await asyncio.sleep(RETRY_S)

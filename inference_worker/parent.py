@@ -94,8 +94,8 @@ class Parent:
         """Work until told to leave. Returns the exit code; the child is gone by then. Raises what any task raised."""
         try:
             for outbox in (self._reports, self._dispatch, self._progress):
-                self._spawn(outbox.run())
-            self._spawn(self._serve())
+                self._spawn_for_life(outbox.run())
+            self._spawn_for_life(self._serve())
             await self._leaving.wait()
             if self._exit_code == 0:
                 await self._last_words()
@@ -124,7 +124,7 @@ class Parent:
             await self._wait_for(name, need)
         identity = self._worker.identity
         start = await self._wait_for("Kafka", lambda: end_of_orders(self._around.event_log, identity.worker_id))
-        self._spawn(follow_orders(self._around.event_log, start, identity.worker_id, self.take))
+        self._spawn_for_life(follow_orders(self._around.event_log, start, identity.worker_id, self.take))
         while True:
             self.take(Tick())
             await asyncio.sleep(TICK_S)
@@ -233,12 +233,23 @@ class Parent:
         task.add_done_callback(self._done)
         return task
 
+    def _spawn_for_life(self, work: Coroutine[Any, Any, None]) -> None:
+        """One that ends before the worker does is a fault, however it ends: a deaf worker must not stay READY."""
+        self._spawn(work).add_done_callback(self._ended_early)
+
+    def _ended_early(self, task: asyncio.Task[None]) -> None:
+        if not self._leaving.is_set():
+            self._fail(RuntimeError(f"{task.get_coro()} ended before the worker"))
+
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         fault = None if task.cancelled() else task.exception()
-        if fault and not self._fault:
-            self._fault = fault
-            self._leaving.set()
+        if fault:
+            self._fail(fault)
+
+    def _fail(self, fault: BaseException) -> None:
+        self._fault = self._fault or fault
+        self._leaving.set()
 
     async def _end_tasks(self) -> None:
         """Cancel all, again if need be: ``asyncio.wait_for`` of Python 3.11 loses a cancellation now and then."""

@@ -103,6 +103,7 @@ class Reconnecting(Generic[C]):
                 return self._client
             if self._connecting is None or self._connecting.done():
                 self._connecting = asyncio.create_task(self._connect())
+                self._connecting.add_done_callback(_look_at)  # its waiters may be gone by then
             try:
                 await asyncio.shield(self._connecting)
             except FAILURES as failure:
@@ -136,6 +137,11 @@ class Reconnecting(Generic[C]):
             client, self._client = self._client, None
             await client.end(flush_within_s)
         await asyncio.gather(*self._ending, return_exceptions=True)
+
+
+def _look_at(connecting: "asyncio.Task[Any]") -> None:
+    if not connecting.cancelled():
+        connecting.exception()
 
 
 async def settle(connecting: "asyncio.Task[Any]") -> None:

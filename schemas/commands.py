@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from schemas.accounts import Overrides, Role
 from schemas.failures import FailureCode
-from schemas.ids import JobId
+from schemas.ids import JobId, Name, PoolName, Words
 from schemas.instants import Instant
 from schemas.jobs import Output
 from schemas.numbers import Amount, Count, Duration, Price, Whole
@@ -45,9 +45,9 @@ class SubmitJob(Command):
 
     TYPE: ClassVar[str] = "dev.openv.command.submit.v1"
     job_id: JobId
-    pool: str
+    pool: PoolName
     request: GenerationRequest
-    request_hash: str
+    request_hash: Name
     append_by: Instant
     credits: Price = 0.0
     priority: Whole = 0
@@ -91,7 +91,7 @@ class Report(Command):
 
     job_id: str
     attempt: int
-    worker_id: str
+    worker_id: Name
 
 
 @shape
@@ -115,7 +115,7 @@ class AttemptFailed(Report):
 
     TYPE: ClassVar[str] = "dev.openv.attempt.failed.v1"
     code: FailureCode
-    message: str = ""
+    message: Words = ""
 
 
 @shape
@@ -123,7 +123,7 @@ class AttemptHandedBack(Report):
     """Worker or scheduler → ledger: given back unharmed (draining, never taken); costs no try."""
 
     TYPE: ClassVar[str] = "dev.openv.attempt.handed_back.v1"
-    reason: str = ""
+    reason: Words = ""
 
 
 @shape
@@ -131,7 +131,7 @@ class AttemptLost(Report):
     """Scheduler → ledger: the worker's lease ran out, or a new session of the same worker began."""
 
     TYPE: ClassVar[str] = "dev.openv.attempt.lost.v1"
-    reason: str = ""
+    reason: Words = ""
 
 
 @shape
@@ -153,7 +153,7 @@ class GrantCredits(Command):
     grant_id: str
     credits: Amount
     expires_at: Instant | None = None
-    reason: str = ""
+    reason: Words = ""
 
 
 @shape
@@ -181,7 +181,7 @@ class SetBlocked(Command):
     TYPE: ClassVar[str] = "dev.openv.account.blocked.v1"
     blocked: bool
     issued_at: Instant
-    reason: str = ""
+    reason: Words = ""
 
 
 @shape

@@ -7,6 +7,7 @@ worker's heartbeat carries its whole state, so a scheduler that starts afresh le
 from enum import StrEnum
 from typing import ClassVar
 
+from schemas.ids import Name, PoolName, Words
 from schemas.instants import Instant
 from schemas.lifecycle import State
 from schemas.requests import GenerationRequest
@@ -18,7 +19,7 @@ class JobMoved:
     """Ledger → scheduler: the document is at this version; look at it."""
 
     TYPE: ClassVar[str] = "dev.openv.dispatch.job_moved.v1"
-    pool: str
+    pool: PoolName
     job_id: str
     user_id: str
     state: State
@@ -26,7 +27,7 @@ class JobMoved:
     run: int
     attempt: int
     due_at: Instant
-    worker_id: str | None = None
+    worker_id: Name | None = None
 
     @property
     def message_id(self) -> str:
@@ -60,9 +61,9 @@ class WorkerKind(StrEnum):
 class WorkerMessage:
     """What all messages of a worker share. ``session`` is new at each start; ``sequence`` grows within a session."""
 
-    pool: str
-    worker_id: str
-    session: str
+    pool: PoolName
+    worker_id: Name
+    session: Name
     sequence: int
 
     @property
@@ -90,7 +91,7 @@ class WorkerBeat(WorkerMessage):
     kind: WorkerKind = WorkerKind.NATIVE
     job_id: str | None = None
     attempt: int | None = None
-    poll_id: str | None = None
+    poll_id: Name | None = None
     engine: str = ""
     device: str = ""
 
@@ -109,7 +110,7 @@ class AssignmentDeclined(WorkerMessage):
     TYPE: ClassVar[str] = "dev.openv.worker.declined.v1"
     job_id: str
     attempt: int
-    reason: str = ""
+    reason: Words = ""
 
 
 @shape
@@ -118,8 +119,8 @@ class DrainWorker:
 
     TYPE: ClassVar[str] = "dev.openv.dispatch.drain.v1"
     command_id: str
-    pool: str
-    worker_id: str
+    pool: PoolName
+    worker_id: Name
     now: bool = False
 
     @property
@@ -159,8 +160,8 @@ class Tick:
 class WorkerOrder:
     """What all orders to a worker share: addressed to one session; another session of the same worker ignores it."""
 
-    worker_id: str
-    session: str
+    worker_id: Name
+    session: Name
 
     @property
     def key(self) -> str:
@@ -172,7 +173,7 @@ class RunAttempt(WorkerOrder):
     """Scheduler → worker: run this attempt, for at most ``execution_timeout_ms``."""
 
     TYPE: ClassVar[str] = "dev.openv.assignment.run.v1"
-    pool: str
+    pool: PoolName
     job_id: str
     user_id: str
     run: int
@@ -180,7 +181,7 @@ class RunAttempt(WorkerOrder):
     request: GenerationRequest
     execution_timeout_ms: int
     assigned_at: Instant
-    poll_id: str | None = None
+    poll_id: Name | None = None
 
     @property
     def message_id(self) -> str:
@@ -198,7 +199,7 @@ class StopAttempt(WorkerOrder):
     TYPE: ClassVar[str] = "dev.openv.assignment.stop.v1"
     job_id: str
     attempt: int
-    reason: str = ""
+    reason: Words = ""
 
     @property
     def message_id(self) -> str:

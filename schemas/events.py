@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from schemas.accounts import Account
 from schemas.failures import FailureCode
+from schemas.ids import Name
 from schemas.jobs import Job, Remaining
 from schemas.lifecycle import State
 from schemas.shape import shape
@@ -81,7 +82,7 @@ class FilesDiscarded:
     user_id: str
     job_id: str
     attempt: int
-    worker_id: str
+    worker_id: Name
 
     @property
     def message_id(self) -> str:

@@ -5,10 +5,17 @@ from hashlib import blake2b
 from typing import Annotated
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from pydantic import StringConstraints
+from pydantic import AfterValidator, StringConstraints
 
 # Safe as a member's name in MongoDB (``account.pending``) and as a folder in S3. Ours are UUIDs.
 JobId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$")]
+# A pool is named by a model or an endpoint.
+PoolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
+# Workers, sessions and polls are named by whoever runs them; what a report says is kept in the document.
+Name = Annotated[str, StringConstraints(max_length=128)]
+WORDS_MAX = 2_000
+# Words of an engine or an operator: cut, not refused, because the report that carries them counts.
+Words = Annotated[str, AfterValidator(lambda text: text[:WORDS_MAX])]
 
 IDEMPOTENCY_NAMESPACE = uuid5(NAMESPACE_URL, "urn:openv:idempotency-key")
 _SAFE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.:@|-]{0,127}$")

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from schemas.ids import Name
 from schemas.phases import Phase
 from schemas.shape import shape
 
@@ -29,7 +30,7 @@ class AttemptProgress(ProgressMessage):
 
     TYPE: ClassVar[str] = "dev.openv.progress.attempt.v1"
     attempt: int
-    worker_id: str
+    worker_id: Name
     phase: Phase
     step: int
     steps: int
@@ -48,7 +49,7 @@ class AttemptPreview(ProgressMessage):
 
     TYPE: ClassVar[str] = "dev.openv.progress.preview.v1"
     attempt: int
-    worker_id: str
+    worker_id: Name
     step: int
     steps: int
     jpeg: str

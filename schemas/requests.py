@@ -7,6 +7,9 @@ sixteens) are applied here once, so that no engine has to guess.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Annotated
+
+from pydantic import StringConstraints
 
 from schemas.numbers import Count, Positive, Whole
 from schemas.shape import shape
@@ -15,6 +18,8 @@ FPS = 24
 MODEL = "mochi-1"
 SEED_MAX = 2_147_483_647
 PROMPT_MAX = 500
+PROMPT_TEXT_MAX = 10_000  # other surfaces allow longer ones; the text encoder reads 256 tokens
+PromptText = Annotated[str, StringConstraints(max_length=PROMPT_TEXT_MAX)]
 FRAME_STEP = 6
 SIZE_STEP = 16
 
@@ -49,8 +54,8 @@ class GenerationRequest:
     workers (``input_key``: where a large one lies in the object store).
     """
 
-    prompt: str
-    negative_prompt: str = ""
+    prompt: PromptText
+    negative_prompt: PromptText = ""
     width: Count = 848
     height: Count = 480
     num_frames: Count = 31

@@ -13,8 +13,10 @@ from hypothesis import HealthCheck, given, settings
 
 from schemas.accounts import Account
 from schemas.codec import TYPE_NAMES, Encoded, Message, Record, Unreadable, decode, encode, type_of
-from schemas.commands import CancelJob
+from schemas.commands import AttemptFailed, CancelJob
+from schemas.dispatch import WorkerBeat, WorkerState
 from schemas.events import AccountEvent, JobEvent
+from schemas.failures import FailureCode
 from schemas.instants import from_datetime, to_iso
 from schemas.jobs import Job
 from schemas.lifecycle import State
@@ -198,3 +200,24 @@ def test_a_spoilt_message_is_an_answer_or_still_fits(message_class: type, data: 
     if not isinstance(read, Unreadable):
         again = encode(read, source=SOURCE, at=AT)
         assert decode(record_of(again)) == read, "what was taken can be written and read again"
+
+
+@pytest.mark.parametrize("member", ["workerId", "session", "pool"])
+def test_a_name_of_half_a_megabyte_is_unreadable(member: str) -> None:
+    sent = encode(
+        WorkerBeat(pool="p", worker_id="w", session="s", sequence=1, state=WorkerState.READY), source="/t", at=0
+    )
+    huge = orjson.dumps(orjson.loads(sent.value) | {member: "x" * 500_000})
+    read = decode(record_of(sent, value=huge))
+    assert isinstance(read, Unreadable)
+    assert member in read.reason
+
+
+def test_words_of_a_report_are_cut_and_the_report_counts() -> None:
+    failed = AttemptFailed(
+        command_id="c", user_id="u", job_id="j", attempt=1, worker_id="w", code=FailureCode.ENGINE_ERROR, message="x"
+    )
+    sent = encode(failed, source=SOURCE, at=AT)
+    read = decode(record_of(sent, value=orjson.dumps(orjson.loads(sent.value) | {"message": "x" * 100_000})))
+    assert isinstance(read, AttemptFailed)
+    assert len(read.message) == 2_000
