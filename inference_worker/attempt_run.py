@@ -44,7 +44,8 @@ class AttemptRun:
         self._preview_ms = preview_ms
         self._frames = whole_frames(asked.request.num_frames)
         self._phase: Phase | None = None
-        self._began = self._phase_began = self._previewed = _now()
+        self._began = self._phase_began = _now()
+        self._previewed = self._began - preview_ms  # the first picture waits for nothing
         self._decoded = False
         self._encoded = 0
 

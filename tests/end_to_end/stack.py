@@ -93,6 +93,20 @@ class Stack:
         os.kill(pid, signal.SIGKILL)
         return pid
 
+    @asynccontextmanager
+    async def suspended(self, part: str) -> AsyncIterator[None]:
+        """One part stands still, as on a laptop that sleeps."""
+
+        async def look() -> int | None:
+            return self.pid(part)
+
+        pid = await until(look, f"{part} running")
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
     async def back(self, part: str, old_pid: int) -> None:
         """Wait until the supervisor has started it again."""
 

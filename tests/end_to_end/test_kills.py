@@ -1,10 +1,21 @@
 """Whatever dies midway: the job ends once, with one charge, and no watcher misses an event."""
 
+from typing import Any
+
 import pytest
 
 from tests.end_to_end.stack import LONG, Stack, until
 
 pytestmark = [pytest.mark.servers, pytest.mark.model, pytest.mark.timeout(600)]
+
+
+def worker_of(row: dict[str, Any]) -> str:
+    """The stack's name for the worker that the row names."""
+    return "worker-" + row["workerId"].rsplit("-worker-", 1)[1]
+
+
+def other_than(worker: str) -> str:
+    return {"worker-1": "worker-2", "worker-2": "worker-1"}[worker]
 
 
 async def charged(stack: Stack, user: str) -> float:
@@ -17,15 +28,29 @@ async def charged(stack: Stack, user: str) -> float:
 async def test_kill_9_of_the_worker_midway_is_retried_with_one_charge(stack: Stack) -> None:
     http = await stack.new_user("wanda")
     row = await stack.submit(http, **LONG)
-    running = await stack.processing(http, row["jobId"])
-    part = running["workerId"].rsplit("-worker-", 1)[1]
-    pid = await stack.kill(f"worker-{part}")
+    part = worker_of(await stack.processing(http, row["jobId"]))
+    pid = await stack.kill(part)
     done = await stack.state(http, row["jobId"], "completed")
     assert done["attempt"] == 2
     assert done["tries"] == 2
     assert done["charge"]["state"] == "captured"
     assert await charged(stack, "wanda") == pytest.approx(LONG["num_frames"] / 24)
-    await stack.back(f"worker-{part}", pid)
+    await stack.back(part, pid)
+
+
+async def test_a_worker_that_hangs_is_replaced_and_hears_again_when_it_wakes(stack: Stack) -> None:
+    http = await stack.new_user("hank")
+    first = await stack.submit(http, **LONG)
+    asleep = worker_of(await stack.processing(http, first["jobId"]))
+    async with stack.suspended(asleep):
+        done = await stack.state(http, first["jobId"], "completed")
+        assert (done["attempt"], worker_of(done)) == (2, other_than(asleep))
+    async with stack.suspended(other_than(asleep)):
+        second = await stack.submit(http)
+        ended = await stack.state(http, second["jobId"], "completed")
+    assert worker_of(ended) == asleep
+    assert (await http.get(f"/api/runpod/{first['jobId']}")).json() == done
+    assert await charged(stack, "hank") == pytest.approx((31 + 7) / 24)
 
 
 async def test_kill_9_of_streams_midway_loses_and_doubles_nothing(stack: Stack) -> None:
