@@ -51,7 +51,7 @@ def submit(case: Case, command: SubmitJob) -> Decision:
 
 
 def retry(case: Case, command: RetryJob) -> Decision:
-    """Another run after the one named, if that had ended by then.
+    """Another run after the one named, if that had ended before: asked in the same millisecond it can't have known.
 
     A run has one successor: asking for it again is answered as admitted.
     """
@@ -60,7 +60,7 @@ def retry(case: Case, command: RetryJob) -> Decision:
         return case.decided(command, Outcome.NOT_FOUND)
     if job.state is not State.DELETED and job.run == command.run + 1:
         return case.decided(command, Outcome.ADMITTED, job=job)
-    if job.run != command.run or advance(job.state, Fact.RETRIED) is None or case.now < (job.finished_at or 0):
+    if job.run != command.run or advance(job.state, Fact.RETRIED) is None or case.now <= (job.finished_at or 0):
         return case.decided(command, Outcome.UNCHANGED, job=job)
     if job.refusal and _answered_before(case, command, job.refusal):
         return case.decided(command, Outcome.REFUSED, job=job, code=job.refusal.code, left=job.refusal.remaining)

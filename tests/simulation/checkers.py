@@ -95,7 +95,7 @@ class Safety:
     def file_stored(self, key: str) -> None:
         """Late is a file that nobody could use any more when it came."""
         _, _, job_id, name = key.split("/")
-        number, worker = name.rsplit(".", 1)[0].split("-", 1)
+        number, worker = name.split(".", 1)[0].split("-", 1)
         job = self.newest.get(job_id)
         if job is None or not may_deliver(job, int(number), worker):
             self.late_files.add(key)

@@ -1,6 +1,7 @@
 """One run: a seed makes a world, faults strike it for a while, then everything must come to rest, and be right."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 
@@ -51,12 +52,13 @@ class Outcome:
 
 
 class Simulation:
-    """All parts of one world."""
+    """All parts of one world. ``rates``: these faults instead of those that the seed draws."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, rates: Mapping[str, float] | None = None) -> None:
         draw = Random(f"surroundings of {seed}")
         self.world = World(seed, _start(draw))
-        self.plan: Plan = swarm(Random(f"faults of {seed}"))
+        draw_fault = Random(f"faults of {seed}")
+        self.plan: Plan = swarm(draw_fault) if rates is None else Plan(draw_fault, rates)
         self.policy = _policy(draw)
         self.pools = list(POOLS[: draw.choice((1, 2))])
         world, plan = self.world, self.plan

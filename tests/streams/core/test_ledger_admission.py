@@ -223,10 +223,10 @@ def test_cancelling_and_retrying_one_job_is_no_way_round_the_rate_limit() -> Non
     documents = Documents(Policy(rate_limit=3, max_active=9))
     documents.do(submit())
     for run in (1, 2):
-        documents.do(cancel(run=run))
-        assert documents.ask(retry(run=run)).outcome is Outcome.ADMITTED
-    documents.do(cancel(run=3))
-    assert documents.ask(retry(run=3)).code is C.RATE_LIMITED
+        documents.do(cancel(run=run), now=NOON + run - 1)
+        assert documents.ask(retry(run=run), now=NOON + run).outcome is Outcome.ADMITTED
+    documents.do(cancel(run=3), now=NOON + 2)
+    assert documents.ask(retry(run=3), now=NOON + 3).code is C.RATE_LIMITED
 
 
 def test_credits_are_taken_and_given_back() -> None:
@@ -288,18 +288,20 @@ def test_a_manual_retry_passes_the_same_checks_and_a_refusal_leaves_the_job_as_i
     documents.do(submit("j1"))
     documents.do(cancel("j1"))
     documents.do(submit("j2"))
-    first = documents.do(retry("j1"), now=NOON + 1)
+    soon = documents.ask(retry("j1", command_id="soon"))
+    assert soon.outcome is Outcome.UNCHANGED, "recorded in the millisecond of the end, it did not know of it"
+    first = documents.do(retry("j1"), now=NOON + 2)
     assert first.answer is not None
     assert first.answer.code is C.CONCURRENCY_EXCEEDED
     job = documents.job("j1")
     assert (job.state, job.run, job.version) == (State.CANCELLED, 1, 3)
     finish(documents, "j2")
-    assert documents.do(retry("j1"), now=NOON + 1).answer == first.answer
-    assert documents.ask(retry("j1", command_id="older"), now=NOON).outcome is Outcome.REFUSED
-    late = documents.ask(retry("j1", command_id="late", append_by=NOON + 1), now=NOON + 2)
+    assert documents.do(retry("j1"), now=NOON + 2).answer == first.answer
+    assert documents.ask(retry("j1", command_id="older"), now=NOON + 1).outcome is Outcome.REFUSED
+    late = documents.ask(retry("j1", command_id="late", append_by=NOON + 2), now=NOON + 3)
     assert late.code is C.TOO_LATE
     assert documents.job("j1") == job
-    assert documents.ask(retry("j1", command_id="new"), now=NOON + 2).outcome is Outcome.ADMITTED
+    assert documents.ask(retry("j1", command_id="new"), now=NOON + 3).outcome is Outcome.ADMITTED
     assert documents.job("j1").refusal is None
     assert documents.ask(submit("j1")).outcome is Outcome.ADMITTED, "a refused retry is no refused submission"
 

@@ -226,12 +226,12 @@ class Ledger(RuleBasedStateMachine):
         """Another process decides the next command on what it loaded before this one wrote."""
         draw = self.said if self.any_handed_out() and data.draw(st.booleans()) else self.wish
         one, two = draw(data), draw(data)
-        self.now += 1
-        stale = self.documents.decision(two, self.now)
+        stale = self.documents.decision(two, self.now + 2)
         self.send(one)
         if stale.write and self.documents.write(stale):
             self.discarded |= {(f.job_id, f.attempt, f.worker_id) for f in stale.discarded}
-            self.log.append((two, self.now - 1, stale))
+            self.now += 1
+            self.log.append((two, self.now, stale))
         else:
             self.send(two)
 

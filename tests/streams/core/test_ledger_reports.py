@@ -173,7 +173,7 @@ def test_a_success_of_an_earlier_run_does_not_count() -> None:
     documents = queued()
     documents.do(started("w1"))
     documents.do(cancel())
-    documents.do(retry())
+    documents.do(retry(), now=NOON + 1)
     assert documents.job().run_first_attempt == 2
     assert gone(documents.do(succeeded("w1", 1))) == {(1, "w1")}
     assert documents.job().state is State.QUEUED
