@@ -47,7 +47,7 @@ async def serve(settings: WorkerSettings, servers: ServerSettings, second: Serve
             fallback = await closing.enter_async_context(S3ObjectStore(second))
         around = Surroundings(
             event_log=event_log,
-            files=FileStore(identity.worker_id, objects, fallback, settings.patience()),
+            files=FileStore(objects, fallback, settings.patience()),
             work=work,
             start_child=functools.partial(Child.start, engine),
             needs=needs,

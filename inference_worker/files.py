@@ -1,6 +1,7 @@
 """A finished video's way into the object store. It survives an outage: retries, then the fallback store, then failure.
 
-Keys carry job, attempt and worker, so a repeated upload writes the same object and a late one overwrites nobody's.
+Keys carry job, attempt, worker and session, so a repeated upload writes the same object and a late one overwrites
+nobody's.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from inference_worker.messages import Media, MediaFile
-from repo.core.object_keys import attempt_keys, file_key
+from repo.core.object_keys import file_key, session_keys
 from repo.ports import ObjectStore, Unavailable
 from schemas.dispatch import RunAttempt
 from schemas.jobs import Output, StoredFile
@@ -38,9 +39,8 @@ class FileStore:
     """Stores for one worker. ``fallback`` is used once ``main`` has been away for longer than our patience."""
 
     def __init__(
-        self, worker_id: str, main: ObjectStore, fallback: ObjectStore | None = None, patience: Patience | None = None
+        self, main: ObjectStore, fallback: ObjectStore | None = None, patience: Patience | None = None
     ) -> None:
-        self._worker_id = worker_id
         self._main = main
         self._fallback = fallback
         self._patience = patience or Patience()
@@ -60,8 +60,7 @@ class FileStore:
                 async with asyncio.timeout_at(deadline):
                     for kind, file in files.items():
                         if kind not in done:
-                            key = file_key(order.user_id, order.job_id, order.attempt, self._worker_id, kind)
-                            done[kind] = replace(await self._put(store, key, file), store=name)
+                            done[kind] = replace(await self._put(store, _key(order, kind), file), store=name)
                             stored(len(done), len(files))
                 break
             except TimeoutError:
@@ -82,7 +81,7 @@ class FileStore:
 
     async def discard(self, order: RunAttempt) -> None:
         """Delete what the attempt has stored. Raises ``Unavailable``; what stays is garbage that nobody refers to."""
-        keys = attempt_keys(order.user_id, order.job_id, order.attempt, self._worker_id)
+        keys = session_keys(order.user_id, order.job_id, order.attempt, order.worker_id, order.session)
         for store in (self._main, self._fallback):
             if store:
                 await store.delete(keys)
@@ -101,3 +100,7 @@ class FileStore:
                 log.warning("upload_differs", key=key)  # a bad disk or wire: what was stored is not what was made
             await asyncio.sleep(pause)
             pause = min(self._patience.last_pause_s, pause * 2)
+
+
+def _key(order: RunAttempt, kind: str) -> str:
+    return file_key(order.user_id, order.job_id, order.attempt, order.worker_id, order.session, kind)

@@ -7,7 +7,7 @@ late upload of a deleted job's attempt is covered by the ``FilesDiscarded`` that
 from collections.abc import Awaitable, Callable
 
 from repo.core.documents import DamagedDocumentError
-from repo.core.object_keys import attempt_keys, job_prefixes, user_prefix
+from repo.core.object_keys import attempt_prefixes, job_prefixes, user_prefix
 from repo.ports import JobStore, ObjectStore
 from schemas.accounts import Account
 from schemas.codec import Message, Record
@@ -57,8 +57,9 @@ class Janitor:
         """Files that the document shows to its owner stay, whatever the event says."""
         job = await self._store.job(discarded.job_id)
         visible = shown_keys(job.output) if job is not None and job.output is not None else frozenset()
-        keys = attempt_keys(discarded.user_id, discarded.job_id, discarded.attempt, discarded.worker_id)
-        await (await self._ready()).delete([key for key in keys if key not in visible])
+        of = (discarded.user_id, discarded.job_id, discarded.attempt, discarded.worker_id)
+        for prefix in attempt_prefixes(*of):
+            await self._delete_under(prefix, visible)
 
     async def _delete_user(self, told: Account) -> None:
         """Only if the account still is deleted: a user who came back since keeps the new files."""
@@ -66,9 +67,9 @@ class Janitor:
         if account is None or account.deleted_at is not None:
             await self._delete_under(user_prefix(told.user_id))
 
-    async def _delete_under(self, prefix: str) -> None:
+    async def _delete_under(self, prefix: str, but: frozenset[str] = frozenset()) -> None:
         objects = await self._ready()
-        keys = await objects.list_keys(prefix)
+        keys = [key for key in await objects.list_keys(prefix) if key not in but]
         for start in range(0, len(keys), AT_ONCE):
             await objects.delete(keys[start : start + AT_ONCE])
 

@@ -1,7 +1,8 @@
-"""Where files lie in the object store: one folder a user, keys carry job, attempt and worker.
+"""Where files lie in the object store: one folder a user, keys carry job, attempt, worker and the worker's session.
 
-Two attempts, or two workers that run the same attempt for a moment, never write to the same key, so a late upload
-can't overwrite a visible video. User ids are quoted, because identity providers choose them, not we.
+Two attempts, two workers or two lives of one worker that run the same attempt for a moment never write to the same key,
+so a late upload can't overwrite a visible video, and a worker that clears up after itself can't delete one. User ids
+are quoted, because identity providers choose them, not we.
 """
 
 from urllib.parse import quote
@@ -14,10 +15,10 @@ def user_prefix(user_id: str) -> str:
     return f"{_quoted(user_id)}/"
 
 
-def file_key(user_id: str, job_id: str, attempt: int, worker_id: str, kind: str) -> str:
-    """The key of a video, poster or thumbnail: ``{user}/videos/{job}/{attempt}-{worker}.mp4``. Else KeyError."""
+def file_key(user_id: str, job_id: str, attempt: int, worker_id: str, session: str, kind: str) -> str:
+    """The key of a video, poster or thumbnail: ``{user}/videos/{job}/{attempt}/{worker}/{session}.mp4``."""
     folder, ending = KINDS[kind]
-    return f"{user_prefix(user_id)}{folder}/{job_id}/{attempt}-{_quoted(worker_id)}.{ending}"
+    return f"{_attempt_prefix(user_id, folder, job_id, attempt, worker_id)}{_quoted(session)}.{ending}"
 
 
 def job_prefixes(user_id: str, job_id: str) -> list[str]:
@@ -25,9 +26,18 @@ def job_prefixes(user_id: str, job_id: str) -> list[str]:
     return [f"{user_prefix(user_id)}{folder}/{job_id}/" for folder, _ in KINDS.values()]
 
 
-def attempt_keys(user_id: str, job_id: str, attempt: int, worker_id: str) -> list[str]:
-    """All keys that one attempt on one worker may have written."""
-    return [file_key(user_id, job_id, attempt, worker_id, kind) for kind in KINDS]
+def attempt_prefixes(user_id: str, job_id: str, attempt: int, worker_id: str) -> list[str]:
+    """The prefixes under which all files lie that one attempt on one worker has written, in all its sessions."""
+    return [_attempt_prefix(user_id, folder, job_id, attempt, worker_id) for folder, _ in KINDS.values()]
+
+
+def session_keys(user_id: str, job_id: str, attempt: int, worker_id: str, session: str) -> list[str]:
+    """All keys that one attempt in one session of a worker may have written."""
+    return [file_key(user_id, job_id, attempt, worker_id, session, kind) for kind in KINDS]
+
+
+def _attempt_prefix(user_id: str, folder: str, job_id: str, attempt: int, worker_id: str) -> str:
+    return f"{user_prefix(user_id)}{folder}/{job_id}/{attempt}/{_quoted(worker_id)}/"
 
 
 def _quoted(name: str) -> str:

@@ -102,7 +102,7 @@ async def test_deleting_takes_what_it_is_told_and_no_more(objects: ObjectStore, 
 @pytest.mark.parametrize("user_id", ["user_1", "a|b@c.d", "../..", "ключ 🎬", "50%/x"])
 async def test_keys_of_any_user_work(objects: ObjectStore, user_id: str) -> None:
     job_id = str(uuid.uuid4())
-    key = file_key(user_id, job_id, 1, "worker/1 ☃", "video")
+    key = file_key(user_id, job_id, 1, "worker/1 ☃", "s/1", "video")
     await objects.put_bytes(key, b"x", "video/mp4")
     assert await objects.read(key) == b"x"
     assert key in await objects.list_keys(user_prefix(user_id))

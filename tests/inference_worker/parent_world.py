@@ -138,7 +138,7 @@ class World:
         self.loads = True
         self.work = WorkDir(root)
         patience = Patience(main_s=0.5, fallback_s=0.5, first_pause_s=0.01, last_pause_s=0.02)
-        self.files = FileStore(ME.worker_id, self.objects, None, patience)
+        self.files = FileStore(self.objects, None, patience)
         around = Surroundings(
             event_log=self.log,
             files=self.files,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from inference_worker.files import FALLBACK, FileStore, Patience, StorageFailed
-from repo.core.object_keys import attempt_keys
+from repo.core.object_keys import session_keys
 from repo.memory import MemoryObjectStore
 from repo.ports import Unavailable
 from schemas.jobs import StoredFile
@@ -20,7 +20,7 @@ PATIENT = replace(QUICK, main_s=20)
 def files(
     main: MemoryObjectStore, fallback: MemoryObjectStore | None = None, patience: Patience = PATIENT
 ) -> FileStore:
-    return FileStore("w1", main, fallback, patience)
+    return FileStore(main, fallback, patience)
 
 
 async def test_all_files_are_stored_and_counted(tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ async def test_all_files_are_stored_and_counted(tmp_path: Path) -> None:
     media = write_media(tmp_path)
     output = await files(main).store(order(), media, lambda step, of: steps.append((step, of)))
     assert steps == [(1, 3), (2, 3), (3, 3)]
-    assert sorted(main.objects) == sorted(attempt_keys("u1", "j1", 1, "w1"))
+    assert sorted(main.objects) == sorted(session_keys("u1", "j1", 1, "w1", "s1"))
     assert output.video
     assert (output.video.sha256, output.video.bytes, output.video.store) == (
         media.video.sha256,
@@ -56,7 +56,7 @@ class Sometimes(MemoryObjectStore):
 async def test_it_is_tried_again_and_what_is_stored_is_not_sent_twice(tmp_path: Path) -> None:
     main = Sometimes(3)
     await files(main).store(order(), write_media(tmp_path), lambda *_: None)
-    assert [main.tries.count(key) for key in attempt_keys("u1", "j1", 1, "w1")] == [4, 4, 4]
+    assert [main.tries.count(key) for key in session_keys("u1", "j1", 1, "w1", "s1")] == [4, 4, 4]
 
 
 async def test_a_store_that_keeps_something_else_is_not_believed(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ async def test_the_fallback_takes_what_the_main_store_does_not(tmp_path: Path) -
     main, fallback = MemoryObjectStore(), MemoryObjectStore()
     main.away = True
     output = await files(main, fallback, QUICK).store(order(), write_media(tmp_path), lambda *_: None)
-    assert sorted(fallback.objects) == sorted(attempt_keys("u1", "j1", 1, "w1"))
+    assert sorted(fallback.objects) == sorted(session_keys("u1", "j1", 1, "w1", "s1"))
     assert [one.store for one in (output.video, output.poster, output.thumbnail) if one] == [FALLBACK] * 3
 
 
@@ -116,5 +116,5 @@ async def test_discard_deletes_the_attempts_keys_in_both_stores_and_no_other(tmp
     await store.store(order(attempt=2), write_media(tmp_path), lambda *_: None)
     fallback.objects = dict(main.objects)
     await store.discard(order())
-    assert sorted(main.objects) == sorted(attempt_keys("u1", "j1", 2, "w1"))
+    assert sorted(main.objects) == sorted(session_keys("u1", "j1", 2, "w1", "s1"))
     assert sorted(fallback.objects) == sorted(main.objects)

@@ -44,7 +44,7 @@ async def test_an_order_becomes_stored_files_and_reports(tmp_path: Path) -> None
         assert done.output.frames == 7
         for kind in ("video", "poster", "thumbnail"):
             stored = getattr(done.output, kind)
-            assert stored.key == file_key("u1", "j1", 1, "w1", kind)
+            assert stored.key == file_key("u1", "j1", 1, "w1", "s1", kind)
             assert hashlib.sha256(world.objects.objects[stored.key][0]).hexdigest() == stored.sha256
         await until(lambda: not directory.exists(), "the attempt's directory gone")
         states = [beat.state for beat in world.beats()]

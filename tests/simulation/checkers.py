@@ -94,10 +94,10 @@ class Safety:
 
     def file_stored(self, key: str) -> None:
         """Late is a file that nobody could use any more when it came."""
-        _, _, job_id, name = key.split("/")
-        number, worker = name.split(".", 1)[0].split("-", 1)
+        _, _, job_id, number, worker, _ = key.split("/")
         job = self.newest.get(job_id)
-        if job is None or not may_deliver(job, int(number), worker):
+        over = job is not None and job.output is not None and key not in visible(job)
+        if job is None or over or not may_deliver(job, int(number), worker):
             self.late_files.add(key)
         else:
             self.late_files.discard(key)
@@ -163,7 +163,7 @@ class Safety:
         missing = [key for key in visible(job) if key not in self._bucket.twin.objects]
         if missing:
             self._world.fail(f"{job.job_id} shows files that are not there: {missing}")
-        if job.output and any(f"/{job.winning_attempt}-{job.worker_id}." not in key for key in visible(job)):
+        if job.output and any(f"/{job.winning_attempt}/{job.worker_id}/" not in key for key in visible(job)):
             self._world.fail(f"{job.job_id} shows files of another attempt than {job.winning_attempt}-{job.worker_id}")
 
     def _admitted(self, account: Account, job: Job, now: int) -> None:

@@ -21,7 +21,7 @@ from inference_worker.core.inputs import Acked, Input, Leave, NotStored, Stored,
 from inference_worker.core.limits import Identity, Limits
 from inference_worker.core.step import step
 from inference_worker.core.worker import Worker, new_worker
-from repo.core.object_keys import KINDS, attempt_keys, file_key
+from repo.core.object_keys import KINDS, file_key, session_keys
 from repo.ports import Unavailable
 from schemas.codec import Message, encode
 from schemas.dispatch import DrainSession, RunAttempt, StopAttempt, WorkerBeat, WorkerState
@@ -223,7 +223,7 @@ class Run:
         until = self.world.now + UPLOAD_PATIENCE_MS
         files: dict[str, StoredFile] = {}
         for kind in KINDS:
-            name = file_key(order.user_id, order.job_id, order.attempt, self.core.identity.worker_id, kind)
+            name = file_key(order.user_id, order.job_id, order.attempt, order.worker_id, order.session, kind)
             while kind not in files:
                 slow = self._plan.strikes("upload_slow")
                 await self.world.sleep(self.world.between(2_000, 20_000) if slow else self.world.between(20, 400))
@@ -242,7 +242,7 @@ class Run:
         if upload:
             upload.end()
         await self.world.sleep(60)  # what was on its way has arrived or never will
-        keys = attempt_keys(order.user_id, order.job_id, order.attempt, self.core.identity.worker_id)
+        keys = session_keys(order.user_id, order.job_id, order.attempt, order.worker_id, order.session)
         try:
             await self._objects.delete(keys)
         except Unavailable:
@@ -306,7 +306,7 @@ class Slot:
         """Files of which no process is left that knows: it died, or could not delete them, before anyone was told."""
         orders = [order for run in self.runs for order in run.given_up]
         orders += [order for run in self.runs if not run.process.alive for order in run.loose.values()]
-        return [key for o in orders for key in attempt_keys(o.user_id, o.job_id, o.attempt, self.name)]
+        return [key for o in orders for key in session_keys(o.user_id, o.job_id, o.attempt, o.worker_id, o.session)]
 
     def _start(self) -> None:
         identity = Identity(pool=self.pool, worker_id=self.name, session=f"s{len(self.runs) + 1}")

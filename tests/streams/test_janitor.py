@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from repo.core.object_keys import attempt_keys, file_key, job_prefixes
+from repo.core.object_keys import file_key, job_prefixes, session_keys
 from repo.memory import MemoryJobStore, MemoryObjectStore
 from schemas.accounts import Account
 from schemas.codec import Message, Record
@@ -47,7 +47,7 @@ class Room:
     async def fill(self) -> None:
         for user in ("ann", "ann/evil", "bob"):
             for attempt in (1, 2):
-                for key in attempt_keys(user, "j1", attempt, "w"):
+                for key in session_keys(user, "j1", attempt, "w", "s1"):
                     await self.objects.put_bytes(key, b"x", "video/mp4")
 
     async def hear(self, message: Message) -> None:
@@ -78,11 +78,11 @@ async def test_other_job_events_delete_nothing(room: Room) -> None:
 
 async def test_a_discarded_attempts_files_go(room: Room) -> None:
     await room.hear(FilesDiscarded(user_id="ann", job_id="j1", attempt=1, worker_id="w"))
-    assert sorted(await room.left("ann")) == sorted(attempt_keys("ann", "j1", 2, "w"))
+    assert sorted(await room.left("ann")) == sorted(session_keys("ann", "j1", 2, "w", "s1"))
 
 
 async def test_what_the_document_shows_stays_whatever_is_said(room: Room) -> None:
-    shown = file_key("ann", "j1", 1, "w", "video")
+    shown = file_key("ann", "j1", 1, "w", "s1", "video")
     output = Output(video=StoredFile(key=shown, bytes=1, sha256="0", media_type="video/mp4"))
     await room.store.store_job(job(version=1, output=output), 0)
     await room.hear(FilesDiscarded(user_id="ann", job_id="j1", attempt=1, worker_id="w"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from repo.core.object_keys import attempt_keys, file_key, user_prefix
+from repo.core.object_keys import file_key, session_keys, user_prefix
 from repo.kafka import KafkaEventLog
 from repo.mongo import MongoJobStore
 from repo.ports import ObjectStore
@@ -243,8 +243,8 @@ async def test_files_of_deleted_jobs_and_discarded_attempts_are_deleted_and_noth
     streams: StreamsProcess, kafka_log: KafkaEventLog, job_store: MongoJobStore, object_store: ObjectStore
 ) -> None:
     command, other = (submission(new_id("user-"), new_id("pool-")) for _ in range(2))
-    kept = file_key(other.user_id, other.job_id, 1, "w", "video")
-    mine = attempt_keys(command.user_id, command.job_id, 1, "w")
+    kept = file_key(other.user_id, other.job_id, 1, "w", "s", "video")
+    mine = session_keys(command.user_id, command.job_id, 1, "w", "s")
     for key in (*mine, kept):
         await object_store.put_bytes(key, b"video", "video/mp4")
     async with Ear(kafka_log, EVENTS.name) as events:
@@ -255,7 +255,7 @@ async def test_files_of_deleted_jobs_and_discarded_attempts_are_deleted_and_noth
         await events.answered(delete)
         await gone(object_store, user_prefix(command.user_id))
 
-        late = attempt_keys(command.user_id, command.job_id, 1, "late")
+        late = session_keys(command.user_id, command.job_id, 1, "late", "s")
         for key in late:
             await object_store.put_bytes(key, b"video", "video/mp4")
         report = AttemptSucceeded(
