@@ -126,7 +126,7 @@ async def test_a_refusal_names_every_field() -> None:
         client._http = httpx.AsyncClient(base_url="http://gateway", transport=httpx.MockTransport(refuse))
         with pytest.raises(RefusedError) as refused:
             await client.submit({"prompt": "a"})
-    assert str(refused.value) == "Validation failed width: too small steps: too many"
+    assert str(refused.value) == "Validation failed: width too small; steps too many."
     assert refused.value.status == 400
 
 
