@@ -24,7 +24,7 @@ from operations.local import STACK_FILE, running_stack
 from operations.parts import our_parts, sockets_of
 from operations.prepare import one_time_token, prepare
 from operations.stack.data_dir import DataDir
-from operations.stack.errors import StackError
+from operations.stack.errors import StackError, last_words
 from operations.stack.ports import RememberedPorts
 from operations.stack.readiness import NotifySocket
 from operations.stack.servers import embedded_servers
@@ -188,7 +188,7 @@ async def detached(options: Options, console: Console) -> int:
             )
             return 0
         if process.poll() is not None:
-            raise StackError(f"It did not start: {log.read_text(errors='replace').strip().splitlines()[-1:]}")
+            raise StackError(f"It did not start: {last_words(log.read_text(errors='replace'))}")
         await asyncio.sleep(0.1)
     process.terminate()
     raise StackError(f"It was not ready after {DETACH_WITHIN_S:g} s. Its log is {log}.")

@@ -220,6 +220,7 @@ async def started(data_dir: Path, *arguments: str, environ: dict[str, str] | Non
             "--port",
             "0",
             *arguments,
+            cwd=data_dir.parent,  # where ``--prompt`` leaves its video
             env={**clean, "OPENV_ENGINE": "tiny", **(environ or {})},
             stdout=output,
             stderr=asyncio.subprocess.STDOUT,
