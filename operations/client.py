@@ -19,9 +19,10 @@ import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-FIRST_TERMINAL_CLOSE = 4500  # schemas/api/live.py: from here on a socket must not be reopened
+from schemas.api.live import may_reconnect
+from schemas.lifecycle import TERMINAL
+
 PATIENCE_S = 60.0
-ENDED = ("completed", "failed", "cancelled", "timed_out", "rejected", "deleted")
 
 
 class RefusedError(Exception):
@@ -116,11 +117,11 @@ class OpenVClient:
                         pause = 0.5
                         position = frame.get("position") or position
                         yield frame
-                        if frame["type"] == "event" and frame["data"].get("state") in ENDED:
+                        if frame["type"] == "event" and frame["data"].get("state") in TERMINAL:
                             return
             except ConnectionClosed as closed:
                 code = closed.rcvd.code if closed.rcvd else 1006
-                if code >= FIRST_TERMINAL_CLOSE:
+                if not may_reconnect(code):
                     raise RefusedError(code, closed.rcvd.reason if closed.rcvd else "") from None
             except (OSError, TimeoutError, InvalidHandshake):
                 pass
