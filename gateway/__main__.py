@@ -14,11 +14,12 @@ from gateway.parts import Parts
 from gateway.server import Server, listen
 from gateway.settings import GatewaySettings
 from repo import logs, notify
+from repo.environment import SettingsError
 from repo.kafka import KafkaEventLog
 from repo.mongo import MongoJobStore
 from repo.ports import Unavailable
 from repo.s3 import S3ObjectStore
-from repo.settings import ServerSettings, SettingsError
+from repo.settings import ServerSettings
 
 PREPARE_RETRY_S = 2.0
 READY_POLL_S = 0.1

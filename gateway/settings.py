@@ -3,19 +3,19 @@
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, field_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
 
-from repo.settings import SettingsError
+from repo.environment import EnvironmentSettings
 
 # "Every address" is nowhere a browser could go.
 LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- a name to compare with, nothing is bound here
 
 
-class GatewaySettings(BaseSettings):
+class GatewaySettings(EnvironmentSettings):
     """Where to listen and the limits. ``public_url`` is how browsers reach the gateway; None: host and port."""
 
-    model_config = SettingsConfigDict(env_prefix="OPENV_", frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_prefix="OPENV_")
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
@@ -45,15 +45,6 @@ class GatewaySettings(BaseSettings):
     key_cache_seconds: float = Field(default=10.0, gt=0, le=30)
     session_days: float = Field(default=30.0, gt=0)
     signed_url_seconds: int = Field(default=3600, ge=60, le=604_800)
-
-    def __init__(self, **values: Any) -> None:
-        """Read the environment; ``values`` come first. Raises ``SettingsError``."""
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-            name = f"OPENV_{first['loc'][0]}".upper() if first["loc"] else "the gateway's settings"
-            raise SettingsError(f"{name} is not valid: {first['msg'][:1].lower()}{first['msg'][1:]}.") from None
 
     @field_validator("allowed_origins", mode="before")
     @classmethod

@@ -19,9 +19,10 @@ from inference_worker.parent import Parent, Surroundings
 from inference_worker.settings import FallbackSettings, WorkerSettings
 from inference_worker.work_dir import WorkDir
 from repo import logs
+from repo.environment import SettingsError
 from repo.kafka import KafkaEventLog
 from repo.s3 import S3ObjectStore
-from repo.settings import ServerSettings, SettingsError
+from repo.settings import ServerSettings
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 CLOSE_S = 0.6  # for the connections, after the last word

@@ -10,14 +10,15 @@ import socket
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import SettingsConfigDict
 
 from inference_worker.core.limits import Limits
 from inference_worker.files import Patience
-from repo.settings import ServerSettings, SettingsError
+from repo.environment import EnvironmentSettings
+from repo.settings import ServerSettings
 from schemas.ids import is_name
 
 AUTO = "auto"
@@ -31,11 +32,11 @@ def unique_name() -> str:
     return f"{host}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
-class WorkerSettings(BaseSettings):
+class WorkerSettings(EnvironmentSettings):
     """``engine``: auto, tiny, mochi or ``package.module:factory``. ``worker_id`` is this process's alone; unless it is
     given, it is made of the host's name, the process id and chance. Times are seconds."""
 
-    model_config = SettingsConfigDict(env_prefix="OPENV_", frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_prefix="OPENV_")
 
     engine: str = AUTO
     pool: str = "mochi-1"
@@ -48,13 +49,6 @@ class WorkerSettings(BaseSettings):
     load_stalled_s: float = Field(default=3_600.0, gt=0)
     upload_s: float = Field(default=600.0, gt=0)
     upload_fallback_s: float = Field(default=120.0, gt=0)
-
-    def __init__(self, **values: Any) -> None:
-        """Read the environment; ``values`` come first. Raises ``SettingsError``."""
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            raise SettingsError(_sentence(error, "OPENV_")) from None
 
     @model_validator(mode="after")
     def _names(self) -> Self:
@@ -84,23 +78,16 @@ class WorkerSettings(BaseSettings):
         return "mochi" if environment.get(MOCHI_VARIABLE) and sees_gpu(environment, devices) else "tiny"
 
 
-class FallbackSettings(BaseSettings):
+class FallbackSettings(EnvironmentSettings):
     """The second store, for videos that the first one does not take. ``endpoint_url`` None: there is none."""
 
-    model_config = SettingsConfigDict(env_prefix="S3_FALLBACK_", frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_prefix="S3_FALLBACK_")
 
     endpoint_url: str | None = None
     access_key_id: str = ""
     secret_access_key: SecretStr = SecretStr("")
     bucket: str = "openv"
     region: str = "us-east-1"
-
-    def __init__(self, **values: Any) -> None:
-        """Read the environment; ``values`` come first. Raises ``SettingsError``."""
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            raise SettingsError(_sentence(error, "S3_FALLBACK_")) from None
 
     @model_validator(mode="after")
     def _credentials(self) -> Self:
@@ -137,12 +124,3 @@ def sees_gpu(environment: Mapping[str, str], devices: Path = NVIDIA_DEVICES) -> 
 
 def _ms(seconds: float) -> int:
     return round(seconds * 1000)
-
-
-def _sentence(error: ValidationError, prefix: str) -> str:
-    """The first thing that is wrong, without its value."""
-    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    text = first["msg"].removeprefix("Value error, ")
-    if not first["loc"]:
-        return f"{text}."
-    return f"{prefix}{str(first['loc'][0]).upper()} is not valid: {text[:1].lower()}{text[1:]}."

@@ -15,7 +15,7 @@ from typing import Self
 
 import structlog
 
-from repo.settings import SettingsError
+from repo.environment import SettingsError
 
 LOCK = ".lock"
 

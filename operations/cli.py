@@ -237,8 +237,8 @@ def keys_revoke(
 def _run(work: Coroutine[Any, Any, int | None]) -> None:
     """Run to the end; what a person can mend is one sentence on stderr and exit code 1, an interrupt is 130."""
     from operations.client import RefusedError
+    from repo.environment import SettingsError
     from repo.ports import Unavailable
-    from repo.settings import SettingsError
     from repo.topic_admin import TopicError
 
     try:

@@ -2,28 +2,23 @@
 
 import os
 import re
-from typing import Any, Self
+from typing import Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from repo.environment import EnvironmentSettings
 
 SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 _HOST = r"(\[[0-9A-Fa-f:.]+\]|[^\s,:\[\]]+)(:[0-9]{1,5})?"
 
 
-class SettingsError(Exception):
-    """A variable is missing or wrong; the message is one sentence that names it."""
-
-
-class ServerSettings(BaseSettings):
+class ServerSettings(EnvironmentSettings):
     """Kafka, MongoDB and S3. Each member is the environment variable of the same name in capitals.
 
     ``s3_public_endpoint_url`` is what signed URLs carry: where browsers reach S3, if that differs from where we do.
     """
-
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
     kafka_bootstrap_servers: str
     kafka_security_protocol: str = Field(default="PLAINTEXT", pattern=f"^({'|'.join(SECURITY_PROTOCOLS)})$")
@@ -41,13 +36,6 @@ class ServerSettings(BaseSettings):
     s3_secret_access_key: SecretStr
     s3_bucket: str = Field(default="openv", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]$")
     s3_region: str = "us-east-1"
-
-    def __init__(self, **values: Any) -> None:
-        """Read the environment; ``values`` come first. Raises ``SettingsError``."""
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            raise SettingsError(_sentence(error)) from None
 
     @field_validator("kafka_bootstrap_servers")
     @classmethod
@@ -85,6 +73,13 @@ class ServerSettings(BaseSettings):
                     raise ValueError(f"{self.kafka_security_protocol} needs {name.upper()}")
         return self
 
+    @classmethod
+    def _sentence(cls, error: ValidationError) -> str:
+        sentence = super()._sentence(error)
+        if sentence.endswith(" is not set."):
+            return f"{sentence[:-1]}: name the server there, or start a local one with `openv up`."
+        return sentence
+
     @property
     def s3_signing_url(self) -> str:
         """The endpoint that signed URLs name."""
@@ -97,15 +92,3 @@ def _is_http(value: str) -> bool:
         return parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:  # a port that is no number, a bracket too many
         return False
-
-
-def _sentence(error: ValidationError) -> str:
-    """The first thing that is wrong, without its value, which may be a secret."""
-    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    words = first["msg"].removeprefix("Value error, ")
-    if not first["loc"]:
-        return f"The server settings do not fit together: {words}."
-    name = str(first["loc"][0]).upper()
-    if first["type"] == "missing":
-        return f"{name} is not set: name the server there, or start a local one with `openv up`."
-    return f"{name} is not valid: {words[:1].lower()}{words[1:]}."

@@ -11,10 +11,11 @@ from types import FrameType
 import structlog
 
 from repo import logs
+from repo.environment import SettingsError
 from repo.kafka import KafkaEventLog
 from repo.mongo import MongoJobStore
 from repo.s3 import S3ObjectStore
-from repo.settings import ServerSettings, SettingsError
+from repo.settings import ServerSettings
 from streams.deadletters import describe, stack_of
 from streams.service import Ports, Service
 from streams.settings import Role, StreamsSettings

@@ -2,13 +2,12 @@
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 
 import structlog
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationInfo, field_validator
 
-from repo.settings import SettingsError
+from repo.environment import EnvironmentSettings
 from schemas.instants import from_datetime
 from streams.core.policy import Policy
 
@@ -23,13 +22,11 @@ class Role(StrEnum):
     JANITOR = "janitor"
 
 
-class StreamsSettings(BaseSettings):
+class StreamsSettings(EnvironmentSettings):
     """Each member is the environment variable of the same name in capitals. Seconds, unless the name says otherwise.
 
     A limit window that can't be read, or that ends before it begins, counts as none, as in OpenV: the month holds.
     """
-
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
     openv_streams_role: Role | Literal["all"] = "all"
 
@@ -58,16 +55,6 @@ class StreamsSettings(BaseSettings):
     openv_streams_reconcile_seconds: float = Field(default=60.0, gt=0)
     # How long a running message may take after SIGTERM.
     openv_streams_grace_seconds: float = Field(default=3.0, ge=0)
-
-    def __init__(self, **values: Any) -> None:
-        """Read the environment; ``values`` come first. Raises ``SettingsError``."""
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-            name = str(first["loc"][0]).upper() if first["loc"] else "the streams' settings"
-            text = first["msg"]
-            raise SettingsError(f"{name} is not valid: {text[:1].lower()}{text[1:]}.") from None
 
     @field_validator("openv_streams_heartbeat_seconds")
     @classmethod

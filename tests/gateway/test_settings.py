@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.settings import GatewaySettings
-from repo.settings import SettingsError
+from repo.environment import SettingsError
 
 
 def test_defaults_and_the_address_on_the_port_that_was_given() -> None:

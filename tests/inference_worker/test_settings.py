@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from inference_worker.settings import MOCHI_VARIABLE, FallbackSettings, WorkerSettings, sees_gpu, unique_name
-from repo.settings import ServerSettings, SettingsError
+from repo.environment import SettingsError
+from repo.settings import ServerSettings
 from schemas.ids import is_name
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from inference_worker.work_dir import WorkDir
-from repo.settings import SettingsError
+from repo.environment import SettingsError
 
 HOLD = """
 import sys, time

@@ -2,7 +2,8 @@
 
 import pytest
 
-from repo.settings import ServerSettings, SettingsError
+from repo.environment import SettingsError
+from repo.settings import ServerSettings
 
 GOOD = {
     "KAFKA_BOOTSTRAP_SERVERS": "kafka:9092",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from repo.settings import SettingsError
+from repo.environment import SettingsError
 from streams.core.policy import Policy
 from streams.settings import Role, StreamsSettings
 
