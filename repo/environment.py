@@ -1,4 +1,4 @@
-"""Settings from environment variables: each process reads its own through this one class; all say alike what is wrong."""
+"""Settings from environment variables: each process reads its own through this one class, which says what is wrong."""
 
 from typing import Any
 
