@@ -1,6 +1,6 @@
 # OpenV from one command; `make` alone lists what there is.
 .SILENT:
-.PHONY: help setup run test check fix lock clean
+.PHONY: help setup run test audit bench check fix lock clean
 
 # A prompt reaches the command as it was typed: taken unexpanded here, handed over in the environment below.
 override PROMPT := $(value PROMPT)
@@ -17,6 +17,12 @@ run: setup ## Start everything; with PROMPT="..." also make a video of it
 
 test: check ## Run the checks and every test, on free ports
 	.venv/bin/python -m pytest
+
+audit: setup ## Restart the stream processors TRIALS times under load and check every offset
+	.venv/bin/python -m tests.audit --trials $(or $(TRIALS),300)
+
+bench: setup ## Measure speed as ratios against baselines of the same run; writes docs/benchmarks.md
+	.venv/bin/python -m bench
 
 check: setup ## Lint, formatting, types and import contracts
 	.venv/bin/ruff check .

