@@ -18,21 +18,23 @@ from repo.environment import SettingsError
 from repo.kafka import KafkaEventLog
 from repo.mongo import MongoJobStore
 from repo.ports import Unavailable
-from repo.s3 import S3ObjectStore
-from repo.settings import ServerSettings
+from repo.s3 import open_stores
+from repo.settings import FallbackSettings, ServerSettings
 
 PREPARE_RETRY_S = 2.0
 READY_POLL_S = 0.1
 logger = structlog.get_logger()
 
 
-async def serve(settings: GatewaySettings, servers: ServerSettings, listener: socket.socket) -> None:
+async def serve(
+    settings: GatewaySettings, servers: ServerSettings, fallback: FallbackSettings, listener: socket.socket
+) -> None:
     """Serve until a signal. Kafka, MongoDB and S3 may come later, and may go and come back."""
     settings = settings.on_port(listener.getsockname()[1])
     async with AsyncExitStack() as stack:
         log = await stack.enter_async_context(KafkaEventLog(servers, client_id="openv-gateway"))
         store = await stack.enter_async_context(MongoJobStore(servers))
-        objects = await stack.enter_async_context(S3ObjectStore(servers))
+        objects = await stack.enter_async_context(open_stores(servers, fallback))
         app = create_app(log, store, objects, settings)
         helpers = [asyncio.create_task(_prepare(store)), asyncio.create_task(_tell_when_ready(app.state.parts))]
         try:
@@ -67,7 +69,7 @@ def main() -> int:
     """The exit code: 0 after a signal, 1 with one sentence on stderr when it can't start."""
     try:
         logs.set_up("gateway")
-        settings, servers = GatewaySettings(), ServerSettings()
+        settings, servers, fallback = GatewaySettings(), ServerSettings(), FallbackSettings()
     except (SettingsError, logs.LogSettingsError) as error:
         return _complain(str(error))
     try:
@@ -80,7 +82,7 @@ def main() -> int:
             )
         return _complain(f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}. Check OPENV_HOST.")
     with suppress(KeyboardInterrupt):
-        asyncio.run(serve(settings, servers, listener))
+        asyncio.run(serve(settings, servers, fallback, listener))
     return 0
 
 

@@ -14,13 +14,14 @@ from starlette.responses import Response
 from starlette.routing import WebSocketRoute
 
 from gateway.errors import Problem, Refused, answer
-from gateway.http import files, health, openv, page
+from gateway.http import files, health, openv, page, usage
 from gateway.live import Sockets, socket_endpoint
 from gateway.middleware import Envelope
 from gateway.parts import Parts, build
 from gateway.settings import GatewaySettings
 from repo.clock import now_ms
-from repo.ports import EventLog, JobStore, ObjectStore, Unavailable
+from repo.ports import EventLog, JobStore, Unavailable
+from repo.stores import ObjectStores
 from schemas.api.live import CloseCode
 
 logger = structlog.get_logger()
@@ -29,7 +30,7 @@ logger = structlog.get_logger()
 def create_app(
     log: EventLog,
     store: JobStore,
-    objects: ObjectStore,
+    objects: ObjectStores,
     settings: GatewaySettings,
     now: Callable[[], int] = now_ms,
 ) -> Starlette:
@@ -50,6 +51,7 @@ def create_app(
     app = Starlette(
         routes=[
             *openv.ROUTES,
+            *usage.ROUTES,
             *files.ROUTES,
             *health.ROUTES,
             *page.ROUTES,

@@ -2,7 +2,8 @@
 
 Three ends: the answer; no answer in time (the command is recorded and will be decided); not recorded. The last is told
 only when it is true: while the append's outcome is open, the caller waits until ``append_by`` has passed, after which
-the ledger refuses the record should it land.
+the ledger refuses the record should it land. A cancel or a delete has no such instant: one that lands late is still
+carried out, which is what was asked for, and repeating it changes nothing.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ logger = structlog.get_logger()
 
 
 class NotRecorded(Exception):
-    """The command is not in the log, and if it ever gets there it will be refused."""
+    """The command is not known to be in the log, and one that would cost something is refused if it ever gets there."""
 
 
 def answer_id(command_id: str) -> str:

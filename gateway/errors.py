@@ -40,6 +40,7 @@ class Problem(StrEnum):
     NOT_READY = "not_ready"
     DELETED = "deleted"
     UNAVAILABLE = "unavailable"
+    STORE_UNKNOWN = "store_unknown"
     NOT_RECORDED = "not_recorded"
     INTERNAL = "internal"
 
@@ -82,6 +83,7 @@ PROBLEMS: Mapping[Problem, Row] = MappingProxyType(
         P.NOT_READY: Row(409, "This video is not finished."),
         P.DELETED: Row(410, "This Idempotency-Key belongs to a video that was deleted; use a new one."),
         P.UNAVAILABLE: Row(503, "A server that this needs does not answer; try again soon.", retry_after=2),
+        P.STORE_UNKNOWN: Row(503, "This file lies in a store that is not configured here; tell the operator."),
         P.NOT_RECORDED: Row(
             503, "The request could not be recorded; repeat it with the same Idempotency-Key.", retry_after=2
         ),

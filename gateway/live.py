@@ -108,6 +108,7 @@ class Socket:
         self._parts = sockets.parts
         self._websocket = websocket
         self._wake = asyncio.Event()
+        self._beat_is_due = False
         self._heartbeat_s = settings.socket_heartbeat_seconds
         self._allowance = Allowance(settings.socket_subscribes_per_minute, MINUTE_MS, keys_max=1)
         outbox = Outbox(settings.socket_queue_frames, settings.socket_queue_bytes)
@@ -154,20 +155,29 @@ class Socket:
                 await self._websocket.close(code, CLOSE_WORDS[code])
 
     async def _write(self) -> None:
-        beat = asyncio.get_running_loop().time() + self._heartbeat_s
-        with suppress(WebSocketDisconnect):
-            while True:
-                self._wake.clear()
-                while (frame := self._subscription.take()) is not None:
-                    await self._websocket.send_text(frame)
-                if self._subscription.closing is not None:
-                    return
-                with suppress(TimeoutError):
-                    async with asyncio.timeout_at(beat):
-                        await self._wake.wait()
-                if asyncio.get_running_loop().time() >= beat:
-                    await self._beat()
-                    beat = asyncio.get_running_loop().time() + self._heartbeat_s
+        loop = asyncio.get_running_loop()
+        # One timer a heartbeat: one a wait would cost more than the frame that ends it.
+        timer = loop.call_later(self._heartbeat_s, self._ring)
+        try:
+            with suppress(WebSocketDisconnect):
+                while True:
+                    await self._wake.wait()
+                    self._wake.clear()
+                    while (frame := self._subscription.take()) is not None:
+                        await self._websocket.send_text(frame)
+                    if self._subscription.closing is not None:
+                        return
+                    if self._beat_is_due:
+                        self._beat_is_due = False
+                        await self._beat()
+                        timer = loop.call_later(self._heartbeat_s, self._ring)
+        finally:
+            timer.cancel()
+
+    def _ring(self) -> None:
+        """Time for a heartbeat."""
+        self._beat_is_due = True
+        self._wake.set()
 
     async def _beat(self) -> None:
         if self._principal is None:

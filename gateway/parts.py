@@ -14,7 +14,8 @@ from gateway.decisions import Decisions
 from gateway.feed import Feed, Watcher
 from gateway.probes import Probes
 from gateway.settings import GatewaySettings
-from repo.ports import EventLog, JobStore, ObjectStore
+from repo.ports import EventLog, JobStore
+from repo.stores import ObjectStores
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Parts:
     settings: GatewaySettings
     now: Callable[[], int]
     store: JobStore
-    objects: ObjectStore
+    objects: ObjectStores
     auth: Authenticator
     decisions: Decisions
     feed: Feed
@@ -33,10 +34,13 @@ class Parts:
 
 
 def build(
-    log: EventLog, store: JobStore, objects: ObjectStore, settings: GatewaySettings, now: Callable[[], int]
+    log: EventLog, store: JobStore, objects: ObjectStores, settings: GatewaySettings, now: Callable[[], int]
 ) -> Parts:
     """Wire the rooms together; starts nothing."""
-    probes = Probes({"kafka": log.ping, "mongodb": store.ping, "s3": objects.ping})
+    pings = {"kafka": log.ping, "mongodb": store.ping, "s3": objects.main.ping}
+    if objects.fallback is not None:
+        pings["s3_fallback"] = objects.fallback.ping
+    probes = Probes(pings)
     decisions = Decisions(log, now, lambda: probes.answers("kafka"), settings.decision_timeout_seconds)
     window_ms = int(settings.window_seconds * 1000)
     window = Window(settings.window_bytes, window_ms)

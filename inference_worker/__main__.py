@@ -16,13 +16,13 @@ from inference_worker.child_process import Child
 from inference_worker.core.limits import Identity
 from inference_worker.files import FileStore
 from inference_worker.parent import Parent, Surroundings
-from inference_worker.settings import FallbackSettings, WorkerSettings
+from inference_worker.settings import WorkerSettings
 from inference_worker.work_dir import WorkDir
 from repo import logs
 from repo.environment import SettingsError
 from repo.kafka import KafkaEventLog
-from repo.s3 import S3ObjectStore
-from repo.settings import ServerSettings
+from repo.s3 import open_stores
+from repo.settings import FallbackSettings, ServerSettings
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 CLOSE_S = 0.6  # for the connections, after the last word
@@ -30,7 +30,7 @@ CLOSE_S = 0.6  # for the connections, after the last word
 log = structlog.get_logger()
 
 
-async def serve(settings: WorkerSettings, servers: ServerSettings, second: ServerSettings | None) -> int:
+async def serve(settings: WorkerSettings, servers: ServerSettings, fallback: FallbackSettings) -> int:
     """Work until a signal or an order to drain. Returns the exit code."""
     identity = Identity(pool=settings.pool, worker_id=settings.worker_id, session=uuid4().hex)
     engine = settings.chosen_engine()
@@ -41,14 +41,12 @@ async def serve(settings: WorkerSettings, servers: ServerSettings, second: Serve
         closing = AsyncExitStack()
         stack.push_async_callback(_close, closing)
         event_log = await closing.enter_async_context(KafkaEventLog(servers, client_id=f"openv-{identity.worker_id}"))
-        objects = await closing.enter_async_context(S3ObjectStore(servers))
-        needs: list[tuple[str, Callable[[], Awaitable[None]]]] = [("Kafka", event_log.ping), ("S3", objects.prepare)]
-        fallback = None
-        if second:
-            fallback = await closing.enter_async_context(S3ObjectStore(second))
+        stores = await closing.enter_async_context(open_stores(servers, fallback))
+        files = FileStore(stores, settings.patience())
+        needs: list[tuple[str, Callable[[], Awaitable[None]]]] = [("Kafka", event_log.ping), ("S3", files.prepare)]
         around = Surroundings(
             event_log=event_log,
-            files=FileStore(objects, fallback, settings.patience()),
+            files=files,
             work=work,
             start_child=functools.partial(Child.start, engine),
             needs=needs,
@@ -69,10 +67,10 @@ async def _close(closing: AsyncExitStack) -> None:
         log.warning("connections_left_open")
 
 
-async def serve_and_end(settings: WorkerSettings, servers: ServerSettings, second: ServerSettings | None) -> None:
+async def serve_and_end(settings: WorkerSettings, servers: ServerSettings, fallback: FallbackSettings) -> None:
     """Never returns: asyncio's and the interpreter's own ends wait for threads that may still ask an absent server."""
     try:
-        code = await serve(settings, servers, second)
+        code = await serve(settings, servers, fallback)
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         code = 1
@@ -93,12 +91,11 @@ def main() -> int:
     """The exit code: 0 after a signal or a drain, 1 with one sentence on stderr when it can't start."""
     try:
         logs.set_up("worker")
-        settings, servers = WorkerSettings(), ServerSettings()
-        second = FallbackSettings().as_servers(servers)
+        settings, servers, fallback = WorkerSettings(), ServerSettings(), FallbackSettings()
     except (SettingsError, logs.LogSettingsError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    asyncio.run(serve_and_end(settings, servers, second))
+    asyncio.run(serve_and_end(settings, servers, fallback))
     return 0
 
 

@@ -36,7 +36,8 @@ async def follow_orders(event_log: EventLog, start: Position, worker_id: str, ta
 def _order(record: Record) -> Order | None:
     message = decode(record)
     if isinstance(message, Unreadable):
-        # Its job is not lost: the scheduler hears of it in no beat of ours, and gives it to somebody else.
+        # Its job is not lost: the scheduler hears of it in no beat of ours, and gives it to somebody else. The record
+        # goes to the dead letters once, by the janitors, who look through this topic whoever its records are meant for.
         log.warning("order_unreadable", offset=record.offset, partition=record.partition, reason=message.reason)
         return None
     return message if isinstance(message, RunAttempt | StopAttempt | DrainSession) else None

@@ -31,7 +31,7 @@ from inference_worker.core.effects import (
     StopChild,
     Upload,
 )
-from inference_worker.core.inputs import Acked, Heard, Input, Leave, NotStored, Stored, StoredSome, Tick
+from inference_worker.core.inputs import Acked, Heard, Input, Leave, NotStored, StoreAway, Stored, StoredSome, Tick
 from inference_worker.core.limits import Identity, Limits
 from inference_worker.core.step import step
 from inference_worker.core.worker import Worker, new_worker
@@ -193,7 +193,9 @@ class Parent:
     async def _upload(self, order: RunAttempt, media: Media) -> None:
         key = order.job_id, order.attempt
         try:
-            output = await self._around.files.store(order, media, lambda n, of: self.take(StoredSome(*key, n, of)))
+            output = await self._around.files.store(
+                order, media, lambda n, of: self.take(StoredSome(*key, n, of)), lambda: self.take(StoreAway(*key))
+            )
         except StorageFailed as failure:
             self.take(NotStored(*key, FailureCode.STORAGE_UNAVAILABLE, str(failure)))
         except OSError as error:

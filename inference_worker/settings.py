@@ -1,7 +1,4 @@
-"""What a worker reads from the environment: its engine, its name, its patience. Each ``OPENV_…`` in capitals.
-
-The fallback store has S3's usual variables with ``S3_FALLBACK_`` before them; it is used if its endpoint is set.
-"""
+"""What a worker reads from the environment: its engine, its name, its patience. Each ``OPENV_…`` in capitals."""
 
 import os
 import re
@@ -12,13 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from inference_worker.core.limits import Limits
 from inference_worker.files import Patience
 from repo.environment import EnvironmentSettings
-from repo.settings import ServerSettings
 from schemas.ids import is_name
 
 AUTO = "auto"
@@ -76,40 +72,6 @@ class WorkerSettings(EnvironmentSettings):
         if self.engine != AUTO:
             return self.engine
         return "mochi" if environment.get(MOCHI_VARIABLE) and sees_gpu(environment, devices) else "tiny"
-
-
-class FallbackSettings(EnvironmentSettings):
-    """The second store, for videos that the first one does not take. ``endpoint_url`` None: there is none."""
-
-    model_config = SettingsConfigDict(env_prefix="S3_FALLBACK_")
-
-    endpoint_url: str | None = None
-    access_key_id: str = ""
-    secret_access_key: SecretStr = SecretStr("")
-    bucket: str = "openv"
-    region: str = "us-east-1"
-
-    @model_validator(mode="after")
-    def _credentials(self) -> Self:
-        if self.endpoint_url and not (self.access_key_id and self.secret_access_key.get_secret_value()):
-            raise ValueError(
-                "S3_FALLBACK_ENDPOINT_URL needs S3_FALLBACK_ACCESS_KEY_ID and S3_FALLBACK_SECRET_ACCESS_KEY"
-            )
-        return self
-
-    def as_servers(self, servers: ServerSettings) -> ServerSettings | None:
-        """The same servers, but with this store as S3; None where there is none."""
-        if self.endpoint_url is None:
-            return None
-        changes = {
-            "s3_endpoint_url": self.endpoint_url,
-            "s3_public_endpoint_url": None,
-            "s3_access_key_id": self.access_key_id,
-            "s3_secret_access_key": self.secret_access_key,
-            "s3_bucket": self.bucket,
-            "s3_region": self.region,
-        }
-        return servers.model_copy(update=changes)
 
 
 def sees_gpu(environment: Mapping[str, str], devices: Path = NVIDIA_DEVICES) -> bool:

@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Coroutine
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,9 +28,25 @@ app.add_typer(topics_app, name="topics")
 app.add_typer(keys_app, name="keys")
 
 DataDirOption = Annotated[
-    Path, typer.Option("--data-dir", envvar="OPENV_DATA_DIR", help="Where the local stack keeps its data.")
+    Path,
+    typer.Option("--data-dir", envvar="OPENV_DATA_DIR", readable=False, help="Where the local stack keeps its data."),
 ]
 DEFAULT_DATA_DIR = Path(".openv")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"openv {version('openv')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    asked: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """OpenV: a self-hosted, event-driven video generation backend."""
 
 
 @app.command()
@@ -127,7 +145,27 @@ def generate(
             asked = {name: value for name, value in body.items() if value is not None}
             await make(client, asked, output, Console(), as_json=as_json)
 
-    _run(run())
+    _run(_ended_by_sigterm(run()))
+
+
+async def _ended_by_sigterm(work: Coroutine[Any, Any, None]) -> int:
+    """Let SIGTERM cancel the work, as Ctrl-C does, so that it can clean up. The exit code: 0, or 143 after SIGTERM."""
+    task = asyncio.create_task(work)
+    loop = asyncio.get_running_loop()
+    asked = asyncio.Event()
+
+    def end() -> None:
+        asked.set()
+        task.cancel()
+
+    loop.add_signal_handler(signal.SIGTERM, end)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if asked.is_set():
+            return 128 + signal.SIGTERM
+        raise
+    return 0
 
 
 def _part(module: str, arguments: list[str]) -> None:
@@ -234,6 +272,14 @@ def keys_revoke(
     _run(revoke(data_dir, user, prefix))
 
 
+_NAMED_BY = {
+    "kafka": "KAFKA_BOOTSTRAP_SERVERS",
+    "mongodb": "MONGODB_URI",
+    "s3": "S3_ENDPOINT_URL",
+    "s3_fallback": "S3_FALLBACK_ENDPOINT_URL",
+}
+
+
 def _run(work: Coroutine[Any, Any, int | None]) -> None:
     """Run to the end; what a person can mend is one sentence on stderr and exit code 1, an interrupt is 130."""
     from operations.client import RefusedError
@@ -243,7 +289,10 @@ def _run(work: Coroutine[Any, Any, int | None]) -> None:
 
     try:
         code = asyncio.run(work)
-    except (StackError, RefusedError, Unavailable, SettingsError, TopicError) as error:
+    except Unavailable as error:
+        typer.echo(f"openv: {error}. Does it run, and does {_NAMED_BY[error.server]} name it?", err=True)
+        raise typer.Exit(1) from None
+    except (StackError, RefusedError, SettingsError, TopicError) as error:
         typer.echo(f"openv: {error}", err=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:

@@ -53,6 +53,11 @@ class OpenVClient:
             trust_env=False,
         )
 
+    @property
+    def url(self) -> str:
+        """Where the gateway is, without a slash at the end."""
+        return self._endpoint.url.rstrip("/")
+
     async def __aenter__(self) -> Self:
         return self
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
@@ -35,8 +37,7 @@ async def generate(
 
     ``cancel_on_leave``: whoever interrupts the command no longer wants the video.
     """
-    if output is not None and not output.parent.is_dir():  # said before the video is made, not after
-        raise RefusedError(0, f"There is no folder {output.parent}: make it first, or name another file with -o.")
+    _require_place(output or Path.cwd() / "video.mp4")
     row = await client.submit(body)
     job_id = row["jobId"]
     target = output or Path.cwd() / file_name(str(body["prompt"]), job_id)
@@ -49,12 +50,30 @@ async def generate(
     if row["state"] != "completed":
         failure = row.get("failure") or {}
         raise RefusedError(0, failure.get("message") or f"The job ended as {row['state']}.")
-    await client.download(row["url"], target)
+    try:
+        await client.download(row["url"], target)
+    except (OSError, httpx.HTTPError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "the download broke off"
+        raise RefusedError(
+            0,
+            f"{target} could not be saved: {reason}. The video is kept; fetch it from {client.url}{row['url']} with "
+            "your key.",
+        ) from error
     if as_json:
         console.print_json(json.dumps(row | {"path": str(target)}))
     else:
         console.print(f"[bold green]✓[/] {target}", soft_wrap=True, highlight=False)
     return target
+
+
+def _require_place(target: Path) -> None:
+    """Raises ``RefusedError`` where the file can't be written: said before the video is made, not after."""
+    if not target.parent.is_dir():
+        raise RefusedError(0, f"There is no folder {target.parent}: make it first, or name another file with -o.")
+    if target.is_dir():
+        raise RefusedError(0, f"{target} is a folder: name a file in it with -o.")
+    if not os.access(target.parent, os.W_OK):
+        raise RefusedError(0, f"{target.parent} can't be written: name a file in another folder with -o.")
 
 
 async def _follow(client: OpenVClient, job_id: str, console: Console, *, quiet: bool) -> dict[str, Any]:
@@ -79,7 +98,7 @@ def _draw(bar: Progress, task: TaskID, frame: Mapping[str, Any]) -> None:
             task,
             completed=data["fraction"],
             description=PHASES.get(data["phase"], data["phase"]) + steps,
-            note=_eta(data.get("etaMs")),
+            note="waiting for the storage" if data.get("waitsFor") else _eta(data.get("etaMs")),
         )
     elif frame["type"] == "place":
         bar.update(task, description=f"queued, place {data['place']}", note=_eta(data.get("etaMs")))

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 from operations.client import Endpoint
-from operations.stack.data_dir import DataDir
+from operations.stack.data_dir import DataDir, is_data_dir
 from operations.stack.errors import StackError
 
 STACK_FILE = "stack.json"
@@ -24,7 +24,7 @@ _STOP_WITHIN_S = 20.0
 
 def running_stack(data_dir: Path) -> dict[str, Any] | None:
     """What ``openv up`` wrote about itself, or None where none runs on this directory."""
-    if not data_dir.is_dir():
+    if not is_data_dir(data_dir):
         return None
     directory = DataDir(data_dir)
     return directory.read(STACK_FILE) if directory.holder() is not None else None
@@ -38,9 +38,14 @@ def endpoint(data_dir: Path, environ: Mapping[str, str]) -> Endpoint:
             raise StackError("OPENV_URL is set without OPENV_API_KEY: set the key too (`openv keys create` makes one).")
         return Endpoint(url.rstrip("/"), key)
     stack = running_stack(data_dir)
-    if stack is None or "url" not in stack:
+    if stack is None:
         raise StackError(f"No OpenV runs on {data_dir}: start one with `openv up`, or set OPENV_URL and OPENV_API_KEY.")
-    return Endpoint(stack["url"], key or DataDir(data_dir).read("credentials.json")["apiKey"])
+    key = key or DataDir(data_dir).read("credentials.json").get("apiKey")
+    if "url" not in stack or not key:
+        raise StackError(
+            f"The OpenV on {data_dir} is still starting. Try again when `openv status` says that it is ready."
+        )
+    return Endpoint(stack["url"], key)
 
 
 def server_environment(data_dir: Path) -> None:
@@ -57,10 +62,15 @@ def server_environment(data_dir: Path) -> None:
 
 def stop(data_dir: Path) -> str:
     """SIGTERM to the stack's supervisor, and wait until it has gone. Returns a sentence."""
-    holder = DataDir(data_dir).holder() if data_dir.is_dir() else None
+    holder = DataDir(data_dir).holder() if is_data_dir(data_dir) else None
     if holder is None:
         return f"No OpenV runs on {data_dir}."
-    os.kill(holder, signal.SIGTERM)
+    try:
+        os.kill(holder, signal.SIGTERM)
+    except ProcessLookupError:
+        return f"No OpenV runs on {data_dir}."  # it has just ended by itself
+    except PermissionError:
+        raise StackError(f"Process {holder} belongs to another user, who can stop it.") from None
     deadline = time.monotonic() + _STOP_WITHIN_S
     while time.monotonic() < deadline:
         if DataDir(data_dir).holder() != holder:

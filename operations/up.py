@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,13 @@ from operations.local import STACK_FILE, running_stack
 from operations.parts import our_parts, sockets_of
 from operations.prepare import one_time_token, prepare
 from operations.stack.data_dir import DataDir
-from operations.stack.errors import StackError, last_words
+from operations.stack.errors import StackError, last_words, sentence_in
+from operations.stack.listening import require_address
 from operations.stack.ports import RememberedPorts
 from operations.stack.readiness import NotifySocket
 from operations.stack.servers import embedded_servers
 from operations.stack.settings import child_environment, read_settings
+from operations.stack.space import out_of_room, unwritable, watch_room
 from operations.stack.supervisor import Change, PartState, Supervisor
 
 PARTS_STOP_WITHIN_S = 5.0
@@ -62,6 +65,8 @@ class Stack:
     async def run(self, stopping: asyncio.Event) -> None:
         """Start everything, make the prompt's video if there is one, serve until ``stopping``."""
         with self._data_dir.lock():
+            self._data_dir.remove(STACK_FILE)  # of one that was killed: it names an address where nobody answers now
+            require_address(self._options.host, self._options.port)
             try:
                 async with AsyncExitStack() as stack:
                     await self._until(self._serve(stack), stopping)
@@ -87,13 +92,15 @@ class Stack:
         settings = read_settings(os.environ)
         servers = await embedded_servers(self._data_dir, settings, self._say, os.environ)
         self._addresses = servers.addresses
-        server_supervisor = Supervisor(servers.parts, self._data_dir.logs, self._told)
+        no_room = partial(out_of_room, self._data_dir.path)
+        server_supervisor = Supervisor(servers.parts, self._data_dir.logs, self._told, no_room)
         stack.push_async_callback(server_supervisor.stop, SERVERS_STOP_WITHIN_S)
         await server_supervisor.start()
         environment = child_environment(settings, servers.environment(), self._data_dir.path, os.environ)
         key = await prepare(self._data_dir, environment)
         port = self._options.port or RememberedPorts(self._data_dir, "gateway", ("http",)).for_start()["http"]
-        url = f"http://{self._options.host}:{port}"
+        host = f"[{self._options.host}]" if ":" in self._options.host else self._options.host
+        url = f"http://{host}:{port}"
         environment |= {"OPENV_HOST": self._options.host, "OPENV_PORT": str(port)}
         told = {name: environment[name] for name in environment if name.startswith(("KAFKA_", "MONGODB_", "S3_"))}
         self._about |= {"environment": told}
@@ -101,7 +108,8 @@ class Stack:
         for notify_socket in self._sockets.values():
             stack.callback(notify_socket.close)
         parts = our_parts(self._sockets, environment, url, self._waits)
-        supervisor = Supervisor(parts, self._data_dir.logs, self._told)
+        # What these say of a full disk may be said of another one: where a worker renders.
+        supervisor = Supervisor(parts, self._data_dir.logs, self._told, lambda _said: no_room(""))
         stack.push_async_callback(supervisor.stop, PARTS_STOP_WITHIN_S)
         await supervisor.start()
         token = await one_time_token()
@@ -109,11 +117,17 @@ class Stack:
         self._write()
         self._say(f"OpenV is ready: {url}/?token={token}")
         self._say("(the token opens the page once; then a cookie does. Ctrl-C stops everything.)")
-        async with asyncio.TaskGroup() as group:
-            group.create_task(server_supervisor.watch())
-            group.create_task(supervisor.watch())
-            if self._options.prompt:
-                await self._make(self._options.prompt, Endpoint(url, key))
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(server_supervisor.watch())
+                group.create_task(supervisor.watch())
+                group.create_task(watch_room(self._data_dir.path, self._say))
+                if self._options.prompt:
+                    await self._make(self._options.prompt, Endpoint(url, key))
+        except ExceptionGroup as failures:
+            if (failure := sentence_in(failures)) is not None:
+                raise failure from None
+            raise
 
     async def _make(self, prompt: str, endpoint: Endpoint) -> None:
         """The video of ``--prompt``. A refusal is said and the stack serves on; an interrupt leaves the job queued."""
@@ -172,10 +186,13 @@ async def detached(options: Options, console: Console) -> int:
     argv = [sys.executable, "-m", "operations", "up", "--data-dir", str(data_dir.path), "--host", options.host]
     argv += ["--port", str(options.port), "--workers", str(options.workers)]
     argv += ["--prompt", options.prompt] if options.prompt else []
-    with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: ASYNC220 -- it must outlive this loop
-            argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
+    try:
+        with log.open("wb") as output:
+            process = subprocess.Popen(  # noqa: ASYNC220 -- it must outlive this loop
+                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
+    except OSError as error:
+        raise unwritable("The log", log, error) from error
     deadline = time.monotonic() + DETACH_WITHIN_S
     while time.monotonic() < deadline:
         stack = running_stack(data_dir.path) or {}

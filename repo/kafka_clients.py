@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerClosed
 from aiokafka.helpers import create_ssl_context
 
+from repo import kafka_records
 from repo.ports import Unavailable
 from repo.settings import ServerSettings
 
@@ -23,9 +24,13 @@ FAILURES = (KafkaError, OSError, TimeoutError)  # what a client raises for a bro
 
 
 def connection_options(settings: ServerSettings) -> dict[str, Any]:
-    """The arguments that aiokafka's clients and Faust's have in common. Raises OSError for an unreadable CA file."""
+    """The arguments that aiokafka's clients and Faust's have in common. Raises OSError for an unreadable CA file.
+
+    From here on no record's header can stop a reader of this process (``repo/kafka_records.py``).
+    """
     # At DEBUG aiokafka logs keys and values; a prompt must not reach a log whatever level an operator sets.
     logging.getLogger("aiokafka").setLevel(max(logging.INFO, logging.getLogger("aiokafka").level))
+    kafka_records.install()
     options: dict[str, Any] = {
         "bootstrap_servers": settings.kafka_bootstrap_servers,
         "security_protocol": settings.kafka_security_protocol,

@@ -13,10 +13,12 @@ from schemas.jobs import StoredFile
 
 
 class MemoryObjectStore:
-    """Implements ``ObjectStore``. ``away = True`` is an outage. Its signed URLs lead nowhere: ``memory://…``."""
+    """Implements ``ObjectStore``. ``away = True`` is an outage. Its signed URLs lead nowhere: ``memory://{host}/…``."""
 
-    def __init__(self) -> None:
+    def __init__(self, server: str = "s3", host: str = "objects") -> None:
         self.away = False
+        self._server = server
+        self._host = host
         self.objects: dict[str, tuple[bytes, str]] = {}
 
     async def __aenter__(self) -> Self:
@@ -28,7 +30,7 @@ class MemoryObjectStore:
         return None
 
     async def prepare(self) -> None:
-        """No bucket to make."""
+        """See ``ObjectStore.prepare``. There is no bucket to make."""
         self._check()
 
     async def put_file(self, key: str, path: Path, media_type: str) -> StoredFile:
@@ -52,7 +54,7 @@ class MemoryObjectStore:
         wanted = {"expires": str(expires_s)}
         if filename is not None:
             wanted["response-content-disposition"] = attachment(filename)
-        return f"memory://objects/{quote(key)}?{urlencode(wanted)}"
+        return f"memory://{self._host}/{quote(key)}?{urlencode(wanted)}"
 
     async def list_keys(self, prefix: str) -> list[str]:
         """See ``ObjectStore.list_keys``."""
@@ -71,4 +73,4 @@ class MemoryObjectStore:
 
     def _check(self) -> None:
         if self.away:
-            raise Unavailable("s3", "away")
+            raise Unavailable(self._server, "away")

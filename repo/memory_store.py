@@ -1,6 +1,6 @@
 """The job store's memory twin. Shapes are immutable, so it keeps them as they are; what MongoDB refuses, it refuses."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -128,10 +128,11 @@ class MemoryJobStore:
         self._check()
         return {partition: offset for (name, partition), offset in self._offsets.items() if name == consumer}
 
-    async def store_applied_offset(self, consumer: str, partition: int, offset: int) -> None:
-        """See ``JobStore.store_applied_offset``."""
+    async def store_applied_offsets(self, consumer: str, offsets: Mapping[int, int]) -> None:
+        """See ``JobStore.store_applied_offsets``."""
         self._check()
-        self._offsets[consumer, partition] = max(offset, self._offsets.get((consumer, partition), offset))
+        for partition, offset in offsets.items():
+            self._offsets[consumer, partition] = max(offset, self._offsets.get((consumer, partition), offset))
 
     async def reset_applied_offset(self, consumer: str, partition: int) -> None:
         """See ``JobStore.reset_applied_offset``."""

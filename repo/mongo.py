@@ -5,6 +5,7 @@ Writes are acknowledged by a majority, from its journal. Every write may be repe
 was lost finds its own document, and says True.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
@@ -12,9 +13,10 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
-from pymongo import ASCENDING, DESCENDING
+from pymongo import ASCENDING, DESCENDING, UpdateOne
 from pymongo.errors import (
     AutoReconnect,
+    BulkWriteError,
     DocumentTooLarge,
     DuplicateKeyError,
     NetworkTimeout,
@@ -24,6 +26,7 @@ from pymongo.errors import (
 )
 
 from repo.core.documents import NotStorableError, from_document, to_document, to_moment
+from repo.mongo_outage import Outage, StillAway
 from repo.ports import ApiKey, Unavailable
 from repo.settings import ServerSettings
 from schemas.accounts import Account
@@ -35,6 +38,8 @@ Document = dict[str, Any]
 Collection = AsyncIOMotorCollection[Document]
 
 SELECT_WITHIN_MS = 2_000
+DUPLICATE_KEY = 11_000  # MongoDB's code
+_SPARE_S = 0.5  # the driver's own word on what is wrong is better than ours
 _ACTIVE = sorted(ACTIVE)
 
 # Beside the queries below that they serve.
@@ -53,13 +58,15 @@ INDEXES: Mapping[str, tuple[tuple[tuple[str, int], ...], ...]] = {
 class MongoJobStore:
     """``async with MongoJobStore(settings) as store``. Implements ``JobStore``; entering does not wait for MongoDB.
 
-    ``timeout_s`` bounds each answer; finding the server takes 2 s more at most. A document that cannot be read raises
+    ``timeout_s`` bounds each answer; finding the server takes 2.5 s more at most. A document that cannot be read raises
     ``DamagedDocumentError``, one that could not be read again ``NotStorableError`` (both in ``repo.core.documents``).
     """
 
     def __init__(self, settings: ServerSettings, *, timeout_s: float = 5.0) -> None:
         self._settings = settings
         self._timeout_ms = int(timeout_s * 1000)
+        self._within_s = timeout_s + SELECT_WITHIN_MS / 1000 + _SPARE_S
+        self._outage = Outage()
 
     async def __aenter__(self) -> Self:
         # At DEBUG pymongo logs commands, whose documents hold prompts, whatever level an operator sets.
@@ -92,11 +99,11 @@ class MongoJobStore:
         """Make the indexes that are missing."""
         for at in (self._jobs, self._keys):
             for index in INDEXES[at.name]:
-                await _answer(partial(at.create_index, list(index)))
+                await self._answer(partial(at.create_index, list(index)))
 
     async def job(self, job_id: str) -> Job | None:
         """See ``JobStore.job``."""
-        return _read(Job, await _answer(lambda: self._jobs.find_one({"_id": job_id})))
+        return _read(Job, await self._answer(lambda: self._jobs.find_one({"_id": job_id})))
 
     async def store_job(self, job: Job, expected: int) -> bool:
         """See ``JobStore.store_job``."""
@@ -107,7 +114,7 @@ class MongoJobStore:
         document = to_document(job, job.job_id)
         older = {"_id": job.job_id, "version": {"$lt": job.version}}
         try:
-            await _answer(lambda: self._jobs.replace_one(older, document, upsert=True))
+            await self._answer(lambda: self._jobs.replace_one(older, document, upsert=True))
         except DuplicateKeyError:
             return await self.job(job.job_id) == job  # there is one, and it is not older
         return True
@@ -133,7 +140,7 @@ class MongoJobStore:
         if limit < 1 or wanted.get("state") == {"$in": []}:
             return []
         order = [("createdAt", DESCENDING), ("_id", DESCENDING)]
-        found = await _answer(lambda: self._jobs.find(wanted).sort(order).limit(limit).to_list(None))
+        found = await self._answer(lambda: self._jobs.find(wanted).sort(order).limit(limit).to_list(None))
         return [from_document(Job, document) for document in found]
 
     async def counted_jobs(self, user_id: str, since: int) -> list[Job]:
@@ -147,11 +154,11 @@ class MongoJobStore:
 
     async def active_pools(self) -> list[str]:
         """See ``JobStore.active_pools``."""
-        return sorted(await _answer(lambda: self._jobs.distinct("pool", {"state": {"$in": _ACTIVE}})))
+        return sorted(await self._answer(lambda: self._jobs.distinct("pool", {"state": {"$in": _ACTIVE}})))
 
     async def account(self, user_id: str) -> Account | None:
         """See ``JobStore.account``."""
-        return _read(Account, await _answer(lambda: self._accounts.find_one({"_id": user_id})))
+        return _read(Account, await self._answer(lambda: self._accounts.find_one({"_id": user_id})))
 
     async def store_account(self, account: Account, expected: int) -> bool:
         """See ``JobStore.store_account``."""
@@ -159,51 +166,84 @@ class MongoJobStore:
 
     async def api_key(self, key_hash: str) -> ApiKey | None:
         """See ``JobStore.api_key``."""
-        return _read(ApiKey, await _answer(lambda: self._keys.find_one({"_id": key_hash})))
+        return _read(ApiKey, await self._answer(lambda: self._keys.find_one({"_id": key_hash})))
 
     async def store_api_key(self, key: ApiKey) -> None:
         """See ``JobStore.store_api_key``."""
         document = to_document(key, key.key_hash)
         try:
-            await _answer(lambda: self._keys.replace_one({"_id": key.key_hash}, document, upsert=True))
+            await self._answer(lambda: self._keys.replace_one({"_id": key.key_hash}, document, upsert=True))
         except DuplicateKeyError:  # two upserts of a new key met: now it is there to be replaced
-            await _answer(lambda: self._keys.replace_one({"_id": key.key_hash}, document, upsert=True))
+            await self._answer(lambda: self._keys.replace_one({"_id": key.key_hash}, document, upsert=True))
 
     async def consume_one_time_key(self, key_hash: str) -> ApiKey | None:
         """See ``JobStore.consume_one_time_key``. Never repeated: a lost answer has used the key up."""
-        taken = await _answer(lambda: self._keys.find_one_and_delete({"_id": key_hash, "oneTime": True}), repeat=False)
+        good = {"_id": key_hash, "oneTime": True}
+        taken = await self._answer(lambda: self._keys.find_one_and_delete(good), repeat=False)
         return _read(ApiKey, taken)
 
     async def api_keys(self, user_id: str) -> list[ApiKey]:
         """See ``JobStore.api_keys``."""
         order = [("createdAt", ASCENDING), ("_id", ASCENDING)]
-        found = await _answer(lambda: self._keys.find({"userId": user_id}).sort(order).to_list(None))
+        found = await self._answer(lambda: self._keys.find({"userId": user_id}).sort(order).to_list(None))
         return [from_document(ApiKey, document) for document in found]
 
     async def applied_offsets(self, consumer: str) -> dict[int, int]:
         """See ``JobStore.applied_offsets``."""
-        found = await _answer(lambda: self._offsets.find({"consumer": consumer}).to_list(None))
+        found = await self._answer(lambda: self._offsets.find({"consumer": consumer}).to_list(None))
         return {document["partition"]: document["offset"] for document in found}
 
-    async def store_applied_offset(self, consumer: str, partition: int, offset: int) -> None:
-        """See ``JobStore.store_applied_offset``."""
-        key = {"_id": f"{consumer}:{partition}"}
-        change = {"$max": {"offset": offset}, "$setOnInsert": {"consumer": consumer, "partition": partition}}
-        try:
-            await _answer(lambda: self._offsets.update_one(key, change, upsert=True))
-        except DuplicateKeyError:  # two upserts of a new partition met
-            await _answer(lambda: self._offsets.update_one(key, change, upsert=True))
+    async def store_applied_offsets(self, consumer: str, offsets: Mapping[int, int]) -> None:
+        """See ``JobStore.store_applied_offsets``."""
+        changes = [
+            UpdateOne(
+                {"_id": f"{consumer}:{partition}"},
+                {"$max": {"offset": offset}, "$setOnInsert": {"consumer": consumer, "partition": partition}},
+                upsert=True,
+            )
+            for partition, offset in offsets.items()
+        ]
+
+        async def write() -> None:
+            try:
+                await self._offsets.bulk_write(changes, ordered=False)
+            except BulkWriteError as failure:
+                if {one["code"] for one in failure.details["writeErrors"]} != {DUPLICATE_KEY}:
+                    raise
+                await self._offsets.bulk_write(changes, ordered=False)  # two upserts of a new partition had met
+
+        if changes:  # the driver refuses an empty write
+            await self._answer(write)
 
     async def reset_applied_offset(self, consumer: str, partition: int) -> None:
         """See ``JobStore.reset_applied_offset``."""
-        await _answer(lambda: self._offsets.delete_one({"_id": f"{consumer}:{partition}"}))
+        await self._answer(lambda: self._offsets.delete_one({"_id": f"{consumer}:{partition}"}))
 
     async def ping(self) -> None:
         """See ``JobStore.ping``."""
-        await _answer(lambda: self._client.admin.command("ping"))
+        await self._answer(lambda: self._client.admin.command("ping"))
+
+    async def _answer(self, ask: Callable[[], Awaitable[T]], *, repeat: bool = True) -> T:
+        """MongoDB's answer. Raises ``Unavailable``, and ``DuplicateKeyError``, which callers expect.
+
+        Given up in time even where no thread was free to ask; a write may still be carried out after that.
+        """
+        try:
+            async with asyncio.timeout(self._within_s):
+                return await self._outage.ask(lambda: _asked(ask, repeat=repeat))
+        except DuplicateKeyError:
+            raise
+        except DocumentTooLarge:
+            raise NotStorableError("the document is over 16 MiB") from None
+        except StillAway as absent:
+            raise Unavailable("mongodb", _describe(absent.failure)) from None
+        except TimeoutError:
+            raise Unavailable("mongodb", f"no answer in {self._within_s:g} s") from None
+        except PyMongoError as failure:
+            raise Unavailable("mongodb", _describe(failure)) from failure
 
     async def _all_jobs(self, wanted: Document) -> list[Job]:
-        found = await _answer(lambda: self._jobs.find(wanted).to_list(None))
+        found = await self._answer(lambda: self._jobs.find(wanted).to_list(None))
         return sorted((from_document(Job, one) for one in found), key=lambda job: (job.created_at, job.job_id))
 
     async def _compare_and_set(self, at: Collection, value: Job | Account, key: str, expected: int) -> bool:
@@ -212,16 +252,16 @@ class MongoJobStore:
         document = to_document(value, key)
         if expected == 0:
             try:
-                await _answer(lambda: at.insert_one(document))
+                await self._answer(lambda: at.insert_one(document))
             except DuplicateKeyError:
                 return await self._is_stored(at, value, key)
             return True
-        replaced = await _answer(lambda: at.replace_one({"_id": key, "version": expected}, document))
+        replaced = await self._answer(lambda: at.replace_one({"_id": key, "version": expected}, document))
         return replaced.matched_count == 1 or await self._is_stored(at, value, key)
 
     async def _is_stored(self, at: Collection, value: Job | Account, key: str) -> bool:
         """Whether this very document is there: then the compare-and-set was ours, and only its answer was lost."""
-        stored = await _answer(lambda: at.find_one({"_id": key, "version": value.version}))
+        stored = await self._answer(lambda: at.find_one({"_id": key, "version": value.version}))
         return stored is not None and from_document(type(value), stored) == value
 
 
@@ -229,24 +269,14 @@ def _read(kind: type[T], document: Document | None) -> T | None:
     return None if document is None else from_document(kind, document)
 
 
-async def _answer(ask: Callable[[], Awaitable[T]], *, repeat: bool = True) -> T:
-    """MongoDB's answer. Raises ``Unavailable``, and ``DuplicateKeyError``, which callers expect.
-
-    A connection that broke is tried once more: after a restart of the server the pool's connections are all dead.
-    """
+async def _asked(ask: Callable[[], Awaitable[T]], *, repeat: bool) -> T:
+    """A connection that broke is tried once more: after a restart of the server the pool's connections are all dead."""
     try:
-        try:
-            return await ask()
-        except AutoReconnect as failure:
-            if not repeat or isinstance(failure, NetworkTimeout | ServerSelectionTimeoutError):
-                raise
-            return await ask()
-    except DuplicateKeyError:
-        raise
-    except DocumentTooLarge:
-        raise NotStorableError("the document is over 16 MiB") from None
-    except PyMongoError as failure:
-        raise Unavailable("mongodb", _describe(failure)) from failure
+        return await ask()
+    except AutoReconnect as failure:
+        if not repeat or isinstance(failure, NetworkTimeout | ServerSelectionTimeoutError):
+            raise
+        return await ask()
 
 
 def _describe(failure: PyMongoError) -> str:
@@ -254,4 +284,5 @@ def _describe(failure: PyMongoError) -> str:
     if isinstance(failure, OperationFailure):
         details = failure.details or {}
         return f"it refuses: {details.get('codeName') or type(failure).__name__} (code {failure.code})"
-    return f"{type(failure).__name__}: {failure}".split(", Timeout:")[0].replace("\n", " ")[:200]
+    words = f"{type(failure).__name__}: {failure}".split(", Timeout:")[0].split(" (configured timeouts:")[0]
+    return words.replace("\n", " ")[:200]

@@ -19,7 +19,7 @@ from schemas.shape import shape
 
 
 class Unavailable(Exception):
-    """A server behind a port does not answer. ``server`` names it: ``kafka``, ``mongodb`` or ``s3``."""
+    """A server behind a port does not answer. ``server`` names it: ``kafka``, ``mongodb``, ``s3``, ``s3_fallback``."""
 
     def __init__(self, server: str, reason: str) -> None:
         super().__init__(f"{server} does not answer: {reason}")
@@ -179,8 +179,8 @@ class JobStore(Protocol):
         """The last applied offset of every partition of a consumer ("ledger", "scheduler", "janitor")."""
         ...
 
-    async def store_applied_offset(self, consumer: str, partition: int, offset: int) -> None:
-        """Never moves back."""
+    async def store_applied_offsets(self, consumer: str, offsets: Mapping[int, int]) -> None:
+        """By partition, in one write. None moves back; after ``Unavailable`` some may be stored and some not."""
         ...
 
     async def reset_applied_offset(self, consumer: str, partition: int) -> None:
@@ -193,7 +193,11 @@ class JobStore(Protocol):
 
 
 class ObjectStore(Protocol):
-    """S3. Keys come from ``repo/core/object_keys.py``."""
+    """One bucket of an S3 server. Keys come from ``repo/core/object_keys.py``."""
+
+    async def prepare(self) -> None:
+        """Make the bucket if it is not there."""
+        ...
 
     async def put_file(self, key: str, path: Path, media_type: str) -> StoredFile:
         """Durable when it returns; the server compared the SHA-256. Raises OSError where the file can't be read."""

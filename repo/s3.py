@@ -8,8 +8,8 @@ import asyncio
 import hashlib
 import logging
 from base64 import b64encode
-from collections.abc import Awaitable, Iterable
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Awaitable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -21,7 +21,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from repo.core.dispositions import attachment
 from repo.ports import Unavailable
-from repo.settings import ServerSettings
+from repo.settings import FallbackSettings, ServerSettings
+from repo.stores import ObjectStores
 from schemas.jobs import StoredFile
 
 T = TypeVar("T")
@@ -37,11 +38,13 @@ _CONNECT_WITHIN_S = 2.0
 class S3ObjectStore:
     """``async with S3ObjectStore(settings) as objects``. Implements ``ObjectStore``; entering does not wait for S3.
 
-    ``timeout_s`` bounds each answer; a transfer has as much more as its size takes at ``SLOWEST``.
+    ``timeout_s`` bounds each answer; a transfer has as much more as its size takes at ``SLOWEST``. ``server`` is what
+    ``Unavailable`` calls it.
     """
 
-    def __init__(self, settings: ServerSettings, *, timeout_s: float = 5.0) -> None:
+    def __init__(self, settings: ServerSettings, *, timeout_s: float = 5.0, server: str = "s3") -> None:
         self._settings = settings
+        self._server = server
         self._bucket = settings.s3_bucket
         self._timeout_s = timeout_s
         self._stack = AsyncExitStack()
@@ -78,7 +81,7 @@ class S3ObjectStore:
         await self._stack.aclose()
 
     async def prepare(self) -> None:
-        """Make the bucket if it is not there."""
+        """See ``ObjectStore.prepare``."""
         try:
             await self._answer(self._client.head_bucket(Bucket=self._bucket))
         except Unavailable as failure:
@@ -100,7 +103,7 @@ class S3ObjectStore:
                 Bucket=self._bucket, Key=key, ContentType=media_type, ChecksumAlgorithm="SHA256"
             )
         )
-        upload = {"Bucket": self._bucket, "Key": key, "UploadId": started["UploadId"]}
+        upload = {"Bucket": self._bucket, "Key": key, "UploadId": self._said(started, "UploadId")}
         try:
             parts, sent, sha256 = await self._send_parts(upload, path)
             await self._answer(self._client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts}), sent)
@@ -108,9 +111,9 @@ class S3ObjectStore:
             with suppress(Unavailable):  # parts that stay behind cost space, nothing else
                 await asyncio.shield(self._answer(self._client.abort_multipart_upload(**upload)))
             raise
-        stored = (await self._answer(self._client.head_object(Bucket=self._bucket, Key=key)))["ContentLength"]
+        stored = (await self._answer(self._client.head_object(Bucket=self._bucket, Key=key))).get("ContentLength")
         if stored != sent:
-            raise Unavailable("s3", f"it holds {stored} of {sent} bytes")
+            raise Unavailable(self._server, f"it holds {stored} of {sent} bytes")
         return StoredFile(key=key, bytes=sent, sha256=sha256, media_type=media_type)
 
     async def _send_parts(self, upload: dict[str, Any], path: Path) -> tuple[list[dict[str, Any]], int, str]:
@@ -125,7 +128,7 @@ class S3ObjectStore:
                 answer = await self._answer(
                     self._client.upload_part(**upload, PartNumber=number, Body=data, ChecksumSHA256=checksum), len(data)
                 )
-                parts.append({"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": checksum})
+                parts.append({"PartNumber": number, "ETag": self._said(answer, "ETag"), "ChecksumSHA256": checksum})
         return parts, sent, whole.hexdigest()
 
     async def put_bytes(self, key: str, data: bytes, media_type: str) -> StoredFile:
@@ -133,7 +136,7 @@ class S3ObjectStore:
         put = self._client.put_object(
             Bucket=self._bucket, Key=key, Body=data, ContentType=media_type, ChecksumSHA256=_checksum(data)
         )
-        await self._answer(put, len(data))
+        self._said(await self._answer(put, len(data)), "ETag")
         return StoredFile(key=key, bytes=len(data), sha256=hashlib.sha256(data).hexdigest(), media_type=media_type)
 
     async def read(self, key: str) -> bytes | None:
@@ -167,10 +170,11 @@ class S3ObjectStore:
         page: dict[str, Any] = {}
         while True:
             page = await self._answer(self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **page))
+            self._said(page, "Name")
             keys += [found["Key"] for found in page.get("Contents", ())]
             if not page.get("IsTruncated"):
                 return sorted(keys)
-            page = {"ContinuationToken": page["NextContinuationToken"]}
+            page = {"ContinuationToken": self._said(page, "NextContinuationToken")}
 
     async def delete(self, keys: Iterable[str]) -> None:
         """See ``ObjectStore.delete``."""
@@ -181,11 +185,17 @@ class S3ObjectStore:
             answer = await self._answer(self._client.delete_objects(Bucket=self._bucket, Delete=asked))
             failed = [one.get("Code", "unknown") for one in answer.get("Errors", ()) if one.get("Code") != "NoSuchKey"]
             if failed:
-                raise Unavailable("s3", f"{len(failed)} keys were not deleted: {failed[0]}")
+                raise Unavailable(self._server, f"{len(failed)} keys were not deleted: {failed[0]}")
 
     async def ping(self) -> None:
         """See ``ObjectStore.ping``."""
         await self._answer(self._client.head_bucket(Bucket=self._bucket))
+
+    def _said(self, answer: dict[str, Any], member: str) -> Any:
+        """What S3 always says. Raises ``Unavailable`` where something else answers (a proxy, a log-in page)."""
+        if not answer.get(member):
+            raise Unavailable(self._server, f"what answers is no S3 server: it names no {member}")
+        return answer[member]
 
     async def _answer(self, asked: Awaitable[T], size: int = 0) -> T:
         """The server's answer; ``size``: bytes that travel with it. Raises ``Unavailable``, its cause attached."""
@@ -195,10 +205,24 @@ class S3ObjectStore:
         except ClientError as failure:
             known = failure.response.get("Error", {})
             where = f" for bucket {self._bucket}" if _is_missing(failure) else ""
-            raise Unavailable("s3", f"it refuses {failure.operation_name}{where}: {known.get('Code')}") from failure
+            reason = f"it refuses {failure.operation_name}{where}: {known.get('Code')}"
+            raise Unavailable(self._server, reason) from failure
         except (BotoCoreError, aiohttp.ClientError, OSError, TimeoutError) as failure:
             reason = f"{type(failure).__name__}: {failure}".strip(": ").replace("\n", " ")[:200]
-            raise Unavailable("s3", reason) from failure
+            raise Unavailable(self._server, reason) from failure
+
+
+@asynccontextmanager
+async def open_stores(servers: ServerSettings, fallback: FallbackSettings) -> AsyncIterator[ObjectStores]:
+    """The main store, and the fallback where one is configured. Entering does not wait for S3."""
+    second = fallback.as_servers(servers)
+    async with AsyncExitStack() as stack:
+        main = await stack.enter_async_context(S3ObjectStore(servers))
+        if second is None:
+            yield ObjectStores(main)
+        else:
+            other = S3ObjectStore(second, server="s3_fallback")
+            yield ObjectStores(main, await stack.enter_async_context(other))
 
 
 def _checksum(data: bytes) -> str:

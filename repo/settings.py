@@ -1,4 +1,7 @@
-"""Where the three servers are, read from the environment. Secrets are ``SecretStr``: they never show in a log."""
+"""Where the three servers are, read from the environment, and a second S3 server if there is one.
+
+Secrets are ``SecretStr``: they never show in a log.
+"""
 
 import os
 import re
@@ -6,11 +9,13 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import SettingsConfigDict
 
 from repo.environment import EnvironmentSettings
 
 SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+BUCKET_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]$"
 _HOST = r"(\[[0-9A-Fa-f:.]+\]|[^\s,:\[\]]+)(:[0-9]{1,5})?"
 
 
@@ -34,7 +39,7 @@ class ServerSettings(EnvironmentSettings):
     s3_public_endpoint_url: str | None = None
     s3_access_key_id: str
     s3_secret_access_key: SecretStr
-    s3_bucket: str = Field(default="openv", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]$")
+    s3_bucket: str = Field(default="openv", pattern=BUCKET_PATTERN)
     s3_region: str = "us-east-1"
 
     @field_validator("kafka_bootstrap_servers")
@@ -61,9 +66,7 @@ class ServerSettings(EnvironmentSettings):
     @field_validator("s3_endpoint_url", "s3_public_endpoint_url")
     @classmethod
     def _is_url(cls, value: str | None) -> str | None:
-        if value is not None and not _is_http(value):
-            raise ValueError("an address like https://s3.example.org")
-        return value
+        return _http(value)
 
     @model_validator(mode="after")
     def _credentials(self) -> Self:
@@ -84,6 +87,56 @@ class ServerSettings(EnvironmentSettings):
     def s3_signing_url(self) -> str:
         """The endpoint that signed URLs name."""
         return self.s3_public_endpoint_url or self.s3_endpoint_url
+
+
+class FallbackSettings(EnvironmentSettings):
+    """The second store, for files that the first one does not take: S3's variables as ``S3_FALLBACK_…``.
+
+    ``endpoint_url`` None: there is none. Gateway, streams and workers read the same ones.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="S3_FALLBACK_")
+
+    endpoint_url: str | None = None
+    public_endpoint_url: str | None = None
+    access_key_id: str = ""
+    secret_access_key: SecretStr = SecretStr("")
+    bucket: str = Field(default="openv", pattern=BUCKET_PATTERN)
+    region: str = "us-east-1"
+
+    @field_validator("endpoint_url", "public_endpoint_url")
+    @classmethod
+    def _is_url(cls, value: str | None) -> str | None:
+        return _http(value)
+
+    @model_validator(mode="after")
+    def _credentials(self) -> Self:
+        if self.endpoint_url and not (self.access_key_id and self.secret_access_key.get_secret_value()):
+            raise ValueError(
+                "S3_FALLBACK_ENDPOINT_URL needs S3_FALLBACK_ACCESS_KEY_ID and S3_FALLBACK_SECRET_ACCESS_KEY"
+            )
+        return self
+
+    def as_servers(self, servers: ServerSettings) -> ServerSettings | None:
+        """The same servers, but with this store as S3; None where there is none."""
+        if self.endpoint_url is None:
+            return None
+        changes = {
+            "s3_endpoint_url": self.endpoint_url,
+            "s3_public_endpoint_url": self.public_endpoint_url,
+            "s3_access_key_id": self.access_key_id,
+            "s3_secret_access_key": self.secret_access_key,
+            "s3_bucket": self.bucket,
+            "s3_region": self.region,
+        }
+        return servers.model_copy(update=changes)
+
+
+def _http(value: str | None) -> str | None:
+    """The address, if it is one."""
+    if value is not None and not _is_http(value):
+        raise ValueError("an address like https://s3.example.org")
+    return value
 
 
 def _is_http(value: str) -> bool:

@@ -112,7 +112,7 @@ def encode(message: Message, *, source: str, at: int, traceparent: str | None = 
 def decode(record: Record) -> Message | Unreadable:
     """The message of a record, or why it can't be read: unknown type, wrong topic or key, not JSON, a wrong member."""
     name = record.header("ce_type")
-    if name is None:
+    if not name:
         return Unreadable("no ce_type header: not a CloudEvents record in binary mode")
     known = _TYPES.get(name)
     if known is None:
@@ -120,7 +120,7 @@ def decode(record: Record) -> Message | Unreadable:
     message_class, body_class = known
     if TOPIC_OF[message_class].name != record.topic:
         return Unreadable(f"type {name} does not belong on {record.topic}")
-    if record.value is None or len(record.value) > RECORD_MAX:
+    if not record.value or len(record.value) > RECORD_MAX:
         return Unreadable("no value, or one over the limit")
     try:
         body: object = from_json(body_class, record.value)

@@ -86,6 +86,13 @@ class RetryJob(Command):
 
 
 @shape
+class AskUsage(Command):
+    """Gateway → ledger: where does the user stand? Changes nothing; the answer's ``remaining`` says it."""
+
+    TYPE: ClassVar[str] = "dev.openv.command.usage.v1"
+
+
+@shape
 class Report(Command):
     """What all reports about an attempt share: the fencing token."""
 
@@ -197,6 +204,7 @@ COMMANDS = (
     CancelJob,
     DeleteJob,
     RetryJob,
+    AskUsage,
     AttemptStarted,
     AttemptSucceeded,
     AttemptFailed,
@@ -212,4 +220,4 @@ COMMANDS = (
 JobCommand = SubmitJob | CancelJob | DeleteJob | RetryJob | JobExpired
 AttemptReport = AttemptStarted | AttemptSucceeded | AttemptFailed | AttemptHandedBack | AttemptLost
 AccountCommand = GrantCredits | SetOverrides | SetRole | SetBlocked | DeleteUser
-AnyCommand = JobCommand | AttemptReport | AccountCommand
+AnyCommand = JobCommand | AskUsage | AttemptReport | AccountCommand

@@ -44,7 +44,7 @@ class Outcome(StrEnum):
     ADMITTED = "admitted"  # submit or manual retry: queued, seconds reserved
     REFUSED = "refused"  # submit or manual retry: see ``code``
     DONE = "done"  # cancel, delete, account change: applied
-    UNCHANGED = "unchanged"  # it no longer applied; the document stands as announced
+    UNCHANGED = "unchanged"  # it no longer applied, or only asked; the document stands as announced
     NOT_FOUND = "not_found"  # no such job of this user
 
 

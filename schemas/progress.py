@@ -26,7 +26,10 @@ class ProgressMessage:
 
 @shape
 class AttemptProgress(ProgressMessage):
-    """Worker → watchers: phase, step of steps in it, the attempt's fraction (0–1, never falling), times in ms."""
+    """Worker → watchers: phase, step of steps in it, the attempt's fraction (0–1, never falling), times in ms.
+
+    ``waits_for``: the server (``s3``) that is away and is tried again, while the attempt stands still.
+    """
 
     TYPE: ClassVar[str] = "dev.openv.progress.attempt.v1"
     attempt: int
@@ -37,6 +40,7 @@ class AttemptProgress(ProgressMessage):
     fraction: float
     elapsed_ms: int
     eta_ms: int | None = None
+    waits_for: str | None = None
 
     @property
     def message_id(self) -> str:

@@ -32,6 +32,8 @@ class Topic:
             "retention.ms": str(self.retention_ms),
             "segment.ms": str(max(HOUR // 6, self.retention_ms // 7)),
             "max.message.bytes": str(RECORD_MAX),
+            # Else whoever writes chooses a codec, and readers that lack it would stand before that record for ever.
+            "compression.type": "uncompressed",
             "message.timestamp.type": "LogAppendTime" if self.log_append_time else "CreateTime",
         }
 

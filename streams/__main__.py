@@ -14,8 +14,8 @@ from repo import logs
 from repo.environment import SettingsError
 from repo.kafka import KafkaEventLog
 from repo.mongo import MongoJobStore
-from repo.s3 import S3ObjectStore
-from repo.settings import ServerSettings
+from repo.s3 import open_stores
+from repo.settings import FallbackSettings, ServerSettings
 from streams.deadletters import describe, stack_of
 from streams.service import Ports, Service
 from streams.settings import Role, StreamsSettings
@@ -31,12 +31,12 @@ def main() -> int:
     given = {} if arguments.role is None else {"openv_streams_role": arguments.role}
     try:
         logs.set_up("streams")
-        servers, settings = ServerSettings(), StreamsSettings(**given)
+        servers, fallback, settings = ServerSettings(), FallbackSettings(), StreamsSettings(**given)
     except (SettingsError, logs.LogSettingsError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     try:
-        asyncio.run(_run(servers, settings))
+        asyncio.run(_run(servers, fallback, settings))
     except OSError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -55,13 +55,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def _run(servers: ServerSettings, settings: StreamsSettings) -> None:
+async def _run(servers: ServerSettings, fallback: FallbackSettings, settings: StreamsSettings) -> None:
     async with (
         KafkaEventLog(servers, client_id="openv-streams") as event_log,
         MongoJobStore(servers) as store,
-        S3ObjectStore(servers) as objects,
+        open_stores(servers, fallback) as objects,
     ):
-        ports = Ports(event_log, store, objects, store.prepare, objects.prepare)
+        ports = Ports(event_log, store, objects, store.prepare)
         service = Service(servers, settings, ports)
         _stop_on_signals(service, settings.openv_streams_grace_seconds + LEAVE_S)
         code = 0

@@ -1,14 +1,19 @@
 """The janitor: deletes files of deleted jobs, deleted users and discarded attempts, and nothing else.
 
+In every store: attempts of one job may have stored in different ones, and a store that took a file may have lost its
+answer. While one of them is away, its partitions of the topic wait; what lies in the others is deleted meanwhile.
 Deleting twice is deleting once, so redelivery is harmless; a replay is made harmless by asking the documents first. A
 late upload of a deleted job's attempt is covered by the ``FilesDiscarded`` that the ledger says at the late report.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
+
+import structlog
 
 from repo.core.documents import DamagedDocumentError
 from repo.core.object_keys import attempt_prefixes, job_prefixes, user_prefix
-from repo.ports import JobStore, ObjectStore
+from repo.ports import JobStore, ObjectStore, Unavailable
+from repo.stores import ObjectStores
 from schemas.accounts import Account
 from schemas.codec import Message, Record
 from schemas.events import AccountEvent, FilesDiscarded, JobEvent
@@ -17,18 +22,19 @@ from schemas.lifecycle import State
 from streams.deadletters import CannotProcess
 
 AT_ONCE = 1000
+Place = tuple[str | None, str]
+
+log = structlog.get_logger()
 
 
 class Janitor:
-    """Handles ``openv.events``. ``prepare`` is called before the first deletion, not at the start: until there is
-    something to delete, the object store may be away.
-    """
+    """Handles ``openv.events``. The stores are asked for nothing before there is something to delete in them."""
 
-    def __init__(self, store: JobStore, objects: ObjectStore, prepare: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, store: JobStore, stores: ObjectStores) -> None:
         self._store = store
-        self._objects = objects
-        self._prepare = prepare
-        self._prepared = False
+        self._stores = stores
+        self._prepared: set[str | None] = set()
+        self._unknown: set[str] = set()
 
     async def handle(self, message: Message, record: Record, generation: int) -> None:  # noqa: ARG002 -- keeps nothing
         """See ``Handler.handle``."""
@@ -36,6 +42,8 @@ class Janitor:
             match message:
                 case JobEvent(job=job) if job.state is State.DELETED:
                     await self._delete_job(job)
+                case JobEvent(job=job) if job.output is not None:
+                    self._look_at(job.output)
                 case FilesDiscarded():
                     await self._discard(message)
                 case AccountEvent(account=account) if account.deleted_at is not None:
@@ -43,38 +51,52 @@ class Janitor:
         except DamagedDocumentError as error:
             raise CannotProcess(f"whether files are still needed can't be told: {error}", error) from error
 
-    async def _ready(self) -> ObjectStore:
-        if not self._prepared:
-            await self._prepare()
-            self._prepared = True
-        return self._objects
+    def _look_at(self, output: Output) -> None:
+        """Say it, once, while it still can be put right: a deleted job's document no longer names its stores."""
+        for name, _ in shown(output):
+            if name is not None and self._stores.named(name) is None and name not in self._unknown:
+                self._unknown.add(name)
+                log.error("files in this store will not be deleted: set S3_FALLBACK_* as on the workers", store=name)
 
     async def _delete_job(self, job: Job) -> None:
-        for prefix in job_prefixes(job.user_id, job.job_id):
-            await self._delete_under(prefix)
+        await self._delete_under(job_prefixes(job.user_id, job.job_id))
 
     async def _discard(self, discarded: FilesDiscarded) -> None:
         """Files that the document shows to its owner stay, whatever the event says."""
         job = await self._store.job(discarded.job_id)
-        visible = shown_keys(job.output) if job is not None and job.output is not None else frozenset()
+        visible = shown(job.output) if job is not None and job.output is not None else frozenset()
         of = (discarded.user_id, discarded.job_id, discarded.attempt, discarded.worker_id)
-        for prefix in attempt_prefixes(*of):
-            await self._delete_under(prefix, visible)
+        await self._delete_under(attempt_prefixes(*of), visible)
 
     async def _delete_user(self, told: Account) -> None:
         """Only if the account still is deleted: a user who came back since keeps the new files."""
         account = await self._store.account(told.user_id)
         if account is None or account.deleted_at is not None:
-            await self._delete_under(user_prefix(told.user_id))
+            await self._delete_under([user_prefix(told.user_id)])
 
-    async def _delete_under(self, prefix: str, but: frozenset[str] = frozenset()) -> None:
-        objects = await self._ready()
-        keys = [key for key in await objects.list_keys(prefix) if key not in but]
-        for start in range(0, len(keys), AT_ONCE):
-            await objects.delete(keys[start : start + AT_ONCE])
+    async def _delete_under(self, prefixes: Sequence[str], but: frozenset[Place] = frozenset()) -> None:
+        """In every store, but for these. Raises ``Unavailable`` after all were asked."""
+        absent: Unavailable | None = None
+        for name, objects in self._stores.each():
+            try:
+                await self._ready(name, objects)
+                for prefix in prefixes:
+                    keys = [key for key in await objects.list_keys(prefix) if (name, key) not in but]
+                    for start in range(0, len(keys), AT_ONCE):
+                        await objects.delete(keys[start : start + AT_ONCE])
+            except Unavailable as failure:
+                absent = absent or failure
+        if absent is not None:
+            raise absent
+
+    async def _ready(self, name: str | None, objects: ObjectStore) -> None:
+        if name not in self._prepared:
+            await objects.prepare()
+            self._prepared.add(name)
 
 
-def shown_keys(output: Output) -> frozenset[str]:
-    """The object keys that a document shows."""
+def shown(output: Output) -> frozenset[Place]:
+    """Where the files lie that a document shows: the store's name and the key."""
     files = (output.video, output.poster, output.thumbnail)
-    return frozenset([*(file.key for file in files if file is not None), *filter(None, (output.value_key,))])
+    places = [(file.store, file.key) for file in files if file is not None]
+    return frozenset([*places, *([(None, output.value_key)] if output.value_key else [])])

@@ -31,7 +31,9 @@ class Lanes(Generic[T]):
         await self._queues[lane].put(item)
 
     def is_idle(self, lane: int) -> bool:
-        """Whether nothing of the lane waits or runs."""
+        """Whether nothing of the lane waits or runs, or may be held up behind a lane that is full."""
+        if any(queue.full() for queue in self._queues.values()):
+            return False  # whoever feeds us stands before that one, with items of all lanes behind it
         return lane not in self._queues or (self._queues[lane].empty() and lane not in self._busy)
 
     async def close(self) -> None:

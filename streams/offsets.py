@@ -103,7 +103,10 @@ class AppliedOffsets:
 
     async def save(self) -> None:
         """Store what was applied since the last time. Raises ``Unavailable``; nothing is forgotten then."""
-        for partition, offset in list(self._unsaved.items()):
-            await self._store.store_applied_offset(self._consumer, partition, offset)
+        unsaved = dict(self._unsaved)
+        if not unsaved:
+            return
+        await self._store.store_applied_offsets(self._consumer, unsaved)
+        for partition, offset in unsaved.items():
             if self._unsaved.get(partition) == offset:
                 del self._unsaved[partition]

@@ -165,9 +165,10 @@ class Reader:
                 failure = raised
             else:
                 return
-        await self._bury(record, failure)
+        await self.bury(record, failure)
 
-    async def _bury(self, record: Record, failure: CannotProcess) -> None:
+    async def bury(self, record: Record, failure: CannotProcess) -> None:
+        """Put it to the dead letters, and say so. Waits for Kafka."""
         log.error(
             "message to the dead letters",
             role=self.role,

@@ -8,13 +8,15 @@ from typing import Any
 import structlog
 from faust.types import TP
 
-from repo.ports import EventLog, JobStore, ObjectStore, Unavailable
+from repo.ports import EventLog, JobStore, Unavailable
 from repo.settings import ServerSettings
-from schemas.topics import COMMANDS, DISPATCH, EVENTS
+from repo.stores import ObjectStores
+from schemas.topics import COMMANDS, DISPATCH, EVENTS, Topic
 from streams.agents import attach
 from streams.app import App, is_member, make_app
 from streams.board import Board
 from streams.deadletters import describe, stack_of
+from streams.inspector import INSPECTED, Inspector, consumer_of
 from streams.janitor import Janitor
 from streams.ledger import Ledger
 from streams.lookout import Lookout
@@ -40,13 +42,12 @@ _LEAVE_WITHIN_S = 0.8  # to store offsets and leave the groups, after the grace
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What the process was given to work on, and how each store is made ready (indexes, a bucket)."""
+    """What the process was given to work on, and how the job store is made ready (its indexes)."""
 
     log: EventLog
     store: JobStore
-    objects: ObjectStore
+    objects: ObjectStores
     prepare_store: Callable[[], Awaitable[None]]
-    prepare_objects: Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +149,11 @@ class Service:
                 reconcile_ms = round(self._settings.openv_streams_reconcile_seconds * 1000)
                 return Pools(store, event_log, Patience(role, self._board), reconcile_ms=reconcile_ms)
             case Role.JANITOR:
-                patience = Patience(role, self._board)
-                return Janitor(store, self._ports.objects, lambda: patience.until_done(self._ports.prepare_objects))
+                return Janitor(store, self._ports.objects)
+
+    def _inspector(self, topic: Topic, janitor: Reader) -> Inspector:
+        offsets = AppliedOffsets(consumer_of(topic), topic, self._ports.store, self._ports.log)
+        return Inspector(topic, janitor, offsets, self._ports.log, Patience(Role.JANITOR, self._board))
 
     def _tasks(self, roles: list[Running]) -> list[Coroutine[Any, Any, None]]:
         tasks = [_beat(self._vitals), _until_crashed([one.app for one in roles])]
@@ -167,6 +171,8 @@ class Service:
             if one.reader.role is Role.SCHEDULER:
                 ticker = Ticker(one.reader, self._ports.log)
                 tasks.append(ticker.run(self._settings.openv_streams_tick_seconds))
+            if one.reader.role is Role.JANITOR:
+                tasks += [self._inspector(topic, one.reader).run() for topic in INSPECTED]
         return tasks
 
     def _grace(self, reader: Reader) -> float:

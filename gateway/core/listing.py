@@ -35,7 +35,8 @@ class BadQuery:
 
 def listing(query: Mapping[str, str]) -> Listing | BadQuery:
     """Read the query. Deleted jobs are listed (as tombstones) only with ``deleted=true``: OpenV's clients don't know
-    that status, ours need it to drop rows while they poll with ``updatedSince``."""
+    that status, ours need it to drop rows while they poll with ``updatedSince``. A ``status`` is refused: OpenV has no
+    such filter, and a list that ignored it would look like its answer. Other unknown parameters are ignored."""
     since: int | None = None
     if "updatedSince" in query:
         since = read_instant(query["updatedSince"])
@@ -52,6 +53,8 @@ def listing(query: Mapping[str, str]) -> Listing | BadQuery:
     deleted = query.get("deleted", "false")
     if deleted not in {"true", "false"}:
         return BadQuery("Invalid deleted: true or false")
+    if "status" in query:
+        return BadQuery("Invalid status: the list is not narrowed by status; pick by each row's own")
     states = (*VISIBLE, State.DELETED) if deleted == "true" else VISIBLE
     return Listing(since, before, int(text), states)
 

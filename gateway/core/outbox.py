@@ -40,8 +40,9 @@ class Outbox:
 
     def supersede(self, job_id: str) -> None:
         """Forget waiting progress of a job."""
-        for key in [key for key in self._newest if key[0] == job_id]:
-            del self._newest[key]
+        if self._newest:
+            for key in [key for key in self._newest if key[0] == job_id]:
+                del self._newest[key]
 
     def take(self) -> str | None:
         """The next frame to write, or None."""

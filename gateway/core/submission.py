@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from schemas.api.openv import FIELD_OF_ALIAS, FieldError, GenerateBody
 from schemas.commands import SubmitJob
 from schemas.ids import job_id_of_key, request_hash
-from schemas.requests import LIMITS, MODEL, GenerationRequest, whole_frames, whole_pixels
+from schemas.requests import LIMITS, GenerationRequest, whole_frames, whole_pixels
 from schemas.shape import to_plain
 
 _KEY = re.compile(r"^[\x21-\x7e]{1,255}$")
@@ -72,8 +72,6 @@ def generation_request(body: Any) -> GenerationRequest | Invalid:
         read = GenerateBody.model_validate(body)
     except ValidationError as error:
         return Invalid(_field_errors(error))
-    if read.model != MODEL:
-        return Invalid((FieldError(field="model", message=f"must be {MODEL}"),))
     return GenerationRequest(
         prompt=read.prompt.strip(),
         negative_prompt=read.negative_prompt.strip(),

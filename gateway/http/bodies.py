@@ -27,7 +27,10 @@ async def read_body(request: Request, limit: int) -> bytes:
 
 
 async def read_json(request: Request, limit: int, problem: Problem = Problem.NOT_JSON) -> Any:
-    """The body as JSON (RFC 8259: no NaN, no lone surrogates, nested at most 1024 deep). Raises ``Refused``."""
+    """The body as JSON (RFC 8259: no NaN, no lone surrogates, nested at most 1024 deep). Raises ``Refused``.
+
+    What the client calls its type is not looked at: there are clients that send JSON under another name.
+    """
     body = await read_body(request, limit)
     try:
         return orjson.loads(body)

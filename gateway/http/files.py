@@ -1,5 +1,6 @@
 """``/api/videos/{job_id}/video|poster|thumbnail``: addresses that never expire, each a redirect to one that does."""
 
+import structlog
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -10,11 +11,16 @@ from gateway.parts import parts_of
 from schemas.jobs import Job, StoredFile
 from schemas.lifecycle import State
 
+logger = structlog.get_logger()
+
 ENDINGS = {"video": "mp4", "poster": "jpg", "thumbnail": "webp"}
 
 
 async def file(request: Request) -> Response:
-    """307 to a URL signed now. ``?download=1``: browsers save it under a name instead of showing it."""
+    """307 to a URL in the store that the document names, signed now, whether or not that store answers at the moment.
+
+    ``?download=1``: browsers save it under a name instead of showing it.
+    """
     parts = parts_of(request)
     principal = await parts.auth.of_request(request)
     kind = request.path_params["kind"]
@@ -27,7 +33,11 @@ async def file(request: Request) -> Response:
     if stored is None:
         raise Refused(Problem.NOT_FOUND)
     filename = f"{job.job_id}.{ENDINGS[kind]}" if request.query_params.get("download") == "1" else None
-    url = await parts.objects.signed_url(stored.key, expires_s=parts.settings.signed_url_seconds, filename=filename)
+    objects = parts.objects.named(stored.store)
+    if objects is None:
+        logger.error("store_unknown", store=stored.store, job_id=job.job_id, needs="S3_FALLBACK_* as on the workers")
+        raise Refused(Problem.STORE_UNKNOWN)
+    url = await objects.signed_url(stored.key, expires_s=parts.settings.signed_url_seconds, filename=filename)
     return RedirectResponse(url, status_code=307, headers={"Cache-Control": "private, no-store"})
 
 

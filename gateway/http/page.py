@@ -12,6 +12,8 @@ from gateway.core.origins import origin_of
 from gateway.parts import Parts, parts_of
 
 CONSOLE = Path(__file__).parent.parent / "console"
+# No page elsewhere gets hold of this one's window, or of its files.
+ALONE = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin"}
 
 
 async def page(request: Request) -> Response:
@@ -20,13 +22,14 @@ async def page(request: Request) -> Response:
     token = request.query_params.get("token")
     if token is not None and request.method == "GET":
         return await _exchange(parts, token)
-    media = origin_of(await parts.objects.signed_url("console"))
+    media = " ".join(sorted({origin_of(await one.signed_url("console")) for _, one in parts.objects.each()}))
     live = parts.settings.origin.replace("http", "ws", 1)
     policy = (
         "default-src 'none'; script-src 'self'; style-src 'self'; base-uri 'none'; form-action 'none'; "
-        f"connect-src 'self' {live}; img-src 'self' data: {media}; media-src 'self' {media}; frame-ancestors 'none'"
+        f"connect-src 'self' {live}; img-src 'self' data: {media}; media-src 'self' {media}; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'; trusted-types 'none'"
     )
-    headers = {"Content-Security-Policy": policy, "Cache-Control": "no-cache"}
+    headers = {"Content-Security-Policy": policy, "Cache-Control": "no-cache", **ALONE}
     return FileResponse(CONSOLE / "index.html", media_type="text/html", headers=headers)
 
 
@@ -53,6 +56,7 @@ class _Fresh(StaticFiles):
     async def get_response(self, path: str, scope: object) -> Response:
         response = await super().get_response(path, scope)  # type: ignore[arg-type]
         response.headers["Cache-Control"] = "no-cache"
+        response.headers.update(ALONE)
         return response
 
 

@@ -73,7 +73,10 @@ STAGES: Mapping[Stage, Mapping[Happening, Stage]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What is known of the running attempt. ``verdict``: the report that it will end with; None: none."""
+    """What is known of the running attempt. ``verdict``: the report that it will end with; None: none.
+
+    ``waits_for``: the server without which it does not get on; None while it does.
+    """
 
     order: RunAttempt
     stage: Stage
@@ -82,6 +85,7 @@ class Attempt:
     unacked: tuple[str, ...] = ()
     verdict: WorkerReport | None = None
     stop_by: int = 0
+    waits_for: str | None = None
 
     @property
     def key(self) -> tuple[str, int]:

@@ -35,6 +35,14 @@ class StoredSome:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreAway:
+    """A file of this attempt was not taken; it is tried again, until ``StoredSome`` or ``NotStored`` says otherwise."""
+
+    job_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stored:
     """All files of this attempt are in the object store."""
 
@@ -71,4 +79,4 @@ class Leave:
 
 
 Order = RunAttempt | StopAttempt | DrainSession
-Input = Heard | ChildGone | StoredSome | Stored | NotStored | Acked | Tick | Leave | Order
+Input = Heard | ChildGone | StoredSome | StoreAway | Stored | NotStored | Acked | Tick | Leave | Order

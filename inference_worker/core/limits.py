@@ -40,5 +40,7 @@ class Limits:
     blind_ms: int = 5_000
     progress_ms: int = 250
     preview_ms: int = 1_000
+    # How often watchers are told that the attempt still waits.
+    waiting_ms: int = 5_000
     # How many attempts of this session are remembered, so that a repeated order runs none of them twice.
     remembered: int = 256

@@ -7,7 +7,7 @@ from inference_worker.core import child_life
 from inference_worker.core.attempt import Happening, Stage
 from inference_worker.core.child_life import ChildPhase
 from inference_worker.core.effects import KillChild, Show, Upload, WorkerReport
-from inference_worker.core.inputs import NotStored, Stored, StoredSome
+from inference_worker.core.inputs import NotStored, StoreAway, Stored, StoredSome
 from inference_worker.core.progress import previewed
 from inference_worker.core.turn import Turn
 from inference_worker.core.worker import Fact
@@ -17,6 +17,7 @@ from schemas.phases import Phase
 from schemas.progress import AttemptPreview
 
 FILES = 3
+OBJECT_STORE = "s3"
 
 
 def meet(turn: Turn, message: FromChild) -> None:
@@ -122,17 +123,26 @@ def _crash(turn: Turn, words: str, happening: Happening = Happening.CRASHED) -> 
     turn.report(verdict)
 
 
-def meet_storage(turn: Turn, given: StoredSome | Stored | NotStored) -> None:
+def meet_storage(turn: Turn, given: StoredSome | StoreAway | Stored | NotStored) -> None:
     """How the upload goes. News of one that was dropped is ignored."""
     attempt = turn.current(given.job_id, given.attempt)
     if attempt is None or attempt.stage is not Stage.UPLOADING:
         return
     match given:
         case StoredSome():
-            turn.show_progress(Phase.UPLOAD, given.step, given.steps, 0)
+            turn.change_attempt(waits_for=None)
+            turn.show_progress(Phase.UPLOAD, given.step, given.steps, 0, urgent=attempt.waits_for is not None)
+        case StoreAway():
+            turn.change_attempt(waits_for=OBJECT_STORE)
+            show_upload(turn)
         case Stored():
             turn.happens(Happening.STORED)
             turn.report(turn.reports().succeeded(given.output))
         case NotStored():
             turn.happens(Happening.NOT_STORED)
             turn.report(turn.reports().failed(given.code, given.words))
+
+
+def show_upload(turn: Turn) -> None:
+    """Say again how far the upload is, though nothing has moved: that it waits is the news."""
+    turn.show_progress(Phase.UPLOAD, turn.running.track.step, FILES, 0, urgent=True)

@@ -52,5 +52,7 @@ def _hurry(turn: Turn, attempt: Attempt) -> None:
         case Stage.UPLOADING:
             if departure and turn.now >= departure.upload_by:
                 on_orders.give_up_upload(turn)
+            elif attempt.waits_for and turn.now - (attempt.track.shown_at or 0) >= limits.waiting_ms:
+                on_child.show_upload(turn)
         case Stage.ENDING:
             pass

@@ -11,7 +11,18 @@ from inference_worker.core import child_life, on_child, on_orders, on_time
 from inference_worker.core.attempt import Stage
 from inference_worker.core.child_life import ChildPhase
 from inference_worker.core.effects import Clean, Effect, Exit
-from inference_worker.core.inputs import Acked, ChildGone, Heard, Input, Leave, NotStored, Stored, StoredSome, Tick
+from inference_worker.core.inputs import (
+    Acked,
+    ChildGone,
+    Heard,
+    Input,
+    Leave,
+    NotStored,
+    StoreAway,
+    Stored,
+    StoredSome,
+    Tick,
+)
 from inference_worker.core.turn import Turn
 from inference_worker.core.worker import Fact, Worker
 from schemas.dispatch import DrainSession, RunAttempt, StopAttempt, WorkerState
@@ -40,7 +51,7 @@ def _meet(turn: Turn, given: Input) -> None:
             identity = turn.worker.identity
             if (given.worker_id, given.session) == (identity.worker_id, identity.session):
                 on_orders.meet(turn, given)
-        case StoredSome() | Stored() | NotStored():
+        case StoredSome() | StoreAway() | Stored() | NotStored():
             on_child.meet_storage(turn, given)
         case Acked():
             _meet_ack(turn, given.command_id)

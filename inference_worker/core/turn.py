@@ -64,10 +64,12 @@ class Turn:
         self.change_attempt(unacked=(*self.running.unacked, command.command_id))
         self.emit(Report(command))
 
-    def show_progress(self, phase: Phase, step: int, steps: int, phase_ms: int) -> None:
-        """Tell watchers how far the attempt is, unless they were told a moment ago."""
+    def show_progress(self, phase: Phase, step: int, steps: int, phase_ms: int, *, urgent: bool = False) -> None:
+        """Tell watchers how far the attempt is; unless it is urgent, not if they were told a moment ago."""
         attempt, worker = self.running, self.worker
         track, shown = advanced(attempt.track, phase, step, steps, phase_ms, self.now, worker.limits)
+        if urgent and not shown:
+            track, shown = replace(track, shown_at=self.now), True
         self.change_attempt(track=track)
         if not shown:
             return
@@ -82,7 +84,8 @@ class Turn:
             steps=steps,
             fraction=track.fraction,
             elapsed_ms=self.now - track.began_at,
-            eta_ms=track.eta_ms,
+            eta_ms=None if attempt.waits_for else track.eta_ms,
+            waits_for=attempt.waits_for,
         )
         self.emit(Show(message))
 

@@ -1,9 +1,21 @@
+import static java.nio.file.StandardCopyOption.ATOMIC_MOVE;
+import static java.nio.file.StandardCopyOption.REPLACE_EXISTING;
+import static java.nio.file.StandardOpenOption.CREATE;
+import static java.nio.file.StandardOpenOption.TRUNCATE_EXISTING;
+import static java.nio.file.StandardOpenOption.WRITE;
+
 import de.bwaldvogel.mongo.MongoServer;
 import de.bwaldvogel.mongo.MongoVersion;
 import de.bwaldvogel.mongo.backend.h2.H2Backend;
 import de.bwaldvogel.mongo.bson.Document;
 import io.netty.channel.Channel;
+import java.io.IOException;
 import java.net.BindException;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.Executors;
@@ -25,13 +37,16 @@ import org.h2.mvstore.MVStoreException;
  *   <li>Wire version 13 (MongoDB 5.0): the stock server says 8, which current drivers refuse.
  *   <li>The file is compacted while it runs, in short slices.
  *   <li>A store that can no longer be written (disk full, say) ends the process: what was not committed must not be read.
+ *   <li>The version that has been flushed is noted beside the file. H2 opens a file whose end is damaged at an older
+ *       version, or as an empty one, without a word; here that is refused.
  * </ul>
  *
  * <p>Usage: {@code java DurableMongo HOST PORT FILE}. Exit codes: 2 usage, 3 the file is in use, 4 the file can't be
- * opened, 5 the address is taken, 6 the store failed while running.
+ * opened, 5 the address is taken, 6 the store failed while running, 7 the file is damaged.
  */
 public final class DurableMongo {
 
+  private static final int DAMAGED = 7;
   private static final int WIRE_VERSION = 13;
   private static final List<Integer> SERVER_VERSION = List.of(5, 0, 0);
 
@@ -59,10 +74,12 @@ public final class DurableMongo {
     }
     String host = arguments[0];
     int port = Integer.parseInt(arguments[1]);
-    MVStore store = open(arguments[2]);
-    Backend backend = new Backend(store);
+    Flushed flushed = new Flushed(Path.of(arguments[2] + ".flushed"));
+    MVStore store = open(arguments[2], flushed);
+    Backend backend = new Backend(store, flushed);
     MongoServer server = new MongoServer(backend);
     Runtime.getRuntime().addShutdownHook(new Thread(() -> {
+      backend.flush();
       backend.stopping = true;
       server.shutdownNow(); // closes the backend, which commits and closes the store
     }));
@@ -85,19 +102,38 @@ public final class DurableMongo {
     System.out.println("listening on " + server.getLocalAddress());
   }
 
-  private static MVStore open(String file) {
+  private static MVStore open(String file, Flushed flushed) {
     try {
+      long wanted = flushed.read();
       MVStore store = new MVStore.Builder().fileName(file).autoCommitDisabled().open();
       store.setRetentionTime(RETENTION_MS);
       store.setVersionsToKeep(0);
+      if (store.getCurrentVersion() < wanted) {
+        String found = file + " holds version " + store.getCurrentVersion();
+        store.closeImmediately();
+        die(DAMAGED, found + ", but version " + wanted + " had been stored", null);
+      }
       return store;
+    } catch (IOException | NumberFormatException unreadable) {
+      die(4, "can't read the version that " + file + " was flushed at", unreadable);
+      throw new IllegalStateException(unreadable); // not reached
     } catch (MVStoreException failure) {
+      if (isDamage(failure)) {
+        die(DAMAGED, file + " is damaged", failure);
+      }
       if (failure.getErrorCode() == DataUtils.ERROR_FILE_LOCKED) {
         die(3, file + " is in use by another process; stop that one first", null);
       }
       die(4, "can't open " + file + ": is the disk full, the folder read-only or the file damaged?", failure);
       throw failure; // not reached
     }
+  }
+
+  private static boolean isDamage(MVStoreException failure) {
+    return switch (failure.getErrorCode()) {
+      case DataUtils.ERROR_FILE_CORRUPT, DataUtils.ERROR_READING_FAILED, DataUtils.ERROR_CHUNK_NOT_FOUND -> true;
+      default -> false;
+    };
   }
 
   /** Says why in one line on stderr (the supervisor shows it) and ends the process without running shutdown hooks. */
@@ -108,6 +144,23 @@ public final class DurableMongo {
     System.err.println("ERROR: " + reason);
     System.err.flush();
     Runtime.getRuntime().halt(code);
+  }
+
+  /** The newest version that is known to be on the disk, in a small file that is replaced whole. */
+  private record Flushed(Path note) {
+
+    long read() throws IOException {
+      return Files.exists(note) ? Long.parseLong(Files.readString(note).strip()) : 0;
+    }
+
+    void write(long version) throws IOException {
+      Path unfinished = note.resolveSibling(note.getFileName() + ".new");
+      try (FileChannel channel = FileChannel.open(unfinished, CREATE, WRITE, TRUNCATE_EXISTING)) {
+        channel.write(ByteBuffer.wrap((version + "\n").getBytes(StandardCharsets.US_ASCII)));
+        channel.force(true);
+      }
+      Files.move(unfinished, note, ATOMIC_MOVE, REPLACE_EXISTING);
+    }
   }
 
   private static final class Backend extends H2Backend {
@@ -121,12 +174,18 @@ public final class DurableMongo {
     private final MVStore store;
     private long applied;
     private long committed;
+    private long committedVersion;
     private volatile long flushed;
     private volatile boolean stopping;
+    private final Flushed note;
 
-    Backend(MVStore store) {
+    Backend(MVStore store, Flushed note) {
       super(store);
       this.store = store;
+      this.note = note;
+      committedVersion = store.getCurrentVersion();
+      applied = 1; // what was found in the file is noted with the next flush, even if nothing is written
+      committed = 1;
       version(new MongoVersion() {
         @Override
         public List<Integer> getVersionArray() {
@@ -190,6 +249,7 @@ public final class DurableMongo {
         }
         synchronized (writing) {
           store.commit();
+          committedVersion = store.getCurrentVersion();
           committed = applied;
         }
       }
@@ -199,15 +259,20 @@ public final class DurableMongo {
     private void flush() {
       try {
         long reached;
+        long version;
         synchronized (committing) {
           reached = committed;
+          version = committedVersion;
         }
         if (reached > flushed) {
           store.sync();
+          note.write(version);
           flushed = reached;
         }
       } catch (MVStoreException failure) {
         fail(failure);
+      } catch (IOException failure) {
+        die(6, "the store's version can't be noted (is the disk full?); nothing that was acknowledged is lost", failure);
       }
     }
 
@@ -230,6 +295,9 @@ public final class DurableMongo {
     private void fail(MVStoreException failure) {
       if (stopping || failure.getErrorCode() == DataUtils.ERROR_CLOSED && store.getPanicException() == null) {
         return;
+      }
+      if (isDamage(failure)) {
+        die(DAMAGED, "the store's file is damaged", failure);
       }
       die(6, "the store failed (is the disk full?); nothing that was acknowledged is lost", failure);
     }

@@ -5,13 +5,14 @@ import os
 import sys
 
 from operations.stack.errors import StackError
-from operations.stack.jars import ensure_jars, program
+from operations.stack.jars import ensure_jars
+from operations.stack.java import find_java
 from operations.stack.kafka_archive import ensure_archive
 
 
 async def _prepare() -> None:
     jars = await ensure_jars(_say, os.environ)
-    await ensure_archive(jars, program("java"), _say, os.environ)
+    await ensure_archive(jars, find_java(), _say, os.environ)
 
 
 def _say(line: str) -> None:

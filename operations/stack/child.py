@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from operations.stack.errors import StackError, last_words
+from operations.stack.space import full_disk, is_full
 
 _TETHER = Path(__file__).with_name("tether.py")
 _POLL_S = 0.05
 _LOG_CAP_BYTES = 10 * 1024 * 1024
 _LOG_TAIL_BYTES = 16 * 1024
-_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "JAVA_HOME", "JAVA_TOOL_OPTIONS")
+_PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "TZ", "JAVA_HOME", "JAVA_TOOL_OPTIONS")
 # How the Java servers write their logs: warnings and errors, each with its time.
 JAVA_LOGGING = (
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
@@ -67,6 +68,8 @@ class Child:
                     start_new_session=True,
                 )
         except OSError as error:
+            if is_full(error):
+                raise full_disk(log.parent) from error
             raise StackError(f"Can't start {command.argv[0]} with its output in {log}: {error.strerror}.") from error
         return cls(process, log, log_from)
 
@@ -106,12 +109,16 @@ class Child:
 
     def last_words(self) -> str:
         """What it complained of last in its log; nothing of what earlier processes wrote there."""
+        return last_words(self.said())
+
+    def said(self) -> str:
+        """The end of what this process has printed; empty where its log can't be read."""
         try:
             with self._log.open("rb") as log:
                 log.seek(max(self._log_from, log.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
-                return last_words(log.read().decode(errors="replace"))
+                return log.read().decode(errors="replace")
         except OSError:
-            return "its log can't be read"
+            return ""
 
     def _kill_session(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody left (macOS says it the second way)
@@ -120,7 +127,9 @@ class Child:
 
 def server_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """What an embedded server gets of our environment: no secrets, and nothing that it would take for a setting."""
-    return {name: environ[name] for name in _PASSED_ON if name in environ}
+    passed = {name: environ[name] for name in _PASSED_ON if name in environ}
+    # Java reads file names in the locale's encoding; where none is set it can't open a folder with an accent.
+    return {**passed, "LC_ALL": "C.UTF-8" if sys.platform == "linux" else environ.get("LC_ALL", "en_US.UTF-8")}
 
 
 async def run_to_end(command: Command, log: Path, timeout_s: float) -> int:

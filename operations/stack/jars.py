@@ -13,12 +13,14 @@ from pathlib import Path
 
 from operations.stack.child import Command, read_tail, run_to_end
 from operations.stack.errors import StackError, last_words
+from operations.stack.space import is_full
 
 HERE = Path(__file__).parent
 _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.9.0:copy-dependencies"
 _FETCH_WITHIN_S = 1800.0
 _COMPILE_WITHIN_S = 120.0
-_INSTALL = "sudo apt-get install -y default-jdk-headless maven"
+_LISTED = "files.txt"
+INSTALL = "sudo apt-get install -y default-jdk-headless maven"
 
 Note = Callable[[str], None]
 
@@ -45,7 +47,7 @@ def program(name: str) -> str:
     found = shutil.which(name)
     if found is None:
         raise StackError(
-            f"`{name}` is missing; the embedded servers need a JDK (17 or newer) and Maven: {_INSTALL}. "
+            f"`{name}` is missing; the embedded servers need a JDK (17 or newer) and Maven: {INSTALL}. "
             "Or set KAFKA_BOOTSTRAP_SERVERS and MONGODB_URI to servers of your own."
         )
     return found
@@ -56,12 +58,12 @@ async def ensure_jars(note: Note, environ: Mapping[str, str]) -> Jars:
     cache = cache_folder(environ)
     kafka = cache / f"jars-kafka-{_fingerprint('kafka.xml')}"
     mongo = cache / f"jars-mongo-{_fingerprint('mongo.xml', 'DurableMongo.java')}"
-    if not (kafka.is_dir() and mongo.is_dir()):
+    if not (_is_whole(kafka) and _is_whole(mongo)):
         async with cache_lock(cache):
-            if not kafka.is_dir():
+            if not _is_whole(kafka):
                 note("Fetching Kafka 4.3.1 with Maven (about 54 MB)")
                 await _build(kafka, "kafka.xml", environ)
-            if not mongo.is_dir():
+            if not _is_whole(mongo):
                 note("Fetching the MongoDB stand-in with Maven (about 8 MB)")
                 await _build(mongo, "mongo.xml", environ, "DurableMongo.java")
     return Jars(_class_path(kafka), kafka, _class_path(mongo))
@@ -101,6 +103,24 @@ def _fingerprint(*names: str) -> str:
     return hashlib.sha256(b"\0".join((HERE / name).read_bytes() for name in names)).hexdigest()[:16]
 
 
+def _is_whole(folder: Path) -> bool:
+    """Whether every file that was put there is still there."""
+    try:
+        listed = (folder / _LISTED).read_text().splitlines()
+    except FileNotFoundError:
+        return folder.is_dir()  # made before there was a list
+    return all((folder / name).is_file() for name in listed)
+
+
+def _mend(folder: Path, whole: Path) -> None:
+    """Puts back what is missing, file by file: other stacks may be running from this folder."""
+    for entry in whole.iterdir():
+        if not (folder / entry.name).exists():
+            entry.rename(folder / entry.name)
+    for archive in folder.glob("*.jsa"):  # good only for the very files that it was made with
+        archive.unlink()
+
+
 def _class_path(folder: Path) -> str:
     return os.pathsep.join([str(folder), *(str(jar) for jar in sorted(folder.glob("*.jar")))])
 
@@ -136,9 +156,15 @@ def _unfinished(target: Path, log: Path) -> Iterator[Path]:
         log.unlink(missing_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         yield folder
-        folder.rename(target)
+        (folder / _LISTED).write_text("".join(f"{entry.name}\n" for entry in sorted(folder.iterdir())))
+        if target.exists():
+            _mend(target, folder)
+        else:
+            folder.rename(target)
     except OSError as error:
-        raise StackError(f"{target.parent} can't be written: {error.strerror}. Free some space there.") from error
+        if is_full(error):
+            raise StackError(f"The disk that holds {target.parent} is full. Free some space there.") from error
+        raise StackError(f"{target.parent} can't be written: {error.strerror}. Give it to your user.") from error
     finally:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)

@@ -13,6 +13,7 @@ from operations.stack.data_dir import replace_file
 from operations.stack.errors import StackError, last_words
 from operations.stack.kafka_probe import cluster_id_at
 from operations.stack.ports import LOOPBACK, RememberedPorts
+from operations.stack.space import out_of_room, unwritable
 from operations.stack.supervisor import Part
 
 PORTS = ("broker", "controller")
@@ -26,7 +27,8 @@ controller.quorum.voters=1@{host}:{controller}
 listeners=PLAINTEXT://{host}:{broker},CONTROLLER://{host}:{controller}
 advertised.listeners=PLAINTEXT://{host}:{broker}
 controller.listener.names=CONTROLLER
-log.dirs={log_dir}
+# Relative to the working directory: a comma would make two folders of an absolute one, an accent none.
+log.dirs=log
 auto.create.topics.enable=false
 # One node holds the only replica of everything.
 offsets.topic.replication.factor=1
@@ -85,7 +87,7 @@ class KafkaServer:
         self.ports = ports
         log_dir = self._folder / "log"
         properties = self._folder / "server.properties"
-        text = _PROPERTIES.format(host=LOOPBACK, log_dir=log_dir, **self.ports)
+        text = _PROPERTIES.format(host=LOOPBACK, **self.ports)
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             replace_file(properties, text)
@@ -93,7 +95,7 @@ class KafkaServer:
             if not self._cluster_id:
                 shutil.rmtree(log_dir, ignore_errors=True)
         except OSError as error:
-            raise StackError(f"Kafka's folder {self._folder} can't be written: {error.strerror}.") from error
+            raise unwritable("Kafka's folder", self._folder, error) from error
         if not self._cluster_id:
             self._cluster_id = await self._format(properties)
         return self._java_command("kafka.Kafka", str(properties), heap_mb=256, options=options)
@@ -116,10 +118,13 @@ class KafkaServer:
         except TimeoutError:
             code = -1
         if code != 0:
-            raise StackError(
+            raise out_of_room(self._folder, read_tail(log)) or StackError(
                 f"Kafka's folder {self._folder} could not be formatted (the log is {log}): {last_words(read_tail(log))}"
             )
-        replace_file(self._folder / _MARK, json.dumps({"cluster_id": cluster_id}) + "\n")
+        try:
+            replace_file(self._folder / _MARK, json.dumps({"cluster_id": cluster_id}) + "\n")
+        except OSError as error:
+            raise unwritable("Kafka's folder", self._folder, error) from error
         return cluster_id
 
     def _java_command(self, main_class: str, *arguments: str, heap_mb: int, options: tuple[str, ...] = ()) -> Command:
@@ -139,15 +144,32 @@ def _formatted(folder: Path, log_dir: Path) -> str:
     broker has written there. Raises ``StackError`` where records would be lost by that.
     """
     marked = folder / _MARK
-    if marked.exists() and (log_dir / "meta.properties").exists():
+    named = _cluster_id_in(log_dir / "meta.properties")
+    if marked.exists() and named:
         try:
-            return str(json.loads(marked.read_text())["cluster_id"])
+            cluster_id = str(json.loads(marked.read_text())["cluster_id"])
         except (ValueError, KeyError, TypeError) as error:
             raise StackError(f"{marked} is damaged. Move {folder} away to start with an empty Kafka.") from error
+        if cluster_id == named:
+            return cluster_id
+        raise StackError(
+            f"Kafka's folder {log_dir} belongs to another cluster ({named}) than {marked.name} says ({cluster_id}). "
+            f"Put back the one that was there, or move {folder} away to start with an empty Kafka."
+        )
     # A folder per partition, with its records in *.log; the metadata log counts: topics are in it.
     if any(segment.stat().st_size > 0 for segment in log_dir.glob("*/*.log")):
         raise StackError(
-            f"Kafka's folder {log_dir} holds records but is not whole (meta.properties or {marked.name} is missing). "
-            f"Restore it from a backup, or move {folder} away to start with an empty Kafka."
+            f"Kafka's folder {log_dir} holds records but is not whole (meta.properties or {marked.name} is missing or "
+            f"damaged). Restore it from a backup, or move {folder} away to start with an empty Kafka."
         )
     return ""
+
+
+def _cluster_id_in(properties: Path) -> str:
+    """The cluster id in Kafka's ``meta.properties``, empty where the file is missing or not whole."""
+    try:
+        lines = properties.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return ""
+    named = dict(line.split("=", 1) for line in lines if "=" in line)
+    return named.get("cluster.id", "") if "node.id" in named else ""

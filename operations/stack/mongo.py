@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from operations.stack.child import JAVA_LOGGING, Command, server_environment
-from operations.stack.errors import StackError
 from operations.stack.mongo_probe import server_pid_at
 from operations.stack.ports import LOOPBACK, RememberedPorts
+from operations.stack.space import unwritable
 from operations.stack.supervisor import Part
 
 PORTS = ("server",)
+FILE = "openv.mv"
+DAMAGED = 7  # an exit code of DurableMongo.java
 
 
 class MongoServer:
@@ -38,7 +40,11 @@ class MongoServer:
                 remembered.settle()
             return ready
 
-        return Part("mongo", command, is_ready, grace_s=3.0, give_up_after=4)
+        damaged = (
+            f"The database {self._folder / FILE} is damaged or older than what was stored in it. Restore "
+            f"{self._folder} from a backup, or move it away to start with an empty database."
+        )
+        return Part("mongo", command, is_ready, grace_s=3.0, give_up_after=4, final={DAMAGED: damaged})
 
     def prepare(self, ports: Mapping[str, int]) -> Command:
         """Makes the folder and says how to start. Raises ``StackError``."""
@@ -46,9 +52,9 @@ class MongoServer:
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            raise StackError(f"The database's folder {self._folder} can't be written: {error.strerror}.") from error
+            raise unwritable("The database's folder", self._folder, error) from error
         flags = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError")
-        arguments = (LOOPBACK, str(ports["server"]), str(self._folder / "openv.mv"))
+        arguments = (LOOPBACK, str(ports["server"]), FILE)  # relative: Java need not be able to spell the folder
         return Command(
             (self._java, *flags, *JAVA_LOGGING, "DurableMongo", *arguments),
             {**server_environment(os.environ), "CLASSPATH": self._class_path},

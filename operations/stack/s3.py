@@ -18,6 +18,7 @@ from operations.stack.child import Command, server_environment
 from operations.stack.data_dir import DataDir, replace_file
 from operations.stack.errors import StackError
 from operations.stack.ports import LOOPBACK, RememberedPorts
+from operations.stack.space import unwritable
 from operations.stack.supervisor import Part
 
 # SeaweedFS is several servers in one; each listens for HTTP and for gRPC. `admin` listens even with its pages off.
@@ -102,17 +103,18 @@ class S3Server:
             # The last start's flags, which it would read again: those that it works out belong to other ports.
             (data / "mini.options").unlink(missing_ok=True)
         except OSError as error:
-            raise StackError(f"The S3 server's folder {self._folder} can't be written: {error.strerror}.") from error
+            raise unwritable("The S3 server's folder", self._folder, error) from error
+        # Paths are relative to the working directory: `dir` is a list with commas, and a socket's path may have 107
+        # characters at most (the default is the shared /tmp).
         flags = {
-            "dir": data,
+            "dir": data.name,
             "ip": LOOPBACK,
             "ip.bind": LOOPBACK,
             **ports,
             "s3.port.iceberg": 0,
             "s3.port.lance": 0,
-            "s3.config": config,
+            "s3.config": config.name,
             "s3.iam": "false",
-            # Relative to our folder: a socket's path may be 107 characters at most, and the default is shared /tmp.
             "s3.localSocket": "s3.sock",
             "filer.localSocket": "filer.sock",
             "volume.id": "openv",  # by default its address, which may change

@@ -4,15 +4,18 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from operations.stack import kafka, mongo, s3
 from operations.stack.data_dir import DataDir
-from operations.stack.jars import Note, ensure_jars, program
+from operations.stack.jars import Note, ensure_jars
+from operations.stack.java import find_java
 from operations.stack.kafka_archive import ensure_archive
 from operations.stack.ports import RememberedPorts
 from operations.stack.settings import StackSettings, child_environment, read_settings
+from operations.stack.space import out_of_room, require_room
 from operations.stack.supervisor import Change, Part, Supervisor
 
 
@@ -35,6 +38,8 @@ async def embedded_servers(
 
     The caller holds the data directory's lock. ``environment()`` is complete once all parts have been ready.
     """
+    if None in (settings.s3_endpoint_url, settings.kafka_bootstrap_servers, settings.mongodb_uri):
+        require_room(data_dir.path)
     parts: list[Part] = []
     facts: list[Callable[[], dict[str, str]]] = []
     addresses: dict[str, Callable[[], str]] = {}
@@ -51,7 +56,7 @@ async def embedded_servers(
             }
         )
     if settings.kafka_bootstrap_servers is None or settings.mongodb_uri is None:
-        java = program("java")
+        java = find_java()
         jars = await ensure_jars(note, environ)
     if settings.kafka_bootstrap_servers is None:
         archive = await ensure_archive(jars, java, note, environ)
@@ -103,7 +108,8 @@ class EmbeddedServers:
         self._lock.__enter__()
         try:
             servers = await embedded_servers(data_dir, self._settings, self._note, os.environ)
-            self._supervisor = Supervisor(servers.parts, data_dir.logs, self._on_change)
+            verdict = partial(out_of_room, data_dir.path)
+            self._supervisor = Supervisor(servers.parts, data_dir.logs, self._on_change, verdict)
             await self._supervisor.start()
         except BaseException:
             await self._end()

@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import enum
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from operations.stack.child import Child, Command
@@ -51,7 +51,8 @@ class Part:
     and its ``StackError`` ends the start of the stack. ``is_ready(pid)`` tells whether *this* process answers in its
     own protocol; it is asked again and again, each time with a timeout, and answers False rather than raise. A part
     that is not ready after ``ready_within_s`` seconds is killed and started again. ``give_up_after`` deaths before it
-    was ever ready raise ``StackError``; ``None`` goes on trying for ever.
+    was ever ready raise ``StackError``; ``None`` goes on trying for ever. ``final`` has, by exit code, the sentence for
+    what another start would not mend.
     """
 
     name: str
@@ -61,16 +62,27 @@ class Part:
     grace_s: float = 3.0
     ready_within_s: float = 60.0
     give_up_after: int | None = None
+    final: Mapping[int, str] = field(default_factory=dict)
 
 
 class Supervisor:
-    """Runs parts. Use it from the main thread's loop: ``await start()``, serve, ``await stop()``."""
+    """Runs parts. Use it from the main thread's loop: ``await start()``, serve, ``await stop()``.
 
-    def __init__(self, parts: Iterable[Part], logs: Path, on_change: Callable[[Change], None] | None = None) -> None:
+    ``verdict(said)`` hears the end of what a dead part printed and returns why none is to be started again, or None.
+    """
+
+    def __init__(
+        self,
+        parts: Iterable[Part],
+        logs: Path,
+        on_change: Callable[[Change], None] | None = None,
+        verdict: Callable[[str], StackError | None] | None = None,
+    ) -> None:
         self._parts = {part.name: part for part in parts}
         self._waves = start_waves({part.name: part.after for part in self._parts.values()})
         self._logs = logs
         self._on_change = on_change or (lambda _change: None)
+        self._verdict = verdict or (lambda _said: None)
         self._ready = {name: asyncio.Event() for name in self._parts}
         self._children: dict[str, Child] = {}
         self._runners: dict[str, asyncio.Task[None]] = {}
@@ -140,6 +152,7 @@ class Supervisor:
             reason, healthy_ms = await self._live(part, child)
             was_ready = was_ready or self._ready[part.name].is_set()
             self._ready[part.name].clear()
+            self._raise_if_final(part, child)
             restarts, delay_ms = restarts.after_death(healthy_ms)
             if not was_ready and part.give_up_after is not None and restarts.deaths >= part.give_up_after:
                 raise StackError(
@@ -169,6 +182,13 @@ class Supervisor:
             watch.cancel()
             probe.cancel()
             await asyncio.gather(watch, probe, return_exceptions=True)
+
+    def _raise_if_final(self, part: Part, child: Child) -> None:
+        """Raises ``StackError`` where starting it again would not help."""
+        if (reason := self._verdict(child.said())) is not None:
+            raise reason
+        if (sentence := part.final.get(child.exit_code() or 0)) is not None:
+            raise StackError(sentence)
 
     async def _wait_for_needs(self, part: Part) -> None:
         missing = [name for name in part.after if not self._ready[name].is_set()]

@@ -56,14 +56,19 @@ def to_moment(at: int) -> Any:
 
 def _quoted(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(name).translate(_QUOTED): _quoted(one) for name, one in value.items()}
+        return {_quoted_name(str(name)): _quoted(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
         return [_quoted(one) for one in value]
     if isinstance(value, int) and value not in _INT64:
         raise ValueError("over 64 bits")
-    if isinstance(value, str):
+    if isinstance(value, str) and not value.isascii():
         value.encode()  # a lone surrogate has no UTF-8 form, and BSON is UTF-8
     return value
+
+
+def _quoted_name(name: str) -> str:
+    """Nearly all are our members' names, which need no look at every character."""
+    return name if name.isidentifier() else name.translate(_QUOTED)
 
 
 def _unquoted(value: Any) -> Any:

@@ -29,6 +29,19 @@ def _not_blank(text: str) -> str:
     return text
 
 
+def _readable(text: str) -> str:
+    """U+0000 ends a text for many programs and libraries: what came after it would be made by some, not by others."""
+    if "\0" in text:
+        raise ValueError("must not contain the character U+0000")
+    return text
+
+
+def _known_model(name: str) -> str:
+    if name != MODEL:
+        raise ValueError(f"must be {MODEL}")
+    return name
+
+
 def _whole_within(name: str) -> Any:
     bounds = LIMITS[name]
     return Field(
@@ -47,10 +60,10 @@ class GenerateBody(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
 
-    prompt: Annotated[str, AfterValidator(_not_blank)] = Field(
+    prompt: Annotated[str, AfterValidator(_not_blank), AfterValidator(_readable)] = Field(
         max_length=PROMPT_MAX, validation_alias=AliasChoices("prompt", "positive_prompt", "positivePrompt")
     )
-    negative_prompt: str = Field(
+    negative_prompt: Annotated[str, AfterValidator(_readable)] = Field(
         default="", max_length=PROMPT_MAX, validation_alias=AliasChoices("negative_prompt", "negativePrompt")
     )
     width: Whole = _whole_within("width")
@@ -59,7 +72,7 @@ class GenerateBody(BaseModel):
     steps: Whole = _whole_within("steps")
     cfg: float = Field(default=LIMITS["cfg"].default, ge=LIMITS["cfg"].least, le=LIMITS["cfg"].most)
     seed: Whole = _whole_within("seed")
-    model: str = Field(default=MODEL, max_length=100)
+    model: Annotated[str, AfterValidator(_known_model)] = MODEL
 
     @model_validator(mode="before")
     @classmethod

@@ -96,12 +96,21 @@ def observe(draft: Draft, entry: Entry, sign: Sign) -> Entry:
     phase = AFTER[lease.phase][sign]
     if lease.phase is Phase.OFFERED and phase in (None, Phase.HANDED_BACK):
         draft.charge(entry.user_id, -entry.work)
+    if lease.phase is Phase.OFFERED and sign is Sign.ABSENT:
+        _note_ignored(draft, lease.worker_id)
     lease = None if phase is None else replace(lease, phase=phase, reason=_REASONS.get(sign, ""))
     entry = replace(entry, lease=lease)
     draft.put(entry)
     if lease is not None and lease.phase not in LIVE:
         tell(draft, entry)
     return draft.jobs[entry.job_id]
+
+
+def _note_ignored(draft: Draft, worker_id: str) -> None:
+    """It asked, was given, and did nothing: whoever else asks comes first, or it would get the same job again."""
+    worker = draft.workers.get(worker_id)
+    if worker is not None:
+        draft.put_worker(replace(worker, ignored=worker.ignored + 1))
 
 
 def grant(draft: Draft, entry: Entry, worker: Worker | None, phase: Phase) -> Entry:

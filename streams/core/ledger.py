@@ -3,8 +3,8 @@
 ``decide`` looks at the user's documents, the command, the record's time and the deployment's policy, and says what to
 write, announce and answer. States change by ``schemas/lifecycle.py`` alone; guards live beside what they guard:
 ``admission.py`` (submit, manual retry), ``reports.py`` (attempts), ``endings.py`` (cancel, timeout, delete),
-``account_commands.py``. Deciding the same command again on what the first decision wrote changes nothing and answers
-the same, so that at-least-once delivery comes out effectively once.
+``account_commands.py``; ``usage.py`` only tells. Deciding the same command again on what the first decision wrote
+changes nothing and answers the same, so that at-least-once delivery comes out effectively once.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,6 +14,7 @@ from typing import Any
 from schemas.accounts import Account
 from schemas.commands import (
     AnyCommand,
+    AskUsage,
     AttemptFailed,
     AttemptHandedBack,
     AttemptLost,
@@ -37,11 +38,13 @@ from streams.core.effects import Decision, UserView
 from streams.core.endings import cancel, delete, expire
 from streams.core.policy import Policy
 from streams.core.reports import report
+from streams.core.usage import usage
 
 DECIDES: Mapping[type, Callable[[Case, Any], Decision]] = MappingProxyType(
     {
         SubmitJob: submit,
         RetryJob: retry,
+        AskUsage: usage,
         CancelJob: cancel,
         DeleteJob: delete,
         JobExpired: expire,

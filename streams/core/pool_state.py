@@ -81,8 +81,9 @@ class Entry:
 class Worker:
     """A worker as its newest beat described it. ``past``: sessions that are over, and their last sequence.
 
-    ``heard`` and ``tick``: listening time and tick count of that beat. ``asking``: it wants a job. ``drain``: an
-    operator drains this session (True: hand back now). ``stopped``, ``looked_at``, ``drained_at`` bound repetition.
+    ``heard`` and ``tick``: listening time and tick count of that beat. ``asking``: it wants a job. ``ignored``: how
+    many offers it let pass without a word since it last named an attempt. ``drain``: an operator drains this session
+    (True: hand back now). ``stopped``, ``looked_at``, ``drained_at`` bound repetition.
     """
 
     worker_id: str
@@ -94,6 +95,7 @@ class Worker:
     tick: int
     asking: bool = False
     asking_since: Instant = 0
+    ignored: int = 0
     job_id: str | None = None
     attempt: int | None = None
     poll_id: str | None = None

@@ -65,7 +65,7 @@ _ON: Mapping[type, Callable[[Draft, Any], None]] = MappingProxyType(
 
 
 def _match(draft: Draft) -> None:
-    """Hand the next jobs in line to the workers that ask, those that asked first before others."""
+    """Hand the next jobs in line to the workers that ask: those that ignored no offer, then who asked first."""
     asking = _free_workers(draft)
     if not asking:
         return
@@ -87,7 +87,7 @@ def _free_workers(draft: Draft) -> list[Worker]:
         entry.lease.worker_id for entry in draft.jobs.values() if entry.lease and entry.lease.phase is Phase.OFFERED
     }
     free = [worker for worker in asking if worker.worker_id not in offered]
-    return sorted(free, key=lambda worker: (worker.asking_since, worker.worker_id))
+    return sorted(free, key=lambda worker: (worker.ignored, worker.asking_since, worker.worker_id))
 
 
 def _forget(draft: Draft) -> None:

@@ -36,6 +36,7 @@ def on_beat(draft: Draft, beat: WorkerBeat) -> None:
         tick=draft.ticks,
         asking=asking,
         asking_since=same.asking_since if same and same.asking else draft.now,
+        ignored=same.ignored if same and beat.job_id is None else 0,
         job_id=beat.job_id,
         attempt=beat.attempt,
         poll_id=beat.poll_id,

@@ -299,15 +299,16 @@ async def test_a_lasting_key_is_not_consumed(store: JobStore, user: str) -> None
 
 async def test_applied_offsets_never_move_back_until_forgotten(store: JobStore, user: str) -> None:
     assert await store.applied_offsets(user) == {}
-    await asyncio.gather(*(store.store_applied_offset(user, 0, offset) for offset in range(40)))
-    await store.store_applied_offset(user, 0, 7)
-    await store.store_applied_offset(user, 11, 0)
-    await store.store_applied_offset(f"{user}-another", 0, 99)
+    await asyncio.gather(*(store.store_applied_offsets(user, {0: offset}) for offset in range(40)))
+    await store.store_applied_offsets(user, {0: 7})
+    await asyncio.gather(*(store.store_applied_offsets(user, {11: 0, 0: 12}) for _ in range(8)))
+    await store.store_applied_offsets(user, {})
+    await store.store_applied_offsets(f"{user}-another", {0: 99})
     assert await store.applied_offsets(user) == {0: 39, 11: 0}
     await store.reset_applied_offset(user, 0)
     await store.reset_applied_offset(user, 5)
     assert await store.applied_offsets(user) == {11: 0}
-    await store.store_applied_offset(user, 0, 3)
+    await store.store_applied_offsets(user, {0: 3})
     assert await store.applied_offsets(user) == {0: 3, 11: 0}
 
 

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -13,8 +14,9 @@ import pytest
 from repo.core.object_keys import file_key, user_prefix
 from repo.memory import MemoryObjectStore
 from repo.ports import ObjectStore, Unavailable
-from repo.s3 import ONE_PART_MAX, S3ObjectStore
-from repo.settings import ServerSettings
+from repo.s3 import ONE_PART_MAX, S3ObjectStore, open_stores
+from repo.settings import FallbackSettings, ServerSettings
+from repo.stores import FALLBACK
 from tests.servers import Wire, closed_port
 
 
@@ -120,6 +122,12 @@ async def test_ping_is_content(objects: ObjectStore) -> None:
     await objects.ping()
 
 
+async def test_preparing_twice_is_preparing_once(objects: ObjectStore, prefix: str) -> None:
+    await objects.put_bytes(f"{prefix}a", b"x", "text/plain")
+    await asyncio.gather(objects.prepare(), objects.prepare())
+    assert await objects.read(f"{prefix}a") == b"x"
+
+
 async def test_memory_fails_when_told_to(tmp_path: Path) -> None:
     objects = MemoryObjectStore()
     objects.away = True
@@ -217,3 +225,52 @@ async def test_an_upload_that_breaks_off_leaves_no_object(
             with pytest.raises(Unavailable):
                 await objects.put_file(f"{prefix}a", path, "video/mp4")
     assert await object_store.list_keys(prefix) == []
+
+
+@pytest.mark.servers
+async def test_a_server_that_says_yes_to_everything_is_not_believed(settings: ServerSettings, tmp_path: Path) -> None:
+    """A proxy's page, a wrong port: a file would be gone, and deleted files would stay."""
+    path = tmp_path / "video.mp4"
+    path.write_bytes(b"x" * (ONE_PART_MAX + 1))
+
+    async def agree(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while await reader.read(65536):
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(agree, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        elsewhere = settings.model_copy(update={"s3_endpoint_url": f"http://127.0.0.1:{port}"})
+        async with asyncio.timeout(60), S3ObjectStore(elsewhere) as objects:
+            for call in (objects.put_bytes("a", b"x", "t"), objects.put_file("a", path, "t"), objects.list_keys("")):
+                with pytest.raises(Unavailable, match="no S3 server"):
+                    await call
+
+
+@pytest.mark.servers
+async def test_the_stores_of_the_environment(settings: ServerSettings, prefix: str) -> None:
+    second = FallbackSettings(
+        endpoint_url=settings.s3_endpoint_url,
+        public_endpoint_url="https://second.example.org",
+        access_key_id=settings.s3_access_key_id,
+        secret_access_key=settings.s3_secret_access_key,
+        bucket=f"test-{uuid.uuid4()}",
+    )
+    async with open_stores(settings, second) as stores:
+        assert [name for name, _ in stores.each()] == [None, FALLBACK]
+        main, fallback = stores.named(None), stores.named(FALLBACK)
+        assert main
+        assert fallback
+        assert stores.named("elsewhere") is None
+        await main.prepare()
+        with pytest.raises(Unavailable, match="bucket") as raised:
+            await fallback.ping()
+        assert raised.value.server == "s3_fallback"
+        await fallback.prepare()
+        await fallback.put_bytes(f"{prefix}a", b"x", "text/plain")
+        assert await main.read(f"{prefix}a") is None
+        assert (await fallback.signed_url("a")).startswith(f"https://second.example.org/{second.bucket}/a?")
+    async with open_stores(settings, FallbackSettings(endpoint_url=None)) as stores:
+        assert [name for name, _ in stores.each()] == [None]
+        assert stores.named(FALLBACK) is None

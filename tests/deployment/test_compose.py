@@ -12,11 +12,11 @@ from typer.main import get_command
 
 from gateway.settings import GatewaySettings
 from inference_worker.engines.mochi.load import MODEL_VARIABLE
-from inference_worker.settings import FallbackSettings, WorkerSettings
+from inference_worker.settings import WorkerSettings
 from operations.cli import app
 from repo.environment import EnvironmentSettings
 from repo.notify import STATUS_FILE_VARIABLE
-from repo.settings import ServerSettings
+from repo.settings import FallbackSettings, ServerSettings
 from schemas.requests import MODEL
 from streams.settings import StreamsSettings
 from tests.deployment.compose import FILE, ROOT, NotSet, environment, example, filled_in, mentioned, read

@@ -66,7 +66,8 @@ class Stack:
 
         async def look() -> bool:
             assert self.process.returncode is None, self.log.read_text()
-            return bool(self.about().get("ready"))
+            about = self.about()
+            return bool(about.get("ready")) and about.get("pid") == self.process.pid  # not of one that was killed
 
         await until(look, f"the stack ready; it printed: {self.log.read_text()}", 150)
         self.url = self.about()["url"]

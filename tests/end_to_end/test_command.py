@@ -13,16 +13,17 @@ pytestmark = [pytest.mark.servers, pytest.mark.model, pytest.mark.timeout(600)]
 
 
 def processes_of(data_dir: Path) -> list[str]:
-    """Command lines of running processes that were told about this data directory."""
+    """Command lines of running processes that were told about this data directory or work in it."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             try:
                 environ = (entry / "environ").read_bytes()
                 line = (entry / "cmdline").read_bytes()
+                folder = os.readlink(entry / "cwd").encode()  # noqa: PTH115 -- a string is compared
             except OSError:
                 continue
-            if str(data_dir).encode() in environ + line:
+            if str(data_dir).encode() in environ + line + folder:
                 found.append(line.replace(b"\0", b" ").decode(errors="replace"))
     return found
 

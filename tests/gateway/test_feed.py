@@ -9,6 +9,8 @@ from schemas.codec import Encoded, Record
 from schemas.topics import EVENTS, PROGRESS
 from tests.gateway.world import World, job, started, until
 
+THEIRS = {"ce_type": "dev.openv.progress.attempt.v1", "ce_id": "j:1:w:1", "ce_subject": "j"}
+
 
 def raw(topic: str, value: bytes, **headers: str) -> Encoded:
     return Encoded(topic, b"ada", value, tuple((name, text.encode()) for name, text in headers.items()))
@@ -25,6 +27,13 @@ async def test_records_that_make_no_sense_are_passed_over(world: World) -> None:
         raw(EVENTS.name, b"", ce_type=queued, ce_id="j:1"),
         raw(EVENTS.name, b"{}", ce_type=queued, ce_id="j:" + "9" * 5000),
         raw(EVENTS.name, b"{}", ce_type="dev.openv.something.new.v9", ce_id="x"),
+        # Objects, but not of the job, the version or the user by which they are routed.
+        raw(EVENTS.name, b'{"jobId":"j","userId":"ada","version":2}', ce_type=queued, ce_id="j:1"),
+        raw(EVENTS.name, b'{"jobId":"k","userId":"ada","version":1}', ce_type=queued, ce_id="j:1"),
+        raw(EVENTS.name, b'{"jobId":"j","userId":"bob","version":1}', ce_type=queued, ce_id="j:1"),
+        raw(PROGRESS.name, b'{"jobId":"j","userId":"bob","attempt":1}', **THEIRS),
+        raw(PROGRESS.name, b'{"jobId":"k","userId":"ada","attempt":1}', **THEIRS),
+        raw(PROGRESS.name, b'{"jobId":"j","userId":"ada","attempt":2}', **THEIRS),
         raw(PROGRESS.name, b"{}"),
         raw(PROGRESS.name, b"{}", ce_type="dev.openv.progress.attempt.v1", ce_id="odd", ce_subject="j"),
         raw(PROGRESS.name, b"\xff", ce_type="dev.openv.progress.attempt.v1", ce_id="j:1:w:1", ce_subject="j"),
@@ -35,11 +44,16 @@ async def test_records_that_make_no_sense_are_passed_over(world: World) -> None:
         await world.log.append(message)
     await world.ledger.write(job("00000000-0000-4000-8000-000000000001"))
     partition = world.parts.feed.partition_of("ada")
-    assert await world.parts.feed.reached(partition, 8, 5)
-    assert world.parts.feed.hub.newest("ada") == []
+    assert await world.parts.feed.reached(partition, 11, 5)
+    good = raw(PROGRESS.name, b'{"jobId":"j","userId":"ada","attempt":1,"new":"member"}', **THEIRS)
+    await world.log.append(good)
+    await until(lambda: world.parts.feed.hub.newest("ada"))
+    assert [one.frame for one in world.parts.feed.hub.newest("ada")] == [
+        '{"type":"progress","data":' + good.value.decode() + "}"
+    ]
     head = world.parts.feed.window.head(partition)
     assert head is not None
-    assert head.offset == 8
+    assert head.offset == 11
 
 
 async def test_a_tail_that_breaks_is_taken_up_where_it_stopped(world: World) -> None:

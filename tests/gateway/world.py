@@ -15,9 +15,10 @@ from gateway.parts import Parts
 from gateway.settings import GatewaySettings
 from repo.clock import now_ms
 from repo.memory import MemoryEventLog, MemoryJobStore, MemoryObjectStore
+from repo.stores import ObjectStores
 from schemas.accounts import Role
 from schemas.codec import Message, decode, encode
-from schemas.commands import CancelJob, DeleteJob, RetryJob, SubmitJob
+from schemas.commands import AskUsage, CancelJob, DeleteJob, RetryJob, SubmitJob
 from schemas.events import CommandAnswered, JobEvent, Outcome
 from schemas.failures import FailureCode
 from schemas.jobs import Charge, ChargeState, Job, Output, Remaining, StoredFile
@@ -87,9 +88,13 @@ class FakeLedger:
         async for batch in self.log.tail(COMMANDS.name, dict.fromkeys(range(COMMANDS.partitions), 0)):
             for record in batch:
                 message = decode(record)
-                assert isinstance(message, SubmitJob | CancelJob | DeleteJob | RetryJob), message
+                assert isinstance(message, SubmitJob | CancelJob | DeleteJob | RetryJob | AskUsage), message
                 self.heard.append(message)
-                if not self.silent:
+                if self.silent:
+                    continue
+                if isinstance(message, AskUsage):
+                    await self.answer(message, Outcome.UNCHANGED)
+                else:
                     await self.decide(message)
 
     async def decide(self, command: SubmitJob | CancelJob | DeleteJob | RetryJob) -> None:
@@ -133,9 +138,9 @@ class FakeLedger:
             command_id=command.command_id,
             user_id=command.user_id,
             outcome=outcome,
-            job_id=command.job_id,
+            job_id=getattr(command, "job_id", None),
             code=code,
-            remaining=self.remaining if isinstance(command, SubmitJob | RetryJob) else None,
+            remaining=self.remaining if isinstance(command, SubmitJob | RetryJob | AskUsage) else None,
         )
         await self.log.append(encode(answer, source="/test", at=now_ms()))
 
@@ -180,14 +185,19 @@ class World:
 
 @asynccontextmanager
 async def started(
-    gateway_settings: GatewaySettings | None = None, *, now: Callable[[], int] = now_ms, world: World | None = None
+    gateway_settings: GatewaySettings | None = None,
+    *,
+    now: Callable[[], int] = now_ms,
+    world: World | None = None,
+    fallback: MemoryObjectStore | None = None,
 ) -> AsyncIterator[World]:
     """A world with its gateway running; with ``world``: another gateway over the same servers and ledger."""
     log = world.log if world else MemoryEventLog()
     store = world.store if world else MemoryJobStore()
     objects = world.objects if world else MemoryObjectStore()
     ledger = world.ledger if world else FakeLedger(log, store)
-    app = create_app(log, store, objects, gateway_settings or settings(), now)
+    stores = ObjectStores(objects, fallback)
+    app = create_app(log, store, stores, gateway_settings or settings(), now)
     deciding = asyncio.create_task(ledger.run()) if world is None else None
     try:
         async with app.router.lifespan_context(app):

@@ -17,6 +17,7 @@ from inference_worker.parent import Parent, Surroundings
 from inference_worker.work_dir import WorkDir
 from repo.memory import MemoryEventLog, MemoryObjectStore
 from repo.ports import EventLog
+from repo.stores import ObjectStores
 from schemas.codec import Message, Record, Unreadable, decode, encode
 from schemas.dispatch import RunAttempt, WorkerBeat, WorkerState
 from schemas.requests import GenerationRequest
@@ -138,7 +139,7 @@ class World:
         self.loads = True
         self.work = WorkDir(root)
         patience = Patience(main_s=0.5, fallback_s=0.5, first_pause_s=0.01, last_pause_s=0.02)
-        self.files = FileStore(self.objects, None, patience)
+        self.files = FileStore(ObjectStores(self.objects), patience)
         around = Surroundings(
             event_log=self.log,
             files=self.files,

@@ -5,11 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import structlog
 
-from inference_worker.files import FALLBACK, FileStore, Patience, StorageFailed
+from inference_worker.files import FileStore, Patience, StorageFailed
 from repo.core.object_keys import session_keys
 from repo.memory import MemoryObjectStore
 from repo.ports import Unavailable
+from repo.stores import FALLBACK, ObjectStores
 from schemas.jobs import StoredFile
 from tests.inference_worker.parent_world import order, until, write_media
 
@@ -20,7 +22,7 @@ PATIENT = replace(QUICK, main_s=20)
 def files(
     main: MemoryObjectStore, fallback: MemoryObjectStore | None = None, patience: Patience = PATIENT
 ) -> FileStore:
-    return FileStore(main, fallback, patience)
+    return FileStore(ObjectStores(main, fallback), patience)
 
 
 async def test_all_files_are_stored_and_counted(tmp_path: Path) -> None:
@@ -86,6 +88,85 @@ async def test_the_fallback_takes_what_the_main_store_does_not(tmp_path: Path) -
     assert [one.store for one in (output.video, output.poster, output.thumbnail) if one] == [FALLBACK] * 3
 
 
+async def test_a_main_store_that_never_answers_leaves_the_fallback_its_time(tmp_path: Path) -> None:
+    class Swallows(MemoryObjectStore):
+        async def put_file(self, key: str, path: Path, media_type: str) -> StoredFile:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    fallback = MemoryObjectStore()
+    output = await files(Swallows(), fallback, QUICK).store(order(), write_media(tmp_path), lambda *_: None)
+    assert output.video
+    assert output.video.store == FALLBACK
+
+
+async def test_what_one_store_has_taken_stays_there_though_the_rest_goes_elsewhere(tmp_path: Path) -> None:
+    main, fallback = MemoryObjectStore(), MemoryObjectStore()
+
+    def cut(step: int, _: int) -> None:
+        main.away = step < 3
+
+    output = await files(main, fallback, QUICK).store(order(), write_media(tmp_path), cut)
+    assert [one.store for one in (output.video, output.poster, output.thumbnail) if one] == [None, FALLBACK, FALLBACK]
+    assert len(main.objects) == 1
+    assert len(fallback.objects) == 2
+
+
+async def test_a_main_store_that_is_back_first_takes_it_even_in_the_fallbacks_time(tmp_path: Path) -> None:
+    main, fallback = MemoryObjectStore(), Sometimes(10**9)
+    main.away = True
+    uploading = asyncio.create_task(files(main, fallback, QUICK).store(order(), write_media(tmp_path), lambda *_: None))
+    await until(lambda: fallback.tries, "the fallback tried")
+    main.away = False
+    output = await uploading
+    assert output.video
+    assert output.video.store is None
+
+
+class WithoutBucket(MemoryObjectStore):
+    """A new server: away at first, and without a bucket until somebody makes it."""
+
+    made = False
+
+    async def prepare(self) -> None:
+        await super().prepare()
+        self.made = True
+
+    async def put_file(self, key: str, path: Path, media_type: str) -> StoredFile:
+        if not self.made:
+            raise Unavailable("s3", "no such bucket")
+        return await super().put_file(key, path, media_type)
+
+
+async def test_a_store_that_was_away_at_the_start_gets_its_bucket_when_it_is_needed(tmp_path: Path) -> None:
+    main, fallback = MemoryObjectStore(), WithoutBucket()
+    fallback.away = True
+    store = files(main, fallback, QUICK)
+    await store.prepare()
+    main.away, fallback.away = True, False
+    output = await store.store(order(), write_media(tmp_path), lambda *_: None)
+    assert output.video
+    assert output.video.store == FALLBACK
+
+
+async def test_one_store_is_enough_to_begin_and_none_is_not() -> None:
+    main, fallback = MemoryObjectStore(), MemoryObjectStore()
+    main.away = True
+    await files(main, fallback).prepare()
+    fallback.away = True
+    with pytest.raises(Unavailable):
+        await files(main, fallback).prepare()
+
+
+async def test_an_outage_is_told_once_and_logged_once_however_often_it_is_tried(tmp_path: Path) -> None:
+    main, told = Sometimes(40), list[int]()
+    store = files(main, None, replace(PATIENT, first_pause_s=0.0))
+    with structlog.testing.capture_logs() as logs:
+        await store.store(order(), write_media(tmp_path), lambda *_: None, lambda: told.append(1))
+    assert len(told) == 3, "one outage a file"
+    assert [line["event"] for line in logs] == ["upload_waits", "upload_goes_on"] * 3
+
+
 async def test_without_a_fallback_it_fails_in_words(tmp_path: Path) -> None:
     main = MemoryObjectStore()
     main.away = True
@@ -118,3 +199,24 @@ async def test_discard_deletes_the_attempts_keys_in_both_stores_and_no_other(tmp
     await store.discard(order())
     assert sorted(main.objects) == sorted(session_keys("u1", "j1", 2, "w1", "s1"))
     assert sorted(fallback.objects) == sorted(main.objects)
+
+
+async def test_discard_waits_for_a_store_that_is_away_and_not_with_the_other(tmp_path: Path) -> None:
+    main, fallback = MemoryObjectStore(), MemoryObjectStore()
+    store = files(main, fallback)
+    await store.store(order(), write_media(tmp_path), lambda *_: None)
+    fallback.objects = dict(main.objects)
+    main.away = True
+    discarding = asyncio.create_task(store.discard(order()))
+    await until(lambda: not fallback.objects, "the fallback emptied")
+    assert main.objects
+    main.away = False
+    await discarding
+    assert not main.objects
+
+
+async def test_discard_ends_in_words_when_patience_does(tmp_path: Path) -> None:
+    main = MemoryObjectStore()
+    main.away = True
+    with pytest.raises(Unavailable, match="away"):
+        await files(main, None, QUICK).discard(order())

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from inference_worker.settings import MOCHI_VARIABLE, FallbackSettings, WorkerSettings, sees_gpu, unique_name
+from inference_worker.settings import MOCHI_VARIABLE, WorkerSettings, sees_gpu, unique_name
 from repo.environment import SettingsError
-from repo.settings import ServerSettings
 from schemas.ids import is_name
 
 
@@ -71,36 +70,3 @@ def test_a_gpu_can_be_chosen_by_number(tmp_path: Path) -> None:
     (tmp_path / "gpu").mkdir()
     assert sees_gpu({"CUDA_VISIBLE_DEVICES": "1"}, tmp_path)
     assert not sees_gpu({"CUDA_VISIBLE_DEVICES": "-1"}, tmp_path)
-
-
-def servers() -> ServerSettings:
-    return ServerSettings(
-        kafka_bootstrap_servers="k:1",
-        mongodb_uri="mongodb://m",
-        s3_endpoint_url="http://s:1",
-        s3_public_endpoint_url="http://public",
-        s3_access_key_id="a",
-        s3_secret_access_key="b",
-    )
-
-
-def test_without_an_endpoint_there_is_no_fallback() -> None:
-    assert FallbackSettings().as_servers(servers()) is None
-
-
-def test_the_fallback_replaces_only_s3(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("S3_FALLBACK_ENDPOINT_URL", "http://second:1")
-    with pytest.raises(SettingsError, match="S3_FALLBACK_ACCESS_KEY_ID"):
-        FallbackSettings()
-    monkeypatch.setenv("S3_FALLBACK_ACCESS_KEY_ID", "id")
-    monkeypatch.setenv("S3_FALLBACK_SECRET_ACCESS_KEY", "hidden")
-    second = FallbackSettings().as_servers(servers())
-    assert second
-    assert (second.kafka_bootstrap_servers, second.s3_endpoint_url, second.s3_bucket) == (
-        "k:1",
-        "http://second:1",
-        "openv",
-    )
-    assert second.s3_signing_url == "http://second:1"
-    assert second.s3_secret_access_key.get_secret_value() == "hidden"
-    assert "hidden" not in repr(second)

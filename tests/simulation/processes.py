@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
 from repo.ports import Unavailable
+from repo.stores import ObjectStores
 from schemas.codec import Message, Record, Unreadable, decode, encode
 from schemas.dispatch import Tick
 from schemas.topics import COMMANDS, DISPATCH, EVENTS
@@ -94,7 +95,7 @@ class StreamsProcess:
         handlers: dict[Role, Callable[[], Handler]] = {
             Role.LEDGER: lambda: Ledger(store, log, policy, clock=lambda: world.now),
             Role.SCHEDULER: lambda: Pools(store, log, self._patience, reconcile_ms=RECONCILE_MS),
-            Role.JANITOR: lambda: Janitor(store, objects, objects.prepare),
+            Role.JANITOR: lambda: Janitor(store, ObjectStores(objects)),
         }
         self._handler = handlers[role]()
         self.member: Member = servers.groups[role].join(self.process)

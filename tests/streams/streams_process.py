@@ -42,6 +42,8 @@ async def eventually(ask: Callable[[], Awaitable[T]], within_s: float = 40.0, *,
 class StreamsProcess:
     """One process. ``log`` is its standard error, a JSON object a line."""
 
+    COMMAND: tuple[str, ...] = (sys.executable, "-m", "streams")
+
     def __init__(self, environment: Mapping[str, str], log: Path, *arguments: str) -> None:
         self.log = log
         self._folder = tempfile.TemporaryDirectory(prefix="streams-")
@@ -53,7 +55,7 @@ class StreamsProcess:
         self.is_ready = False
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "streams", *arguments],
+                [*self.COMMAND, *arguments],
                 env={**os.environ, **QUICK, **environment, "NOTIFY_SOCKET": address},
                 cwd=REPOSITORY,
                 stdin=subprocess.DEVNULL,

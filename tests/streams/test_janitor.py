@@ -4,9 +4,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import structlog
 
 from repo.core.object_keys import file_key, job_prefixes, session_keys
 from repo.memory import MemoryJobStore, MemoryObjectStore
+from repo.ports import Unavailable
+from repo.stores import FALLBACK, ObjectStores
 from schemas.accounts import Account
 from schemas.codec import Message, Record
 from schemas.events import AccountEvent, FilesDiscarded, JobEvent
@@ -38,23 +41,32 @@ def job(**changes: Any) -> Job:
 
 
 class Room:
-    """A janitor with the files of two attempts of two users' jobs."""
+    """A janitor with the files of two attempts of two users' jobs, in both stores."""
 
     def __init__(self) -> None:
         self.store, self.objects = MemoryJobStore(), MemoryObjectStore()
-        self.janitor = Janitor(self.store, self.objects, self.objects.prepare)
+        self.fallback = MemoryObjectStore("s3_fallback")
+        self.janitor = Janitor(self.store, ObjectStores(self.objects, self.fallback))
 
     async def fill(self) -> None:
         for user in ("ann", "ann/evil", "bob"):
             for attempt in (1, 2):
                 for key in session_keys(user, "j1", attempt, "w", "s1"):
                     await self.objects.put_bytes(key, b"x", "video/mp4")
+                    await self.fallback.put_bytes(key, b"x", "video/mp4")
 
     async def hear(self, message: Message) -> None:
         await self.janitor.handle(message, RECORD, 1)
 
     async def left(self, user: str) -> list[str]:
-        return [key for prefix in job_prefixes(user, "j1") for key in await self.objects.list_keys(prefix)]
+        """The job's keys, which must be the same in both stores."""
+        main, other = self.left_in(self.objects, user), self.left_in(self.fallback, user)
+        assert main == other
+        return main
+
+    def left_in(self, store: MemoryObjectStore, user: str) -> list[str]:
+        prefixes = tuple(job_prefixes(user, "j1"))
+        return sorted(key for key in store.objects if key.startswith(prefixes))
 
 
 @pytest.fixture
@@ -86,8 +98,42 @@ async def test_what_the_document_shows_stays_whatever_is_said(room: Room) -> Non
     output = Output(video=StoredFile(key=shown, bytes=1, sha256="0", media_type="video/mp4"))
     await room.store.store_job(job(version=1, output=output), 0)
     await room.hear(FilesDiscarded(user_id="ann", job_id="j1", attempt=1, worker_id="w"))
-    assert shown in await room.left("ann")
-    assert len(await room.left("ann")) == 4
+    assert shown in room.left_in(room.objects, "ann")
+    assert len(room.left_in(room.objects, "ann")) == 4
+    assert len(room.left_in(room.fallback, "ann")) == 3, "of the video the document shows the other copy"
+
+
+async def test_of_two_copies_the_one_in_the_store_that_the_document_names_stays(room: Room) -> None:
+    shown = file_key("ann", "j1", 1, "w", "s1", "video")
+    output = Output(video=StoredFile(key=shown, bytes=1, sha256="0", media_type="video/mp4", store=FALLBACK))
+    await room.store.store_job(job(version=1, output=output), 0)
+    await room.hear(FilesDiscarded(user_id="ann", job_id="j1", attempt=1, worker_id="w"))
+    assert shown in room.fallback.objects
+    assert shown not in room.objects.objects
+
+
+@pytest.mark.parametrize("absent", ["objects", "fallback"])
+async def test_a_store_that_is_away_is_waited_for_and_the_other_is_not_spared(room: Room, absent: str) -> None:
+    away = getattr(room, absent)
+    here = room.fallback if absent == "objects" else room.objects
+    away.away = True
+    deleted = JobEvent(job(state=State.DELETED))
+    with pytest.raises(Unavailable):
+        await room.hear(deleted)
+    assert room.left_in(here, "ann") == []
+    assert len(room.left_in(away, "ann")) == 6
+    away.away = False
+    await room.hear(deleted)
+    assert await room.left("ann") == []
+
+
+async def test_a_store_that_is_not_configured_here_is_said_once_and_holds_up_nothing() -> None:
+    janitor = Janitor(MemoryJobStore(), ObjectStores(MemoryObjectStore()))
+    video = StoredFile(key="k", bytes=1, sha256="0", media_type="video/mp4", store=FALLBACK)
+    with structlog.testing.capture_logs() as logs:
+        for version in (3, 4):
+            await janitor.handle(JobEvent(job(version=version, output=Output(video=video))), RECORD, 1)
+    assert [(line["log_level"], line["store"]) for line in logs] == [("error", FALLBACK)]
 
 
 async def test_a_deleted_users_files_go_unless_the_user_came_back(room: Room) -> None:

@@ -54,11 +54,15 @@ async def test_a_full_lane_makes_its_feeder_wait() -> None:
     await until_quiet()
     for number in range(DEPTH):
         await lanes.put(0, (0, number + 1))
+    assert not lanes.is_idle(1)  # its items may stand behind one that waits for lane 0
     feeding = asyncio.create_task(lanes.put(0, (0, 99)))
     await until_quiet()
     assert not feeding.done()
+    assert not lanes.is_idle(1)
     work.go.set()
     await feeding
+    await until_quiet()
+    assert lanes.is_idle(1)
     await lanes.close()
 
 

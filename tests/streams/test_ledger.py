@@ -9,7 +9,7 @@ from repo.memory import MemoryEventLog, MemoryJobStore
 from repo.ports import Unavailable
 from schemas.accounts import Account
 from schemas.codec import Encoded, Message, Record, Unreadable, decode, encode
-from schemas.commands import AnyCommand, AttemptStarted, CancelJob, DeleteUser, GrantCredits, SubmitJob
+from schemas.commands import AnyCommand, AskUsage, AttemptStarted, CancelJob, DeleteUser, GrantCredits, SubmitJob
 from schemas.dispatch import JobMoved
 from schemas.events import AccountEvent, CommandAnswered, JobEvent, Outcome
 from schemas.jobs import Job
@@ -121,6 +121,24 @@ async def test_an_admission_is_stored_settled_and_announced() -> None:
     assert books.answer(submit()).outcome is Outcome.ADMITTED
     (moved,) = map(decode, books.log.records(DISPATCH.name))
     assert isinstance(moved, JobMoved)
+
+
+async def test_a_question_of_usage_is_answered_alone_and_leaves_no_trace() -> None:
+    books = Books(monthly_limit_seconds=2.0)
+    question = AskUsage(command_id="q", user_id="ann")
+    await books.tell(question)
+    first = books.answer(question)
+    assert books.events() == [first]
+    assert first.remaining is not None
+    assert (first.outcome, first.remaining.remaining_seconds) == (Outcome.UNCHANGED, 2.0)
+    assert await books.store.account("ann") is None
+    await books.tell(submit())
+    books.store.reads.clear()
+    await books.tell(question)
+    again = books.answer(question)
+    assert again.remaining is not None
+    assert (again.remaining.used_seconds, again.remaining.active) == (0.29, 1)
+    assert books.store.reads == [], "what is known of the user was enough"
 
 
 async def test_the_user_is_loaded_once_a_generation() -> None:

@@ -36,7 +36,7 @@ async def test_offsets_without_records_count_as_applied() -> None:
     await rig.fill(5)
     rig.log.trim(COMMANDS.name, PARTITION, 4)
     offsets = AppliedOffsets("other", COMMANDS, rig.store, rig.log)
-    await rig.store.store_applied_offset("other", PARTITION, 0)
+    await rig.store.store_applied_offsets("other", {PARTITION: 0})
 
     read = [record.offset async for batch in offsets.missing(PARTITION, 5) for record in batch]
 

@@ -34,7 +34,7 @@ async def test_the_first_record_of_an_assignment_is_checked_against_what_was_sto
     handler = Recording()
     rig = Rig(handler)
     records = await rig.fill(8)
-    await rig.store.store_applied_offset("ledger", PARTITION, 3)
+    await rig.store.store_applied_offsets("ledger", {PARTITION: 3})
 
     await rig.reader.take(records[6])
 
@@ -69,7 +69,7 @@ async def test_a_topic_made_anew_is_read_from_its_beginning() -> None:
     handler = Recording()
     rig = Rig(handler)
     records = await rig.fill(3)
-    await rig.store.store_applied_offset("ledger", PARTITION, 500)
+    await rig.store.store_applied_offsets("ledger", {PARTITION: 500})
 
     await rig.reader.take(records[1])
     await rig.offsets.save()
@@ -153,7 +153,7 @@ async def test_a_new_assignment_is_a_new_generation_and_asks_again_how_far_other
     await rig.reader.take(records[0])
 
     rig.reader.on_revoked()
-    await rig.store.store_applied_offset("ledger", PARTITION, 3)  # another process, meanwhile
+    await rig.store.store_applied_offsets("ledger", {PARTITION: 3})  # another process, meanwhile
     rig.reader.on_assigned([PARTITION])
     await rig.reader.take(records[5])
 

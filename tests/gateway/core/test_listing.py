@@ -40,6 +40,9 @@ def test_a_place_reads_back() -> None:
     assert (wanted.before, wanted.limit) == ((1_234, made.job_id), 7)
 
 
-@pytest.mark.parametrize("query", [{"limit": "²"}, {"limit": " 5"}, {"before": "1.x"}, {"before": "²." + "0" * 36}])
+@pytest.mark.parametrize(
+    "query",
+    [{"limit": "²"}, {"limit": " 5"}, {"before": "1.x"}, {"before": "²." + "0" * 36}, {"status": "queued"}],
+)
 def test_queries_that_are_none(query: dict[str, str]) -> None:
     assert isinstance(listing(query), BadQuery)

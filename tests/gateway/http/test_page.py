@@ -1,5 +1,7 @@
 """The page, how a visitor gets in, and what a page elsewhere may not do with the visitor's cookie."""
 
+import re
+
 import httpx
 import pytest
 
@@ -22,19 +24,58 @@ async def test_the_page_is_static_under_a_strict_policy(world: World) -> None:
         assert policy["script-src"] == policy["style-src"] == "'self'"
         assert policy["connect-src"] == "'self' ws://videos.test"
         assert policy["media-src"] == "'self' memory://objects"
-        assert "<script>" not in page.text
+        assert policy["img-src"] == "'self' data: memory://objects"
+        assert policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == "'none'"
+        assert (policy["require-trusted-types-for"], policy["trusted-types"]) == ("'script'", "'none'")
+        assert (page.headers["cross-origin-opener-policy"], page.headers["referrer-policy"]) == (
+            "same-origin",
+            "no-referrer",
+        )
         assert "style=" not in page.text
         for name in sorted(path.name for path in CONSOLE.iterdir() if path.name != "index.html"):
-            assert f"/console/{name}" in page.text or name in ("live.js", "cards.js")
             answer = await http.get(f"/console/{name}")
             assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-cache")
+            assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+            assert answer.headers["x-content-type-options"] == "nosniff"
             assert "javascript" in answer.headers["content-type"] or not name.endswith(".js")
         for outside in ("/console/../auth.py", "/console/%2e%2e/auth.py", "/console/nothing.js"):
             assert (await http.get(outside)).status_code == 404
 
 
-def test_the_live_client_stays_small() -> None:
-    assert len((CONSOLE / "live.js").read_text().splitlines()) <= 60
+MODULES = {path.name: path.read_text() for path in sorted(CONSOLE.glob("*.js"))}
+
+
+def test_the_modules_stay_small_and_every_one_is_used() -> None:
+    assert len(MODULES["live.js"].splitlines()) <= 60
+    assert {name: len(text.splitlines()) for name, text in MODULES.items() if len(text.splitlines()) > 150} == {}
+    reached, left = set[str](), ["app.js"]
+    while left:
+        name = left.pop()
+        reached.add(name)
+        left += set(re.findall(r'from "/console/([\w.]+)"', MODULES[name])) - reached
+    assert reached == set(MODULES)
+
+
+def test_nothing_in_the_page_makes_markup_of_text_or_code_of_either() -> None:
+    page = (CONSOLE / "index.html").read_text()
+    assert re.findall(r"<script[^>]*>", page) == ['<script type="module" src="/console/app.js">']
+    assert "<style" not in page
+    assert not re.search(r"\son\w+=", page)
+    unsafe = (
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|Function\(|createContextualFragment|DOMParser"
+    )
+    assert [name for name, text in MODULES.items() if re.search(unsafe, text)] == []
+
+
+def test_every_label_names_a_field_and_every_element_that_a_module_looks_for_is_there() -> None:
+    page = (CONSOLE / "index.html").read_text()
+    there = set(re.findall(r'\sid="([\w-]+)"', page))
+    assert set(re.findall(r'<label for="([\w-]+)"', page)) == set(
+        re.findall(r'<(?:input|select|textarea) id="([\w-]+)"', page)
+    )
+    wanted = {name for text in MODULES.values() for name in re.findall(r'\$\("([\w-]+)"\)', text)}
+    assert wanted
+    assert wanted - there == set()
 
 
 async def test_a_token_becomes_a_cookie_and_leaves_the_address(world: World) -> None:

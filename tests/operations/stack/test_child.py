@@ -117,7 +117,7 @@ async def test_a_program_that_takes_too_long_is_killed(tmp_path: Path) -> None:
 
 def test_servers_get_no_secrets_and_no_settings_of_ours() -> None:
     environ = {"PATH": "/bin", "S3_BUCKET": "x", "AWS_SECRET_ACCESS_KEY": "x", "RUNPOD_API_KEY": "x"}
-    assert server_environment(environ) == {"PATH": "/bin"}
+    assert server_environment(environ) == {"PATH": "/bin", "LC_ALL": "C.UTF-8"}
 
 
 def test_last_words_prefer_a_complaint() -> None:

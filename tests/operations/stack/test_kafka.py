@@ -17,7 +17,7 @@ def _folder(tmp_path: Path, *, marked: bool, properties: bool, records: bytes | 
     if records is not None:
         (log / "openv.events-0" / "00000000000000000000.log").write_bytes(records)
     if properties:
-        (log / "meta.properties").touch()
+        (log / "meta.properties").write_text("node.id=1\ncluster.id=abc\n")
     if marked:
         (tmp_path / "formatted.json").write_text(json.dumps({"cluster_id": "abc"}))
     return tmp_path, log
@@ -42,6 +42,21 @@ def test_a_half_written_folder_with_records_is_left_alone(tmp_path: Path, marked
     with pytest.raises(StackError, match="holds records but is not whole"):
         _formatted(folder, log)
     assert (log / "openv.events-0" / "00000000000000000000.log").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("content", ["", "node.i", "node.id=1\ncluster.id=\n"])
+def test_kafkas_own_mark_cut_short_is_named_not_retried(tmp_path: Path, content: str) -> None:
+    folder, log = _folder(tmp_path, marked=True, properties=True, records=b"x")
+    (log / "meta.properties").write_text(content)
+    with pytest.raises(StackError, match="holds records but is not whole"):
+        _formatted(folder, log)
+
+
+def test_a_folder_of_another_cluster_is_named(tmp_path: Path) -> None:
+    folder, log = _folder(tmp_path, marked=True, properties=True, records=b"x")
+    (log / "meta.properties").write_text("node.id=1\ncluster.id=xyz\n")
+    with pytest.raises(StackError, match=r"another cluster \(xyz\) than formatted.json says \(abc\)"):
+        _formatted(folder, log)
 
 
 def test_a_damaged_mark_is_named(tmp_path: Path) -> None:

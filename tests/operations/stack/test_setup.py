@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[3]
 JAVA = "#!/bin/sh\necho 'openjdk version \"{version}\" 2024-01-01' >&2\n"
 
 
-def _setup(tmp_path: Path, programs: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+def _setup(tmp_path: Path, programs: dict[str, str], *more: str) -> "subprocess.CompletedProcess[str]":
     """Runs a copy of the script (beside no .venv) on a machine that has a shell, some basics and ``programs``."""
     (tmp_path / "scripts").mkdir()
     shutil.copy(ROOT / "scripts" / "setup", tmp_path / "scripts")
@@ -24,7 +24,7 @@ def _setup(tmp_path: Path, programs: dict[str, str]) -> "subprocess.CompletedPro
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
     return subprocess.run(
-        ["scripts/setup", "--only-check"],
+        ["scripts/setup", "--only-check", *more],
         cwd=tmp_path,
         env={"PATH": str(folder)},
         capture_output=True,
@@ -79,6 +79,35 @@ def test_one_missing_thing_is_named_with_its_package(
     assert done.returncode == 1
     assert complaint in done.stderr
     assert done.stderr.endswith(f"apt-get install -y {packages}\n")
+
+
+WHOLE = {"python3": _python(), "java": JAVA.format(version="21.0.4"), "javac": "", "mvn": ""}
+
+
+@pytest.mark.parametrize("browser", ["chromium", "chromium-browser", "google-chrome"])
+def test_tests_need_a_browser_too_whatever_it_is_called(tmp_path: Path, browser: str) -> None:
+    done = _setup(tmp_path, {**WHOLE, browser: ""}, "--tests")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("known", "package"),
+    [(None, "chromium"), ("chromium", "chromium"), ("chromium-browser", "chromium-browser")],
+)
+def test_a_missing_browser_is_named_with_the_package_that_there_is(
+    tmp_path: Path, known: str | None, package: str
+) -> None:
+    apt = {"apt-cache": f'#!/bin/sh\n[ "$2" = {known} ]\n'} if known else {}
+    done = _setup(tmp_path, {**WHOLE, **apt}, "--tests")
+    assert done.returncode == 1
+    assert "lacks: Chromium (the tests open the page in it)." in done.stderr
+    assert done.stderr.endswith(f"apt-get install -y {package}\n")
+
+
+def test_an_option_that_it_does_not_know_is_refused(tmp_path: Path) -> None:
+    done = _setup(tmp_path, WHOLE, "--test")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--test" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from schemas.accounts import Account, Overrides, Role
 from schemas.commands import (
     AccountCommand,
     AnyCommand,
+    AskUsage,
     CancelJob,
     DeleteJob,
     DeleteUser,
@@ -153,6 +154,7 @@ class Ledger(RuleBasedStateMachine):
             cancel(job_id, None, number),
             submit(job_id, frames=frames, command_id=number, append_by=self.now),
             delete(job_id) if data.draw(st.integers(0, 9)) == 7 else retry(job_id, run, number, soon),
+            AskUsage(command_id=number, user_id=USER),
         ]
         return data.draw(st.sampled_from(kinds))
 

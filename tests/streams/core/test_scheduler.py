@@ -253,6 +253,33 @@ def test_an_offer_that_a_living_worker_never_takes_is_handed_back_at_no_cost() -
     assert offers(effects) == [("b", "w1")]  # the worker is of use again
 
 
+def test_a_worker_that_let_an_offer_pass_comes_after_all_others_until_it_runs_something() -> None:
+    pool = Pool()
+    pool.tick()
+    job = job_of("a")
+    pool.load(job)
+    assert offers(pool.beat("idler")) == [("a", "idler")]
+    pool.at += 1
+    pool.beat("w1")  # asks later than the idler, which has asked all along
+    for _ in range(9):
+        pool.tick()
+        pool.beat("idler")
+        pool.beat("w1")
+    assert tells(pool.tick()) == [("handed_back", "a", 1)]
+    again = after(job, attempt=2)
+    assert offers(pool.move(again)) == [("a", "w1")]
+    pool.busy("w1", "a", 2)
+
+    assert offers(pool.see(job_of("b"))) == [("b", "idler")]  # alone, it is asked again
+    pool.busy("idler", "b")
+    pool.move(after(job_of("b"), state=State.COMPLETED, worker_id="idler"))
+    pool.beat("idler")
+    pool.at += 1
+    pool.move(after(again, state=State.COMPLETED, worker_id="w1"))
+    pool.beat("w1")
+    assert offers(pool.see(job_of("c"))) == [("c", "idler")]  # it has worked: who asked first is served first
+
+
 def test_an_sdk_poll_unseen_in_pings_for_thirty_seconds_is_handed_back() -> None:
     pool = Pool()
     pool.tick()

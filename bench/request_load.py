@@ -1,0 +1,66 @@
+"""The clients of ``request_path.py``: each keeps one connection to the gateway and posts one submission after another.
+
+Plain streams instead of an HTTP library, whose own work would count as the gateway's.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from bench.driver import Answer, Failed, serve
+from bench.loads import closed_loop
+
+CLIENTS_MOST = 32
+BODY = {"prompt": "a corgi surfing at sunset, cinematic light", "num_frames": 31, "steps": 40}
+
+
+class Connection:
+    """HTTP/1.1, kept alive; answers carry their length."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def post(self, path: str, key: str, body: bytes) -> int:
+        """The status of the answer, which is read to its end."""
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        self._writer.write(head.encode() + body)
+        lines = (await self._reader.readuntil(b"\r\n\r\n")).lower().split(b"\r\n")
+        length = next(int(line[15:]) for line in lines if line.startswith(b"content-length:"))
+        await self._reader.readexactly(length)
+        return int(lines[0].split()[1])
+
+
+@asynccontextmanager
+async def answering() -> AsyncIterator[Answer]:
+    """Connected to the gateway of ``BENCH_PORT``."""
+    port = int(os.environ["BENCH_PORT"])
+    open_ones = [await asyncio.open_connection("127.0.0.1", port) for _ in range(CLIENTS_MOST)]
+    connections = [Connection(reader, writer) for reader, writer in open_ones]
+
+    async def answer(clients: int, keys: list[str]) -> dict[str, Any]:
+        """One submission with each key."""
+
+        async def request(client: int, number: int) -> None:
+            body = json.dumps(BODY | {"seed": number}).encode()
+            status = await connections[client].post("/api/runpod", keys[number], body)
+            if status != 200:
+                raise Failed(f"a submission was answered with {status}")
+
+        return await closed_loop(clients, len(keys), request)
+
+    try:
+        yield answer
+    finally:
+        for _, writer in open_ones:
+            writer.close()
+
+
+if __name__ == "__main__":
+    serve(answering)
