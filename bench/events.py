@@ -127,11 +127,11 @@ async def _round(
 
 
 def _events(count: int, watchers: Sequence[User]) -> list[Encoded]:
-    """Events of strangers, then one of each watcher. All but the last have the bytes of one job document."""
+    """Events of strangers, then one of each watcher."""
     now = now_ms()
     job = Job(
-        job_id=str(uuid4()),
-        user_id="stranger",
+        job_id="",
+        user_id="",
         pool="mochi-1",
         state=State.QUEUED,
         version=1,
@@ -144,16 +144,9 @@ def _events(count: int, watchers: Sequence[User]) -> list[Encoded]:
         expires_at=now + 86_400_000,
         execution_timeout_ms=3_600_000,
     )
-    one = encode(JobEvent(job), source="/openv/ledger", at=now)
-    strangers = [_of(one, f"stranger-{number % STRANGERS}") for number in range(count)]
-    last = [replace(job, job_id=str(uuid4()), user_id=user.user_id) for user in watchers]
-    return strangers + [encode(JobEvent(job), source="/openv/ledger", at=now) for job in last]
-
-
-def _of(event: Encoded, user_id: str) -> Encoded:
-    """The event as another one, of another user."""
-    headers = tuple((name, f"{uuid4()}:1".encode() if name == "ce_id" else value) for name, value in event.headers)
-    return replace(event, key=user_id.encode(), headers=headers)
+    names = [f"stranger-{number % STRANGERS}" for number in range(count)] + [one.user_id for one in watchers]
+    jobs = [replace(job, job_id=str(uuid4()), user_id=name) for name in names]
+    return [encode(JobEvent(one), source="/openv/ledger", at=now) for one in jobs]
 
 
 MEASUREMENT = Measurement("events", "Events into a gateway", HOW, run)

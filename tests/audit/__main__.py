@@ -78,7 +78,7 @@ def _figures(done: list[Trial], stage: Stage, seconds: float) -> str:
     judge, said = stage.judge, stage.fleet.said().most_common(WARNINGS_SHOWN)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     lines.append(f"{len(done)} trials in {seconds:.0f} s, {memory} MiB of memory (the audit itself)")
-    lines.append(f"{judge.commands} commands of {len(judge.users())} users, {judge.twice} processed more than once")
+    lines.append(f"{judge.commands} commands of {len(judge.users)} users, {judge.twice} processed more than once")
     lines.append(f"{judge.traceless} commands without an effect to look for, {stage.probes.sent} probes")
     lines += ["what the processes warned of:", *(f"{count:6}  {word}" for word, count in said)]
     return "\n".join(lines)

@@ -41,13 +41,13 @@ async def trials(stage: Stage, count: int, chance: Random, say: Callable[[str], 
     """Up to so many; the first one with a fault is the last: what comes after would only be its echo."""
     done: list[Trial] = []
     disturbances = drawn(own(chance))
-    least: dict[str, int] = {}
     for number in range(1, count + 1):
         one = await trial(stage, number, next(disturbances), own(chance))
         if not one.faults and number % COMPARE_ALL_EVERY == 0:
-            await stage.witness.compare(stage.judge.users(), least)
+            users = sorted(stage.judge.users)
+            await stage.witness.compare(users, {})
             one.faults = stage.faults()
-            say(f"      every document of {len(stage.judge.users())} users compared")
+            say(f"      every document of {len(users)} users compared")
         done.append(one)
         say(one.line())
         if one.faults:
@@ -74,9 +74,11 @@ async def trial(stage: Stage, number: int, disturb: Disturbance, chance: Random)
 async def settle(stage: Stage, *, at_rest: bool = False, within_s: float = SETTLE_WITHIN_S) -> list[str]:
     """Wait for the effects of all that is in the log now, and compare the documents of whom it was about."""
     judge, witness = stage.judge, stage.witness
-    touched = judge.users() if at_rest else sorted(judge.touched)
+    touched = sorted(judge.users if at_rest else judge.touched)
     judge.touched.clear()
-    least = judge.versions(touched)
+    least: dict[str, int] = {}
+    for user in touched:
+        least.update(judge.versions.newest(judge.users[user]))
     missing = await witness.settled(await witness.ends(), stage.probes, len(stage.fleet.alive), within_s)
     if not missing:
         judge.touched.update(await witness.compare(touched, least, at_rest=at_rest))
@@ -95,4 +97,4 @@ async def come_to_rest(stage: Stage) -> list[str]:
             faults = [f"{len(waiting)} jobs did not leave their queues though workers ask, e.g. {waiting[0]}"]
         await asyncio.sleep(0.5)
     await end(stage.tasks)
-    return faults or [*await settle(stage, at_rest=True), *stage.judge.never_made()]
+    return faults or [*await settle(stage, at_rest=True), *stage.judge.versions.never_made()]

@@ -16,21 +16,17 @@ everywhere), and an account's copies of pending admissions.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 
-from schemas.accounts import Account
 from schemas.codec import Message, Record, Unreadable, decode
 from schemas.commands import COMMANDS
-from schemas.documents import job_json
 from schemas.events import CommandAnswered, JobEvent
 from schemas.instants import to_iso
-from schemas.jobs import Job
-from schemas.shape import to_json
-from streams.core.effects import Decision, WriteAccount, WriteJob
+from streams.core.effects import UserView
 from streams.core.policy import Policy
 from streams.perform import LEDGER, messages_of
+from tests.audit.versions import Versions
 from tests.streams.core_replay import CoreReplay
 
 EARLY_KEPT = 20_000
@@ -77,12 +73,9 @@ class Judge:
         self._open: dict[Place, dict[Key, str]] = {}
         self._early: dict[Key, _Seen] = {}
         self._answers: Counter[str] = Counter()
-        self._jobs: defaultdict[str, list[bytes]] = defaultdict(list)
-        self._accounts: defaultdict[str, dict[int, bytes]] = defaultdict(dict)
-        self._shown: dict[tuple[str, int], tuple[bytes, int]] = {}
-        self._unmade: dict[tuple[str, int], Place] = {}
         self.touched: set[str] = set()
         self.differences: list[str] = []
+        self.versions = Versions(self.differences)
         self.waits: list[int] = []
         self.commands = 0
         self.traceless = 0
@@ -97,9 +90,10 @@ class Judge:
         """How many records have not had all their effects yet."""
         return len(self._open)
 
-    def users(self) -> list[str]:
-        """Everyone who has said something."""
-        return sorted(self._core.views)
+    @property
+    def users(self) -> Mapping[str, UserView]:
+        """Everyone who has said something, as the core has them."""
+        return self._core.views
 
     def command(self, record: Record) -> None:
         """A record of ``openv.commands``: from now on, what the core makes of it is awaited."""
@@ -111,7 +105,7 @@ class Judge:
         self.touched.add(command.user_id)
         said: list[Message] = []
         for decision in self._core.take(command, record.timestamp):
-            self._write(decision)
+            self.versions.made(decision)
             said += messages_of(decision)
         self.traceless += not said
         trace, at = record.header("traceparent") or "", to_iso(record.timestamp)
@@ -127,7 +121,7 @@ class Judge:
             self.differences.append(f"{place_of(record)}: {message.reason}")
             return
         if isinstance(message, JobEvent):
-            self._show(message.job, place_of(record))
+            self.versions.shown(message.job, str(place_of(record)))
         if isinstance(message, CommandAnswered):
             self._answers[record.header("traceparent") or message.message_id] += 1
         key = (record.header("traceparent") or "", record.header("ce_time") or "", message.message_id)
@@ -164,89 +158,6 @@ class Judge:
             if place.offset < ends.get(place.topic, {}).get(place.partition, 0)
         }
 
-    def versions(self, users: Iterable[str]) -> dict[str, int]:
-        """By job of these users: the version that the core has come to."""
-        return {job_id: len(self._jobs[job_id]) for user in users for job_id in self._core.views[user].jobs}
-
-    def check_documents(
-        self, user: str, jobs: Iterable[Job], account: Account | None, least: Mapping[str, int], *, at_rest: bool
-    ) -> bool:
-        """Compare what MongoDB holds of a user. ``least``: versions that it must have reached; ``at_rest``: exactly
-        those that the core has come to. False if a document is ahead of what was read of the log: ask again.
-        """
-        found = {job.job_id: job for job in jobs}
-        own = self._core.views[user].jobs
-        for job_id in own.keys() - found.keys():
-            if at_rest or job_id in least:
-                self.differences.append(
-                    f"{job_id} of {user}: no document; the core has version {len(self._jobs[job_id])}"
-                )
-        ahead = [self._account_is_ahead(user, account, at_rest=at_rest)]
-        ahead += [self._is_ahead(job, least, at_rest=at_rest) for job in found.values()]
-        return not any(ahead)
-
-    def never_made(self) -> Iterator[str]:
-        """Announced versions that the core does not make, now that the whole log was read."""
-        for (job_id, version), place in self._unmade.items():
-            yield f"{place}: announces {job_id} version {version}, which the core does not make"
-
-    def _is_ahead(self, job: Job, least: Mapping[str, int], *, at_rest: bool) -> bool:
-        made = self._jobs.get(job.job_id, [])
-        if job.version > len(made):
-            if at_rest:
-                self.differences.append(f"{job.job_id}: MongoDB has version {job.version}, the core {len(made)}")
-            return True
-        if job.version < (len(made) if at_rest else least.get(job.job_id, 0)):
-            self.differences.append(f"{job.job_id}: MongoDB has version {job.version}, the core {len(made)}")
-        if digest(job) != made[job.version - 1]:
-            self.differences.append(f"{job.job_id} version {job.version}: MongoDB's document is not the core's: {job}")
-        shown = self._shown.get((job.job_id, job.version))
-        if shown is not None and shown[1] != job.updated_at:
-            self.differences.append(f"{job.job_id} version {job.version}: announced as of another time than stored")
-        return False
-
-    def _account_is_ahead(self, user: str, account: Account | None, *, at_rest: bool) -> bool:
-        version = account.version if account is not None else 0
-        newest = self._core.views[user].account.version
-        made = self._accounts[user]
-        if version > newest or (at_rest and version < newest):
-            if at_rest:
-                self.differences.append(f"account {user}: MongoDB has version {version}, the core {newest}")
-            return True
-        if account is not None and account_digest(account) != made[version]:
-            self.differences.append(
-                f"account {user} version {version}: MongoDB's document is not the core's: {account}"
-            )
-        return False
-
-    def _write(self, decision: Decision) -> None:
-        match decision.write:
-            case WriteJob(job=job):
-                self._make(job)
-            case WriteAccount(account=account, job=job):
-                self._accounts[account.user_id][account.version] = account_digest(account)
-                if job is not None:
-                    self._make(job)
-
-    def _make(self, job: Job) -> None:
-        versions = self._jobs[job.job_id]
-        versions.append(digest(job))
-        place = self._unmade.pop((job.job_id, job.version), None)
-        if place is not None and self._shown[job.job_id, job.version][0] != versions[-1]:
-            self.differences.append(f"{place}: {job.job_id} version {job.version} is not the core's")
-
-    def _show(self, job: Job, place: Place) -> None:
-        """A version is the core's, and the same, updated_at and all, however often it is announced."""
-        known = job.job_id, job.version
-        shown = digest(job), job.updated_at
-        if self._shown.setdefault(known, shown) != shown:
-            self.differences.append(f"{place}: {job.job_id} version {job.version} was announced differently before")
-        made = self._jobs.get(job.job_id, [])
-        if job.version > len(made):
-            self._unmade.setdefault(known, place)
-        elif made[job.version - 1] != shown[0]:
-            self.differences.append(f"{place}: {job.job_id} version {job.version} is not the core's: {job}")
-
     def _satisfy(self, awaited: _Awaited, seen: _Seen) -> None:
         if seen.at is not None:
             self.waits.append(max(0, seen.at - awaited.recorded_at))
@@ -258,13 +169,3 @@ class Judge:
 def timeless(message: Message | None) -> Message | None:
     """A message but for when its document was written."""
     return JobEvent(replace(message.job, updated_at=0)) if isinstance(message, JobEvent) else message
-
-
-def digest(job: Job) -> bytes:
-    """A job document but for when it was written."""
-    return blake2b(job_json(replace(job, updated_at=0)), digest_size=16).digest()
-
-
-def account_digest(account: Account) -> bytes:
-    """An account but for its copies of pending admissions."""
-    return blake2b(to_json(replace(account, pending={})), digest_size=16).digest()

@@ -57,8 +57,12 @@ class Scene:
         return self.core.views["ann"].account
 
     def check(self, jobs: Iterable[Job], *, at_rest: bool = True) -> list[str]:
-        self.judge.check_documents("ann", jobs, self.account(), self.judge.versions(["ann"]), at_rest=at_rest)
+        self.compare(jobs, self.account(), at_rest=at_rest)
         return self.judge.differences
+
+    def compare(self, jobs: Iterable[Job], account: Account, *, at_rest: bool) -> bool:
+        view, versions = self.judge.users["ann"], self.judge.versions
+        return versions.check(view, jobs, account, versions.newest(view), at_rest=at_rest)
 
 
 def played(change: Change = as_it_is, *, skip: int | None = None) -> Scene:
@@ -94,7 +98,7 @@ def test_what_the_core_says_is_found_in_order() -> None:
     scene = played()
     assert scene.judge.missing(ENDS) == {}
     assert scene.check(scene.jobs()) == []
-    assert list(scene.judge.never_made()) == []
+    assert list(scene.judge.versions.never_made()) == []
     assert (scene.judge.commands, scene.judge.twice, scene.judge.traceless) == (6, 0, 0)
     assert set(scene.judge.waits) == {3}
 
@@ -108,7 +112,7 @@ def test_announcements_that_come_before_the_command_was_read_count() -> None:
         judge.command(as_record(command, offset, now, source="/audit", trace=f"trace-{offset}", at=now))
     assert judge.missing(ENDS) == {}
     assert judge.differences == []
-    assert list(judge.never_made()) == []
+    assert list(judge.versions.never_made()) == []
 
 
 @pytest.mark.parametrize("offset", range(len(commands())))
@@ -166,7 +170,7 @@ def test_a_version_that_the_core_does_not_make_is_named() -> None:
             return [record, changed(record, JobEvent(replace(message.job, version=4)))]
         return [record]
 
-    (found,) = set(played(one_more).judge.never_made())
+    (found,) = set(played(one_more).judge.versions.never_made())
     assert "j1 version 4" in found
 
 
@@ -200,13 +204,13 @@ def test_a_document_ahead_of_the_log_that_was_read_is_asked_for_again() -> None:
     scene = played()
     (job,) = scene.jobs()
     ahead = replace(job, version=job.version + 1)
-    assert not scene.judge.check_documents("ann", [ahead], scene.account(), {}, at_rest=False)
+    assert not scene.compare([ahead], scene.account(), at_rest=False)
     assert scene.judge.differences == []
 
 
 def test_an_account_that_differs_is_named() -> None:
     scene = played()
-    scene.judge.check_documents("ann", scene.jobs(), replace(scene.account(), blocked=True), {}, at_rest=True)
+    scene.compare(scene.jobs(), replace(scene.account(), blocked=True), at_rest=True)
     (difference,) = scene.judge.differences
     assert difference.startswith("account ann version")
 

@@ -115,8 +115,8 @@ class Witness:
         """Compare these users' documents; those who are to be asked for again, because MongoDB is ahead."""
         again = []
         for user in users:
-            jobs = await self._store.jobs_of(user, limit=10_000)
-            if not self._judge.check_documents(user, jobs, await self._store.account(user), least, at_rest=at_rest):
+            jobs, account = await self._store.jobs_of(user, limit=10_000), await self._store.account(user)
+            if not self._judge.versions.check(self._judge.users[user], jobs, account, least, at_rest=at_rest):
                 again.append(user)
         return again
 

@@ -19,7 +19,6 @@ from schemas.topics import EVENTS
 from tests.end_to_end.fleet import Fleet
 from tests.end_to_end.people import Heard, Watcher
 
-
 ROUNDED = 0.005 + 1e-9  # seconds: the API tells usage in hundredths
 
 

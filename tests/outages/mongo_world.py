@@ -36,7 +36,8 @@ POLICY = Policy(max_active=100, rate_limit=1000, monthly_limit_seconds=100.0)
 _TETHERED = (sys.executable, "-I", "-S", str(tether.__file__), str(os.getpid()), sys.executable, "-m")
 
 PATIENCE_S = 120.0  # with what has to come, however slow the machine
-_ANY = httpx.Limits(max_connections=None)
+# Each request on a connection of its own: uvicorn closes an idle one just when a slow client takes it again.
+_ANY = httpx.Limits(max_connections=None, max_keepalive_connections=0)
 Members = dict[str, dict[str, list[int]]]
 
 
@@ -46,9 +47,13 @@ class Streams(StreamsProcess):
     COMMAND = (*_TETHERED, "streams")
 
     def lines(self) -> list[dict[str, Any]]:
-        """All that it has logged; a line that is no JSON (a traceback, say) as ``{"event": line}``."""
+        """What it has logged; a line that is no JSON (a traceback, say) as ``{"event": line}``.
+
+        Without Faust's complaints that its timers run late, which are about the machine.
+        """
         lines = self.log.read_text(errors="replace").splitlines()
-        return [json.loads(line) if line.startswith("{") else {"event": line} for line in lines]
+        read = [json.loads(line) if line.startswith("{") else {"event": line} for line in lines]
+        return [line for line in read if line.get("logger") != "mode.timers"]
 
 
 class Gateway(Streams):
