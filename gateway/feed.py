@@ -131,7 +131,7 @@ class Feed:
         event_id = record.header("ce_id") or ""
         user_id = record.key.decode("utf-8", "replace")
         cursor = Cursor(record.partition, record.offset, check_of(event_id))
-        happened, frame = _job_event(record, event_type, event_id, cursor)
+        happened = _job_event(record, event_type, event_id)
         entry = Entry(cursor, user_id, record.timestamp, happened)
         arrival = self.window.append(entry, self._now())
         if arrival is Arrival.KNOWN:
@@ -142,9 +142,10 @@ class Feed:
             self._decisions.resolve(record)
         elif happened is not None:
             self.hub.moved(happened.job_id, STATE_OF[event_type])
-            event = Event(entry, frame)
-            for watcher in self.hub.watchers(user_id):
-                watcher.receive(event)
+            if watchers := self.hub.watchers(user_id):  # most events are nobody's here: no frame is made of them
+                event = Event(entry, live.event(event_type, str(cursor), record.value))
+                for watcher in watchers:
+                    watcher.receive(event)
 
     def _tell_of_gap(self, record: Record) -> None:
         logger.warning("feed_gap", partition=record.partition, offset=record.offset)
@@ -178,11 +179,11 @@ class Feed:
                 watcher.receive(progress)
 
 
-def _job_event(record: Record, event_type: str, event_id: str, cursor: Cursor) -> tuple[Happened | None, str]:
-    """What a socket is shown of a record, and its frame; (None, "") for what is no job event or can't be read."""
+def _job_event(record: Record, event_type: str, event_id: str) -> Happened | None:
+    """What a socket is shown of a record; None for what is no job event or can't be read."""
     job_id, _, version = event_id.rpartition(":")
     if event_type not in STATE_OF:
-        return None, ""
+        return None
     user_id = record.key.decode("utf-8", "replace")
     if (
         not job_id
@@ -190,9 +191,8 @@ def _job_event(record: Record, event_type: str, event_id: str, cursor: Cursor) -
         or not _says(record.value, jobId=job_id, userId=user_id, version=int(version))
     ):
         logger.warning("event_unreadable", partition=record.partition, offset=record.offset)
-        return None, ""
-    frame = live.event(event_type, str(cursor), record.value)
-    return Happened(event_type, job_id, int(version), record.value), frame
+        return None
+    return Happened(event_type, job_id, int(version), record.value)
 
 
 def _attempt_of(event_id: str) -> int | None:

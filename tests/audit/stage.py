@@ -57,7 +57,7 @@ class Stage:
     def faults(self) -> list[str]:
         """What has gone wrong so far, but for what is missing."""
         self.fleet.note_ends()
-        ended = [task for task in (*self.tasks, self.load) if task.done() and not task.cancelled()]
+        ended = [task for task in (*self.tasks, *self.witness.tasks, self.load) if task.done() and not task.cancelled()]
         own = [f"the audit's own task ended: {task.exception()!r}" for task in ended]
         return [*self.fleet.faults, *self.judge.differences, *own]
 

@@ -7,7 +7,7 @@ import pytest
 
 from schemas.accounts import Account
 from schemas.codec import Message, Record, decode, encode
-from schemas.commands import AnyCommand, AskUsage, AttemptStarted, AttemptSucceeded, CancelJob, GrantCredits
+from schemas.commands import AnyCommand, AskUsage, AttemptStarted, AttemptSucceeded, CancelJob, DeleteUser, GrantCredits
 from schemas.events import CommandAnswered, JobEvent, Outcome
 from schemas.jobs import Job, Output
 from schemas.topics import COMMANDS
@@ -29,7 +29,7 @@ def as_it_is(record: Record, message: Message) -> list[Record]:
 
 
 def commands() -> list[AnyCommand]:
-    """A job's life, and words that change nothing."""
+    """A job's life, words that change nothing, and a deletion, which tells of the job twice."""
     job = submission("ann", "pool", command_id="submit", job_id="j1", append_by=NOW + 1_000)
     report = {"user_id": "ann", "job_id": "j1", "attempt": 1, "worker_id": "w"}
     return [
@@ -39,6 +39,7 @@ def commands() -> list[AnyCommand]:
         AttemptSucceeded(command_id="succeeded", **report, output=Output(width=848)),
         AskUsage(command_id="usage", user_id="ann"),
         CancelJob(command_id="cancel", user_id="ann", job_id="j1"),
+        DeleteUser(command_id="delete", user_id="ann", issued_at=NOW),
     ]
 
 
@@ -99,7 +100,7 @@ def test_what_the_core_says_is_found_in_order() -> None:
     assert scene.judge.missing(ENDS) == {}
     assert scene.check(scene.jobs()) == []
     assert list(scene.judge.versions.never_made()) == []
-    assert (scene.judge.commands, scene.judge.twice, scene.judge.traceless) == (6, 0, 0)
+    assert (scene.judge.commands, scene.judge.twice, scene.judge.traceless) == (7, 0, 0)
     assert set(scene.judge.waits) == {3}
 
 
@@ -166,12 +167,12 @@ def test_the_same_version_announced_with_two_times_is_named() -> None:
 
 def test_a_version_that_the_core_does_not_make_is_named() -> None:
     def one_more(record: Record, message: Message) -> list[Record]:
-        if isinstance(message, JobEvent) and message.job.version == 3:
-            return [record, changed(record, JobEvent(replace(message.job, version=4)))]
+        if isinstance(message, JobEvent) and message.job.version == 4:
+            return [record, changed(record, JobEvent(replace(message.job, version=5)))]
         return [record]
 
     (found,) = set(played(one_more).judge.versions.never_made())
-    assert "j1 version 4" in found
+    assert "j1 version 5" in found
 
 
 def test_repeated_announcements_are_no_fault_and_are_counted() -> None:
@@ -182,7 +183,7 @@ def test_repeated_announcements_are_no_fault_and_are_counted() -> None:
     assert scene.judge.missing(ENDS) == {}
     assert scene.judge.differences == []
     answers = [record for record in scene.said if isinstance(decode(record), CommandAnswered)]
-    assert scene.judge.twice == len(answers) // 2 == 4
+    assert scene.judge.twice == len(answers) // 2 == 5
 
 
 def test_documents_in_mongodb_that_differ_are_named() -> None:

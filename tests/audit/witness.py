@@ -2,27 +2,30 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from repo.kafka_clients import connection_options
-from repo.ports import EventLog, JobStore
+from repo.kafka_clients import FAILURES, connection_options
+from repo.ports import EventLog, JobStore, Unavailable
 from repo.settings import ServerSettings
 from schemas.codec import Record, decode
 from schemas.dispatch import RunAttempt, StopAttempt
 from schemas.topics import ASSIGNMENTS, COMMANDS, DEADLETTER, DISPATCH, EVENTS
 from streams.service import TOPIC_OF_ROLE
-from tests.audit.judge import Judge
+from tests.audit.judge import Judge, Place
 from tests.audit.probes import Probes, stop_key
 
 HEARD = (COMMANDS.name, EVENTS.name, DISPATCH.name, ASSIGNMENTS.name)
 TOPICS = {str(role): topic.name for role, topic in TOPIC_OF_ROLE.items()}
 LOOK_EVERY_S = 0.25
+ANSWER_WITHIN_S = 60.0
+T = TypeVar("T")
 Ends = dict[str, dict[int, int]]
 
 
@@ -33,6 +36,18 @@ class Bookkeeping:
     committed: Mapping[int, int]
     applied: Mapping[int, int]
     members: int
+
+
+async def answered(ask: Callable[[], Awaitable[T]], within_s: float = ANSWER_WITHIN_S) -> T:
+    """What a server answers; on a busy machine it may take a few questions."""
+    deadline = time.monotonic() + within_s
+    while True:
+        try:
+            return await ask()
+        except (Unavailable, *FAILURES):
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(LOOK_EVERY_S)
 
 
 def behind(role: str, topic: str, ends: Mapping[int, int], books: Bookkeeping, members: int) -> list[str]:
@@ -60,6 +75,7 @@ class Witness:
         self._read = start
         self._dead = dict(start[DEADLETTER.name])
         self.orders: dict[str, Callable[[RunAttempt], None]] = {}
+        self.tasks: list[asyncio.Task[None]] = []
 
     async def hear(self, topic: str) -> None:
         """Feed the judge for ever."""
@@ -71,7 +87,7 @@ class Witness:
 
     async def ends(self) -> Ends:
         """Where the topics end."""
-        return {topic: await self._log.ends(topic) for topic in (*HEARD, DEADLETTER.name)}
+        return {topic: await answered(partial(self._log.ends, topic)) for topic in (*HEARD, DEADLETTER.name)}
 
     async def settled(self, ends: Ends, probes: Probes, members: int, within_s: float) -> list[str]:
         """Wait until every record before these ends has had its effects and the bookkeeping has come there too.
@@ -81,30 +97,27 @@ class Witness:
         deadline = time.monotonic() + within_s
         while True:
             late = time.monotonic() > deadline
-            await probes.look()
-            books = {role: await self._books(role) for role in TOPICS}
-            missing = self._judge.missing(ends) if self._has_read(ends) or late else None
-            found = [] if missing is not None else ["the audit itself has not read the log to its end yet"]
-            for place, what in (missing or {}).items():
-                committed = max(
-                    (
-                        one.committed.get(place.partition, 0)
-                        for role, one in books.items()
-                        if TOPICS[role] == place.topic
-                    ),
-                    default=0,
-                )
-                word = "skipped" if committed > place.offset else "stuck"
-                found.append(f"{word}: {place} (committed: {committed}) has not had its effect: {what}")
+            await answered(probes.look)
+            books = {role: await answered(partial(self._books, role)) for role in TOPICS}
+            if self._has_read(ends):
+                found = [self._told(place, what, books) for place, what in self._judge.missing(ends).items()]
+            else:
+                found = ["the audit itself has not read the log to its end yet"]
             for role, topic in TOPICS.items():
                 found += behind(role, topic, ends[topic], books[role], members)
             if not found or late or self._judge.differences:
                 return found
             await asyncio.sleep(LOOK_EVERY_S)
 
+    def _told(self, place: Place, what: str, books: Mapping[str, Bookkeeping]) -> str:
+        (role,) = (role for role, topic in TOPICS.items() if topic == place.topic)
+        committed = books[role].committed.get(place.partition, 0)
+        word = "skipped" if committed > place.offset else "stuck"
+        return f"{word}: {place} (the {role} has committed {committed}) has not had its effect: {what}"
+
     async def dead_letters(self) -> list[str]:
         """Every dead letter is a fault: nothing that the audit says is unreadable."""
-        ends = await self._log.ends(DEADLETTER.name)
+        ends = await answered(partial(self._log.ends, DEADLETTER.name))
         return [
             f"{ends[number] - start} dead letters in {DEADLETTER.name} {number} from {start} on"
             for number, start in self._dead.items()
@@ -115,14 +128,16 @@ class Witness:
         """Compare these users' documents; those who are to be asked for again, because MongoDB is ahead."""
         again = []
         for user in users:
-            jobs, account = await self._store.jobs_of(user, limit=10_000), await self._store.account(user)
+            jobs = await answered(partial(self._store.jobs_of, user, limit=10_000))
+            account = await answered(partial(self._store.account, user))
             if not self._judge.versions.check(self._judge.users[user], jobs, account, least, at_rest=at_rest):
                 again.append(user)
         return again
 
     async def active_jobs(self, pools: Sequence[str]) -> list[str]:
         """The jobs that are queued or run in these pools."""
-        return [job.job_id for pool in pools for job in await self._store.active_jobs(pool)]
+        found = [await answered(partial(self._store.active_jobs, pool)) for pool in pools]
+        return [job.job_id for jobs in found for job in jobs]
 
     def _take(self, record: Record) -> None:
         if record.topic == COMMANDS.name:
@@ -158,12 +173,12 @@ async def witnessing(judge: Judge, settings: ServerSettings, log: EventLog, stor
     try:
         start = {topic: await log.ends(topic) for topic in (*HEARD, DEADLETTER.name)}
         witness = Witness(judge, log, store, admin, start)
-        tasks = [asyncio.create_task(witness.hear(topic)) for topic in HEARD]
+        witness.tasks = [asyncio.create_task(witness.hear(topic)) for topic in HEARD]
         try:
             yield witness
         finally:
-            for task in tasks:
+            for task in witness.tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*witness.tasks, return_exceptions=True)
     finally:
         await admin.close()
