@@ -1,6 +1,6 @@
 # OpenV from one command; `make` alone lists what there is.
 .SILENT:
-.PHONY: help setup run test audit bench check fix lock clean
+.PHONY: help setup run test browser audit bench check fix lock clean
 
 # A prompt reaches the command as it was typed: taken unexpanded here, handed over in the environment below.
 override PROMPT := $(value PROMPT)
@@ -15,8 +15,11 @@ setup: ## Make .venv and fetch the embedded servers; says what the machine lacks
 run: setup ## Start everything; with PROMPT="..." also make a video of it
 	if [ -n "$$PROMPT" ]; then exec .venv/bin/openv up --prompt="$$PROMPT"; else exec .venv/bin/openv up; fi
 
-test: check ## Run the checks and every test, on free ports
+test: browser check ## Run the checks and every test, on free ports
 	.venv/bin/python -m pytest
+
+browser: # what the tests need besides, said before anything else is done
+	scripts/setup --tests --only-check
 
 audit: setup ## Restart the stream processors TRIALS times under load and check every offset
 	.venv/bin/python -m tests.audit --trials $(or $(TRIALS),300)

@@ -94,8 +94,8 @@ async def _serve(answering: Callable[[], AbstractAsyncContextManager[Answer]]) -
         while line := await loop.run_in_executor(None, sys.stdin.readline):
             try:
                 said = await answer(**json.loads(line))
-            except (Failed, TimeoutError) as failure:
-                said = {_FAILED: str(failure) or "it takes too long"}
+            except (Failed, TimeoutError, OSError, EOFError) as failure:
+                said = {_FAILED: str(failure) or type(failure).__name__}
             _say(said)
 
 

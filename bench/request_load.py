@@ -1,4 +1,4 @@
-"""The clients of ``request_path.py``: each keeps one connection to the gateway and posts one submission after another.
+"""The clients of ``request_path.py``: each has one connection to the gateway and posts one submission after another.
 
 Plain streams instead of an HTTP library, whose own work would count as the gateway's.
 """
@@ -13,7 +13,6 @@ from typing import Any
 from bench.driver import Answer, Failed, serve
 from bench.loads import closed_loop
 
-CLIENTS_MOST = 32
 BODY = {"prompt": "a corgi surfing at sunset, cinematic light", "num_frames": 31, "steps": 40}
 
 
@@ -38,28 +37,34 @@ class Connection:
 
 
 @asynccontextmanager
-async def answering() -> AsyncIterator[Answer]:
-    """Connected to the gateway of ``BENCH_PORT``."""
-    port = int(os.environ["BENCH_PORT"])
-    open_ones = [await asyncio.open_connection("127.0.0.1", port) for _ in range(CLIENTS_MOST)]
-    connections = [Connection(reader, writer) for reader, writer in open_ones]
-
-    async def answer(clients: int, keys: list[str]) -> dict[str, Any]:
-        """One submission with each key."""
-
-        async def request(client: int, number: int) -> None:
-            body = json.dumps(BODY | {"seed": number}).encode()
-            status = await connections[client].post("/api/runpod", keys[number], body)
-            if status != 200:
-                raise Failed(f"a submission was answered with {status}")
-
-        return await closed_loop(clients, len(keys), request)
-
+async def connected(port: int, clients: int) -> AsyncIterator[list[Connection]]:
+    """A connection for each client. A server closes those that are idle for seconds, so they are opened for one load."""
+    open_ones = [await asyncio.open_connection("127.0.0.1", port) for _ in range(clients)]
     try:
-        yield answer
+        yield [Connection(reader, writer) for reader, writer in open_ones]
     finally:
         for _, writer in open_ones:
             writer.close()
+
+
+@asynccontextmanager
+async def answering() -> AsyncIterator[Answer]:
+    """For the gateway at ``BENCH_PORT``."""
+    port = int(os.environ["BENCH_PORT"])
+
+    async def answer(clients: int, keys: list[str]) -> dict[str, Any]:
+        """One submission with each key."""
+        async with connected(port, clients) as connections:
+
+            async def request(client: int, number: int) -> None:
+                body = json.dumps(BODY | {"seed": number}).encode()
+                status = await connections[client].post("/api/runpod", keys[number], body)
+                if status != 200:
+                    raise Failed(f"a submission was answered with {status}")
+
+            return await closed_loop(clients, len(keys), request)
+
+    yield answer
 
 
 if __name__ == "__main__":
