@@ -29,7 +29,7 @@ def main() -> int:
         try:
             figures = asyncio.run(measured(one, quick=arguments.quick))
         except (Failed, StackError, Unavailable, TimeoutError) as error:
-            print(f"   not measured: {error or f'it takes longer than {one.within_s:g} s'}", flush=True)
+            print(f"   not measured: {str(error) or f'it takes longer than {one.within_s:g} s'}", flush=True)
             failed = True
             continue
         print(f"{report.table(figures)}\n   {time.monotonic() - began:.0f} s", flush=True)

@@ -49,7 +49,7 @@ class Worked:
     cpu: float = 0.0
 
 
-FULL = Size(rounds=5, users=200, each=5)
+FULL = Size(rounds=5, users=100, each=5)
 QUICK = Size(rounds=1, users=10, each=2)
 PATIENCE_S = 120.0
 REQUEST = GenerationRequest(prompt="a corgi surfing at sunset, cinematic light")

@@ -38,7 +38,7 @@ class Connection:
 
 @asynccontextmanager
 async def connected(port: int, clients: int) -> AsyncIterator[list[Connection]]:
-    """A connection for each client. A server closes those that are idle for seconds, so they are opened for one load."""
+    """A connection for each client, for one load: a server closes those that are idle for seconds."""
     open_ones = [await asyncio.open_connection("127.0.0.1", port) for _ in range(clients)]
     try:
         yield [Connection(reader, writer) for reader, writer in open_ones]
