@@ -9,12 +9,12 @@ from itertools import count
 from typing import cast
 from uuid import uuid4
 
-from bench.cpu import meter
 from bench.driver import driven
 from bench.figures import Aim, Figure
 from bench.measurement import Measurement
 from bench.rounds import by_turns
 from bench.spans import Span, append
+from bench.usage import meter
 from bench.world import World
 from repo.clock import now_ms
 from schemas.codec import Record, encode

@@ -12,12 +12,12 @@ from uuid import uuid4
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from bench.cpu import meter
 from bench.driver import driven
 from bench.figures import Figure
 from bench.measurement import Measurement
 from bench.rounds import by_turns
 from bench.spans import Span, append
+from bench.usage import meter
 from bench.world import Gateway, User, World
 from repo.clock import now_ms
 from schemas.codec import Encoded, encode

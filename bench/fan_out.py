@@ -8,8 +8,8 @@ from bench.announcements import event_of, job_of
 from bench.driver import Driver, Failed, driven
 from bench.figures import Figure
 from bench.measurement import Measurement
-from bench.process_use import cpu_seconds, resident_kib
 from bench.rounds import by_turns
+from bench.usage import cpu_seconds, resident_kib
 from bench.world import User, World
 
 HOW = """\

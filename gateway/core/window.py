@@ -181,6 +181,13 @@ class Window:
             later.appendleft(entry)
         return Replay(tuple(later), lane.head)
 
+    def newest(self, user_id: str, partition: int, job_id: str) -> Happened | None:
+        """The last event of this user's job that was read and is still kept."""
+        for entry in reversed(self._events.get((partition, user_id), ())):
+            if entry.event is not None and entry.event.job_id == job_id:
+                return entry.event
+        return None
+
     def _drop_first(self, lane: _Lane) -> None:
         entry = lane.entries.popleft()
         lane.floor = entry.cursor

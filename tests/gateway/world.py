@@ -107,7 +107,7 @@ class FakeLedger:
             case SubmitJob() if known is None:
                 made = job(command.job_id, command.user_id, at=now_ms(), request=command.request)
                 await self.write(replace(made, request_hash=command.request_hash))
-                await self.answer(command, Outcome.ADMITTED)
+                await self.answer(command, Outcome.ADMITTED, version=made.version)
             case SubmitJob():
                 await self.answer(command, Outcome.ADMITTED)
             case _ if known is None or known.user_id != command.user_id:
@@ -133,11 +133,14 @@ class FakeLedger:
     async def announce(self, made: Job) -> int:
         return (await self.log.append(encode(JobEvent(made), source="/test", at=now_ms()))).offset
 
-    async def answer(self, command: Any, outcome: Outcome, code: FailureCode | None = None) -> None:
+    async def answer(
+        self, command: Any, outcome: Outcome, code: FailureCode | None = None, version: int | None = None
+    ) -> None:
         answer = CommandAnswered(
             command_id=command.command_id,
             user_id=command.user_id,
             outcome=outcome,
+            version=version,
             job_id=getattr(command, "job_id", None),
             code=code,
             remaining=self.remaining if isinstance(command, SubmitJob | RetryJob | AskUsage) else None,

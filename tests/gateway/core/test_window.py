@@ -222,3 +222,14 @@ class Windows(RuleBasedStateMachine):
 
 TestWindows = Windows.TestCase
 TestWindows.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_the_newest_event_of_one_job() -> None:
+    made = window(*(entry(0, n, "ada") for n in range(3)), entry(1, 0, "eve"))
+    last = made.after("ada", 0, Cursor(0, 1, check_of("0:1")))
+    assert isinstance(last, Replay)
+    (wanted,) = [one.event for one in last.entries]
+    assert wanted is not None
+    assert made.newest("ada", 0, wanted.job_id) == wanted
+    assert made.newest("ada", 0, "another job") is None
+    assert made.newest("eve", 0, wanted.job_id) is None

@@ -269,18 +269,21 @@ async def test_an_answer_counts_even_if_the_append_was_not_acknowledged() -> Non
         assert (await http.post("/api/runpod", json=BODY)).status_code == 200
 
 
-async def test_mongodb_away_after_the_decision_is_still_an_answer(world: World) -> None:
+@pytest.mark.parametrize(("unheard", "status"), [(0, 200), (1, 202)])
+async def test_mongodb_away_after_the_decision_is_still_an_answer(world: World, unheard: int, status: int) -> None:
+    """The row as this gateway heard it; where the decision was about a version that it has not heard of, its id."""
     async with world.client() as http:
         await http.get("/api/videos")  # the key is remembered now
         real = world.ledger.answer
 
-        async def answer_then_away(*given: Any, **named: Any) -> None:
+        async def answer_then_away(*given: Any, version: int, **named: Any) -> None:
             world.store.away = True
-            await real(*given, **named)
+            await real(*given, version=version + unheard, **named)
 
         world.ledger.answer = answer_then_away  # type: ignore[method-assign]
         answer = await http.post("/api/runpod", json=BODY)
-        assert (answer.status_code, answer.json()["status"]) == (202, "queued")
+        assert (answer.status_code, answer.json()["status"]) == (status, "queued")
+        assert ("prompt" in answer.json()) is (status == 200)
         listed = await http.get("/api/videos")
         assert (listed.status_code, listed.json()["missing"]) == (503, ["mongodb"])
 
