@@ -31,6 +31,7 @@ class Parts:
     feed: Feed
     probes: Probes
     allowance: Allowance
+    questions: Allowance
 
 
 def build(
@@ -55,6 +56,7 @@ def build(
         feed=Feed(log, window, hub, decisions, now, window_ms),
         probes=probes,
         allowance=Allowance(settings.shed_requests, int(settings.shed_window_seconds * 1000)),
+        questions=Allowance(settings.usage_requests, int(settings.shed_window_seconds * 1000)),
     )
 
 

@@ -27,6 +27,7 @@ class GatewaySettings(EnvironmentSettings):
     body_bytes: int = Field(default=1024 * 1024, ge=1024)
     shed_requests: int = Field(default=50, ge=1)
     shed_window_seconds: float = Field(default=10.0, gt=0)
+    usage_requests: int = Field(default=10, ge=1)
 
     window_seconds: float = Field(default=300.0, gt=0)
     window_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)

@@ -27,6 +27,7 @@ from operations.prepare import one_time_token, prepare
 from operations.stack.data_dir import DataDir
 from operations.stack.errors import StackError, last_words, sentence_in
 from operations.stack.listening import require_address
+from operations.stack.log_files import keep_small
 from operations.stack.ports import RememberedPorts
 from operations.stack.readiness import NotifySocket
 from operations.stack.servers import embedded_servers
@@ -122,6 +123,7 @@ class Stack:
                 group.create_task(server_supervisor.watch())
                 group.create_task(supervisor.watch())
                 group.create_task(watch_room(self._data_dir.path, self._say))
+                group.create_task(keep_small(self._data_dir.logs))
                 if self._options.prompt:
                     await self._make(self._options.prompt, Endpoint(url, key))
         except ExceptionGroup as failures:

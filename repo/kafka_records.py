@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 from aiokafka.consumer import fetcher
+from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
 
@@ -58,7 +59,10 @@ class _Batch:
             for record in self._batch:
                 read += 1
                 yield record
-        except UnicodeDecodeError:
+        except (UnicodeDecodeError, CorruptRecordException) as error:
+            # Without its C extension aiokafka calls the whole record corrupt.
+            if not isinstance(error.__cause__ or error, UnicodeDecodeError):
+                raise
             yield from islice(_ForgivingBatch(self._data), read, None)
 
 

@@ -62,10 +62,15 @@ class Inspector:
         save_at = 0.0
         async with aclosing(cast("AsyncGenerator[Sequence[Record]]", tail)) as batches:
             async for batch in batches:
+                ours = True
                 for record in batch:
-                    await self._inspect(record, owned)
+                    # The new owner begins at what is stored: nothing may be noted behind a record that was left to it.
+                    ours = self._owned() == owned
+                    if not ours:
+                        break
+                    await self._inspect(record)
+                ours = ours and self._owned() == owned
                 now = asyncio.get_running_loop().time()
-                ours = self._owned() == owned
                 if now >= save_at or not ours:
                     save_at = now + SAVE_S
                     with suppress(Unavailable):
@@ -79,11 +84,9 @@ class Inspector:
         last = self._offsets.last(partition)
         return 0 if last is None else last + 1
 
-    async def _inspect(self, record: Record, owned: frozenset[int]) -> None:
+    async def _inspect(self, record: Record) -> None:
         message = decode(record)
         if isinstance(message, Unreadable):
-            if self._owned() != owned:
-                return  # the new owner begins at what is stored, which is before this one
             await self._janitor.bury(record, CannotProcess(message.reason))
             self._offsets.applied(record.partition, record.offset)
             await self._patience.until_done(self._offsets.save)

@@ -1,7 +1,8 @@
 """``GET /api/usage``: what the caller has left, asked of the ledger, which alone knows the rules.
 
 Nothing is remembered here: an answer is true when it is given, and whoever has just made a video asks again at once.
-Questions have an allowance of their own, so that many open pages never use up what submissions are allowed.
+Each question and its answer are records that Kafka keeps for weeks, so a user has few in a time; an allowance of their
+own, so that many open pages never use up what submissions are allowed.
 """
 
 import math
@@ -23,7 +24,7 @@ async def usage(request: Request) -> Response:
     """200 with ``schemas.api.usage.Usage``; 429 in floods; 503 where the ledger's answer does not come in time."""
     parts = parts_of(request)
     principal = await parts.auth.of_request(request)
-    wait_ms = parts.allowance.take(f"usage {principal.user_id}", parts.now())
+    wait_ms = parts.questions.take(principal.user_id, parts.now())
     if wait_ms:
         raise Refused(Problem.RATE, retry_after=math.ceil(wait_ms / 1000))
     try:

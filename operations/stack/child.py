@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from operations.stack.errors import StackError, last_words
+from operations.stack.log_files import set_aside
 from operations.stack.space import full_disk, is_full
 
 _TETHER = Path(__file__).with_name("tether.py")
 _POLL_S = 0.05
-_LOG_CAP_BYTES = 10 * 1024 * 1024
 _LOG_TAIL_BYTES = 16 * 1024
 _PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "TZ", "JAVA_HOME", "JAVA_TOOL_OPTIONS")
 # How the Java servers write their logs: warnings and errors, each with its time.
@@ -55,7 +55,7 @@ class Child:
             raise RuntimeError("children are tethered to the thread that starts them: start them from the main thread")
         argv = [sys.executable, "-I", "-S", str(_TETHER), str(os.getpid()), *command.argv]
         try:
-            _cap(log)
+            set_aside(log)
             with log.open("ab") as output:
                 log_from = output.tell()
                 process = subprocess.Popen(
@@ -115,7 +115,9 @@ class Child:
         """The end of what this process has printed; empty where its log can't be read."""
         try:
             with self._log.open("rb") as log:
-                log.seek(max(self._log_from, log.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
+                end = log.seek(0, os.SEEK_END)
+                ours = self._log_from if self._log_from <= end else 0  # it grew large and was emptied
+                log.seek(max(ours, end - _LOG_TAIL_BYTES))
                 return log.read().decode(errors="replace")
         except OSError:
             return ""
@@ -151,10 +153,3 @@ def read_tail(log: Path) -> str:
         return log.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace")
     except OSError:
         return ""
-
-
-def _cap(log: Path) -> None:
-    """Sets a log aside (``.1``) once it is large, so that logs take at most about twice the cap."""
-    with contextlib.suppress(FileNotFoundError):
-        if log.stat().st_size > _LOG_CAP_BYTES:
-            log.replace(log.with_name(log.name + ".1"))

@@ -58,6 +58,11 @@ def find_weed() -> str:
     return found
 
 
+def _signing_keys() -> dict[str, str]:
+    """What SeaweedFS' servers show each other, new at each start: the volume server knows no switch for HTTP."""
+    return {f"WEED_JWT_{of}SIGNING_{to}KEY": secrets.token_hex(32) for of in ("", "FILER_") for to in ("", "READ_")}
+
+
 class S3Server:
     """One SeaweedFS over one folder, with one bucket made at first start."""
 
@@ -122,9 +127,13 @@ class S3Server:
             "master.telemetry": "false",
             "webdav": "false",
             "admin.ui": "false",
+            # Only S3 asks for keys. The others would serve and delete every file over plain HTTP, for any page of any
+            # origin that a browser on this machine has open.
+            "disableHttp": "true",
         }
-        argv = (self._weed, "mini", *(f"-{name}={value}" for name, value in flags.items()))
-        return Command(argv, server_environment(os.environ), self._folder)
+        # Its own log files would go to the shared /tmp, and say the same as its standard error.
+        argv = (self._weed, "-logtostderr=true", "mini", *(f"-{name}={value}" for name, value in flags.items()))
+        return Command(argv, {**server_environment(os.environ), **_signing_keys()}, self._folder)
 
     async def is_ready(self) -> bool:
         """Whether the server with our keys answers a signed request, and has our bucket (made now if it is new)."""

@@ -18,6 +18,8 @@ from streams.vitals import new_vitals
 from tests.streams.rig import Recording
 from tests.streams.streams_process import eventually
 
+GOOD = encode(StopAttempt(worker_id="w", session="s", job_id="j", attempt=1), source="/t", at=0)
+
 
 class Process:
     """The janitor's half of a streams process over memory twins."""
@@ -57,16 +59,15 @@ async def seen(log: MemoryEventLog, *texts: str) -> None:
 
 async def test_only_what_is_no_message_in_partitions_that_are_ours() -> None:
     log, store = MemoryEventLog(), MemoryJobStore()
-    good = encode(StopAttempt(worker_id="w", session="s", job_id="j", attempt=1), source="/t", at=0)
     one = Process(log, store)
     async with one.running():
         for partition in (3, 4, 11):
-            await log.append(good, partition=partition)
+            await log.append(GOOD, partition=partition)
             await log.append(poison(f"before {partition}"), partition=partition)
         one.janitor.on_assigned([3])
         await seen(log, "before 3", "before 11")
         await log.append(poison("after 11"), partition=11)
-        await log.append(good, partition=11)
+        await log.append(GOOD, partition=11)
         await seen(log, "before 3", "before 11", "after 11")
     letter: Record = log.records(DEADLETTER.name)[0]
     assert letter.header("openv_reason") == "not valid: value: json_invalid"
@@ -86,6 +87,31 @@ async def test_a_partition_that_moves_is_looked_through_once() -> None:
         other.janitor.on_assigned([5])
         await seen(log, "first", "second")
         await log.append(poison("third"), partition=5)
+        await seen(log, "first", "second", "third")
+
+
+async def test_what_is_left_to_another_owner_in_the_middle_of_a_batch_is_not_passed_over() -> None:
+    log, store = MemoryEventLog(), MemoryJobStore()
+    one, other = Process(log, store), Process(log, store)
+    bury = one.janitor.bury
+
+    async def bury_and_lose(record: Record, error: Exception) -> None:
+        await bury(record, error)
+        one.janitor.on_revoked()
+
+    one.janitor.bury = bury_and_lose  # type: ignore[method-assign,assignment]
+    for one_record in (poison("first"), poison("second"), poison("third"), GOOD):
+        await log.append(one_record, partition=5)
+    async with one.running():
+        one.janitor.on_assigned([5])
+        await seen(log, "first")
+
+        async def let_go() -> bool:
+            return await store.applied_offsets(consumer_of(ASSIGNMENTS)) == {5: 0}
+
+        await eventually(let_go, 20, what="the place of the first")
+    async with other.running():
+        other.janitor.on_assigned([5])
         await seen(log, "first", "second", "third")
 
 

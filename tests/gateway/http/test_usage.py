@@ -84,7 +84,7 @@ async def test_without_kafka_it_is_a_503(world: World) -> None:
 
 
 async def test_floods_of_questions_are_shed_and_cost_submissions_nothing() -> None:
-    async with started(settings(shed_requests=2)) as world, world.client() as http:
+    async with started(settings(usage_requests=2, shed_requests=1)) as world, world.client() as http:
         statuses = [(await http.get("/api/usage")).status_code for _ in range(3)]
         assert statuses == [200, 200, 429]
         assert "retry-after" in (await http.get("/api/usage")).headers
