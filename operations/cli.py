@@ -52,9 +52,10 @@ def options(
 @app.command()
 def up(
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
-    host: Annotated[str, typer.Option(help="Address the gateway listens on.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(envvar="OPENV_HOST", help="Address the gateway listens on.")] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port the gateway listens on; 0 takes a free one.")
+        int,
+        typer.Option(min=0, max=65535, envvar="OPENV_PORT", help="Port the gateway listens on; 0 takes a free one."),
     ] = 8000,
     workers: Annotated[int, typer.Option(min=0, help="How many workers to run here.")] = 1,
     no_worker: Annotated[bool, typer.Option("--no-worker", help="Run no worker (they run elsewhere).")] = False,
@@ -111,10 +112,12 @@ def status(
 def generate(
     prompt: Annotated[str, typer.Argument(help="What the video shows, 1 to 500 characters.")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The file to write.")] = None,
-    frames: Annotated[int | None, typer.Option(help="Length in frames, 7 to 127 (24 a second).")] = None,
+    frames: Annotated[
+        int | None, typer.Option(help="Length, 7 to 127 in steps of 6 (24 a second); others are rounded down.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps, 10 to 65.")] = None,
-    width: Annotated[int | None, typer.Option(help="Pixels, 384 to 848.")] = None,
-    height: Annotated[int | None, typer.Option(help="Pixels, 384 to 848.")] = None,
+    width: Annotated[int | None, typer.Option(help="Pixels, 384 to 848 in steps of 16.")] = None,
+    height: Annotated[int | None, typer.Option(help="Pixels, 384 to 848 in steps of 16.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed makes the same video.")] = None,
     negative_prompt: Annotated[str | None, typer.Option(help="What the video should not show.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the finished job as JSON, no progress bar.")] = False,

@@ -7,7 +7,7 @@ HTTP by httpx, the live socket by websockets. The socket is reopened with the la
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,8 +66,11 @@ class OpenVClient:
     ) -> None:
         await self._http.aclose()
 
-    async def submit(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Ask for a video; returns the job's row. Waits a minute for a gateway that starts or lacks Kafka."""
+    async def submit(self, body: Mapping[str, Any], note: Callable[[str], None] | None = None) -> dict[str, Any]:
+        """Ask for a video; returns the job's row. Waits a minute for a gateway that starts or lacks Kafka.
+
+        ``note`` is told once that it waits, and for what.
+        """
         headers = {"Idempotency-Key": str(uuid4())}
         deadline = asyncio.get_running_loop().time() + PATIENCE_S
         while True:
@@ -90,6 +93,9 @@ class OpenVClient:
                     raise refusal
             if asyncio.get_running_loop().time() + wait > deadline:
                 raise refusal
+            if note is not None:
+                note(f"{refusal} Trying again for up to a minute.")
+                note = None
             await asyncio.sleep(wait)
 
     async def job(self, job_id: str) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ async def generate(
     ``cancel_on_leave``: whoever interrupts the command no longer wants the video.
     """
     _require_place(output or Path.cwd() / "video.mp4")
-    row = await client.submit(body)
+    row = await client.submit(body, partial(Console(stderr=True).print, highlight=False, markup=False, soft_wrap=True))
     job_id = row["jobId"]
     target = output or Path.cwd() / file_name(str(body["prompt"]), job_id)
     try:

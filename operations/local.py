@@ -36,6 +36,8 @@ def endpoint(data_dir: Path, environ: Mapping[str, str]) -> Endpoint:
     if url:
         if not key:
             raise StackError("OPENV_URL is set without OPENV_API_KEY: set the key too (`openv keys create` makes one).")
+        if not url.startswith(("http://", "https://")):
+            raise StackError(f"OPENV_URL must begin with http:// or https://; it is {url}.")
         return Endpoint(url.rstrip("/"), key)
     stack = running_stack(data_dir)
     if stack is None:

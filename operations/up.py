@@ -23,6 +23,7 @@ from operations.client import Endpoint, OpenVClient, RefusedError
 from operations.generate import generate
 from operations.local import STACK_FILE, running_stack
 from operations.parts import our_parts, sockets_of
+from operations.preflight import require_prompt, require_settings
 from operations.prepare import one_time_token, prepare
 from operations.stack.data_dir import DataDir
 from operations.stack.errors import StackError, last_words, sentence_in
@@ -67,6 +68,9 @@ class Stack:
         """Start everything, make the prompt's video if there is one, serve until ``stopping``."""
         with self._data_dir.lock():
             self._data_dir.remove(STACK_FILE)  # of one that was killed: it names an address where nobody answers now
+            require_settings()
+            if self._options.prompt is not None:
+                require_prompt(self._options.prompt)
             require_address(self._options.host, self._options.port)
             try:
                 async with AsyncExitStack() as stack:

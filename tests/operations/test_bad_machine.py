@@ -102,6 +102,38 @@ def test_a_disk_without_room_is_named_before_anything_starts(tmp_path: Path) -> 
         assert not list((disk / "data").glob("*/*"))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "environ", "words"),
+    [
+        ((), {"MONTHLY_LIMIT_SECONDS": "abc"}, ("MONTHLY_LIMIT_SECONDS is not valid",)),
+        ((), {"OPENV_REFUND_ON_CANCEL": "sometimes"}, ("OPENV_REFUND_ON_CANCEL is not valid",)),
+        ((), {"OPENV_POOL": "my pool"}, ("OPENV_POOL must be",)),
+        ((), {"S3_FALLBACK_ENDPOINT_URL": "http://127.0.0.1:1"}, ("S3_FALLBACK_ACCESS_KEY_ID",)),
+        (("--prompt", "x" * 501), {}, ("The prompt must be at most 500 characters",)),
+        (("--prompt", " "), {}, ("The prompt must not be empty",)),
+    ],
+    ids=["a number", "a choice", "a name", "a pair", "too long", "empty"],
+)
+def test_what_the_parts_would_refuse_is_said_before_anything_starts(
+    tmp_path: Path, arguments: tuple[str, ...], environ: dict[str, str], words: tuple[str, ...]
+) -> None:
+    said = openv("up", "--port", "0", "--data-dir", tmp_path / "data", *arguments, **environ)
+    assert said.is_one_sentence(*words)
+    assert not (tmp_path / "data" / "kafka").exists()
+
+
+def test_the_port_may_come_from_the_environment(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        said = openv("up", "--data-dir", tmp_path / "data", OPENV_PORT=port)
+    assert said.is_one_sentence(f"Port {port} on 127.0.0.1 is taken by process")
+
+
+def test_an_address_that_is_none_is_named(tmp_path: Path) -> None:
+    said = openv("generate", "a corgi", OPENV_URL="127.0.0.1:8000", OPENV_API_KEY="ov_x")
+    assert said.is_one_sentence("OPENV_URL must begin with http:// or https://")
+
+
 @pytest.mark.parametrize("command", ["status", "down"])
 def test_looking_writes_nothing(tmp_path: Path, command: str) -> None:
     said = openv(command, "--data-dir", tmp_path)

@@ -84,7 +84,9 @@ async def scripted() -> AsyncIterator[tuple[Script, OpenVClient]]:
 
 async def test_a_503_is_repeated_with_the_same_key(scripted: tuple[Script, OpenVClient]) -> None:
     script, client = scripted
-    assert (await client.submit({"prompt": "a"}))["jobId"] == JOB
+    notes: list[str] = []
+    assert (await client.submit({"prompt": "a"}, notes.append))["jobId"] == JOB
+    assert notes == ["away Trying again for up to a minute."]
     assert len(script.keys) == 2
     assert script.keys[0] == script.keys[1] is not None
 
