@@ -11,6 +11,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 import httpx
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 
@@ -22,6 +23,7 @@ from repo.kafka_clients import connection_options
 from repo.mongo import MongoJobStore
 from schemas.topics import COMMANDS, DISPATCH, EVENTS
 from streams.core.policy import Policy
+from streams.inspector import INSPECTED, consumer_of
 from tests.outages.mongo_wire import MongoWire
 from tests.servers import closed_port, settings_of
 from tests.streams.streams_process import StreamsProcess, eventually
@@ -115,10 +117,7 @@ class World:
 
     async def _begin(self) -> None:
         await self.store.prepare()
-        # What other tests left in the topics is none of this world's business.
-        for role, topic in TOPIC_OF.items():
-            for partition, end in (await self.log.ends(topic.name)).items():
-                await self.store.store_applied_offsets(role, {partition: end - 1})
+        await self._pass_over_what_others_left()
         self.starts = await self.log.ends(COMMANDS.name)
         self._secret, key = new_key(self.user_id, now=now_ms())
         await self.store.store_api_key(key)
@@ -127,6 +126,24 @@ class World:
         self.gateway = self.start_gateway()
         for one in (*self.streams, self.gateway):
             await one.ready(2 * PATIENCE_S)
+
+    async def _pass_over_what_others_left(self) -> None:
+        """What other tests wrote to the topics, bad messages too, is none of this world's business."""
+        for topic in INSPECTED:
+            await self._note(consumer_of(topic), await self.log.ends(topic.name))
+        for role, topic in TOPIC_OF.items():
+            ends = await self.log.ends(topic.name)
+            await self._note(role, ends)
+            consumer = AIOKafkaConsumer(
+                **connection_options(settings_of(self._direct)), group_id=f"openv-{role}", enable_auto_commit=False
+            )
+            async with consumer:
+                places = {TopicPartition(topic.name, partition): end for partition, end in ends.items()}
+                consumer.assign(list(places))
+                await consumer.commit(places)
+
+    async def _note(self, consumer: str, ends: Mapping[int, int]) -> None:
+        await self.store.store_applied_offsets(consumer, {partition: end - 1 for partition, end in ends.items()})
 
     @property
     def _over_the_wire(self) -> dict[str, str]:
