@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 from starlette.responses import JSONResponse, Response
 
+from gateway.core.allowance import Allowance
 from gateway.decisions import NotRecorded
 from gateway.errors import PROBLEM_OF, Problem, Refused
 from gateway.parts import Parts
@@ -15,15 +16,15 @@ from schemas.commands import AnyCommand
 from schemas.documents import job_document
 from schemas.events import CommandAnswered, Outcome
 from schemas.failures import FAILURES, FailureCode
-from schemas.jobs import Job, Remaining
+from schemas.jobs import Remaining
 from schemas.lifecycle import State
 from schemas.requests import FPS
 from schemas.shape import to_plain
 
 
-def shed(parts: Parts, user_id: str) -> None:
+def shed(allowance: Allowance, user_id: str, now: int) -> None:
     """Count a request that would reach the log. Raises ``Refused`` where a user sends them in floods."""
-    wait_ms = parts.allowance.take(user_id, parts.now())
+    wait_ms = allowance.take(user_id, now)
     if wait_ms:
         raise Refused(Problem.RATE, retry_after=math.ceil(wait_ms / 1000))
 
@@ -88,7 +89,7 @@ async def decided(parts: Parts, answer: CommandAnswered | None, job_id: str) -> 
             job = None
         if job is None:
             return JSONResponse({"jobId": job_id, "status": "queued"}, status_code=202)
-        document = row(job)
+        document = job_document(job)
     if document["state"] == State.DELETED:
         raise Refused(Problem.DELETED)
     if answer.remaining is not None:
@@ -105,8 +106,3 @@ def _announced(parts: Parts, answer: CommandAnswered, job_id: str) -> dict[str, 
         return None
     document: dict[str, Any] = orjson.loads(heard.value)
     return document
-
-
-def row(job: Job) -> dict[str, Any]:
-    """A job as OpenV's clients read it."""
-    return job_document(job)

@@ -16,12 +16,13 @@ from gateway.auth import Principal
 from gateway.core.listing import BadQuery, listing, place
 from gateway.core.submission import Invalid, Ticket, is_idempotency_key, job_id_for, submission
 from gateway.errors import Problem, Refused
-from gateway.http.answers import ask, decided, row, shed
+from gateway.http.answers import ask, decided, shed
 from gateway.http.bodies import read_json
 from gateway.parts import Parts, parts_of
 from schemas.accounts import Role
 from schemas.api.openv import DeleteBody
 from schemas.commands import CancelJob, DeleteJob, RetryJob
+from schemas.documents import job_document
 from schemas.events import Outcome
 from schemas.instants import to_iso
 from schemas.jobs import Job
@@ -42,7 +43,7 @@ async def submit(request: Request) -> Response:
     command = submission(body, principal.user_id, ticket)
     if isinstance(command, Invalid):
         raise Refused(Problem.INVALID, details=[to_plain(line) for line in command.details])
-    shed(parts, principal.user_id)
+    shed(parts.allowance, principal.user_id, parts.now())
     answer = await ask(parts, command, command.job_id, append_by)
     return await decided(parts, answer, command.job_id)
 
@@ -51,7 +52,7 @@ async def status(request: Request) -> Response:
     """``GET /api/runpod/{job_id}``: the row."""
     parts = parts_of(request)
     principal = await parts.auth.of_request(request)
-    return JSONResponse(row(await own_job(parts, principal, request.path_params["job_id"])))
+    return JSONResponse(job_document(await own_job(parts, principal, request.path_params["job_id"])))
 
 
 async def cancel(request: Request) -> Response:
@@ -60,15 +61,15 @@ async def cancel(request: Request) -> Response:
     principal = await parts.auth.of_request(request)
     job = await own_job(parts, principal, request.path_params["job_id"])
     if job.state in ACTIVE:
-        shed(parts, principal.user_id)
+        shed(parts.allowance, principal.user_id, parts.now())
         command = CancelJob(command_id=str(uuid4()), user_id=principal.user_id, job_id=job.job_id, run=job.run)
         answer = await ask(parts, command, job.job_id)
         if answer is None:
-            return JSONResponse(row(job), status_code=202)
+            return JSONResponse(job_document(job), status_code=202)
         job = await own_job(parts, principal, job.job_id)
     if job.state is not State.CANCELLED:
-        raise Refused(Problem.FINISHED, status=row(job)["status"], state=job.state.value)
-    return JSONResponse(row(job))
+        raise Refused(Problem.FINISHED, status=job_document(job)["status"], state=job.state.value)
+    return JSONResponse(job_document(job))
 
 
 async def retry(request: Request) -> Response:
@@ -78,7 +79,7 @@ async def retry(request: Request) -> Response:
     job = await own_job(parts, principal, request.path_params["job_id"])
     if Fact.RETRIED not in TRANSITIONS[job.state]:
         raise Refused(Problem.NOT_FINISHED, state=job.state.value)
-    shed(parts, principal.user_id)
+    shed(parts.allowance, principal.user_id, parts.now())
     append_by = _append_by(parts)
     command = RetryJob(
         command_id=str(uuid4()), user_id=principal.user_id, job_id=job.job_id, run=job.run, append_by=append_by
@@ -122,7 +123,7 @@ async def delete(request: Request) -> Response:
         job_ids = dict.fromkeys(DeleteBody.model_validate(body).job_ids)
     except ValidationError:
         raise Refused(Problem.BAD_JOB_IDS) from None
-    shed(parts, principal.user_id)
+    shed(parts.allowance, principal.user_id, parts.now())
     found = [await parts.store.job(job_id) for job_id in job_ids]
     mine = [job for job in found if job and job.user_id == principal.user_id and job.state is not State.DELETED]
     answers = await asyncio.gather(*(_delete(parts, job) for job in mine), return_exceptions=True)
@@ -168,7 +169,7 @@ def _append_by(parts: Parts) -> int:
 def _listed(job: Job) -> dict[str, object]:
     if job.state is State.DELETED:
         return {"jobId": job.job_id, "status": "deleted", "updatedAt": to_iso(job.updated_at)}
-    return row(job)
+    return job_document(job)
 
 
 ROUTES = [

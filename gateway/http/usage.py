@@ -5,7 +5,6 @@ Each question and its answer are records that Kafka keeps for weeks, so a user h
 own, so that many open pages never use up what submissions are allowed.
 """
 
-import math
 from uuid import uuid4
 
 from starlette.requests import Request
@@ -14,6 +13,7 @@ from starlette.routing import Route
 
 from gateway.decisions import NotRecorded
 from gateway.errors import Problem, Refused
+from gateway.http.answers import shed
 from gateway.parts import parts_of
 from schemas.api.usage import usage_of
 from schemas.commands import AskUsage
@@ -24,9 +24,7 @@ async def usage(request: Request) -> Response:
     """200 with ``schemas.api.usage.Usage``; 429 in floods; 503 where the ledger's answer does not come in time."""
     parts = parts_of(request)
     principal = await parts.auth.of_request(request)
-    wait_ms = parts.questions.take(principal.user_id, parts.now())
-    if wait_ms:
-        raise Refused(Problem.RATE, retry_after=math.ceil(wait_ms / 1000))
+    shed(parts.questions, principal.user_id, parts.now())
     try:
         answer = await parts.decisions.ask(AskUsage(command_id=str(uuid4()), user_id=principal.user_id))
     except NotRecorded:
