@@ -18,7 +18,7 @@ from operations.stack.readiness import NotifySocket
 from operations.stack.servers import EmbeddedServers
 from repo.clock import now_ms
 from repo.kafka import KafkaEventLog
-from repo.mongo import MongoJobStore
+from repo.mongo import MongoDatabase
 from repo.s3 import S3ObjectStore
 from repo.settings import ServerSettings
 from repo.topic_admin import TopicAdmin
@@ -68,8 +68,9 @@ class World:
             async with S3ObjectStore(self.settings) as objects:
                 await objects.prepare()
             self.log = await stack.enter_async_context(KafkaEventLog(self.settings, client_id="bench", timeout_s=30))
-            self.store = await stack.enter_async_context(MongoJobStore(self.settings))
-            await self.store.prepare()
+            database = await stack.enter_async_context(MongoDatabase(self.settings))
+            self.store, self.access = database.jobs, database.access
+            await database.prepare()
             self._stack = stack.pop_all()
         return self
 
@@ -125,7 +126,7 @@ class World:
         for number in range(count):
             user_id = f"{prefix}-{number}"
             secret, key = new_key(user_id, now=now_ms())
-            await self.store.store_api_key(key)
+            await self.access.store_api_key(key)
             made.append(User(user_id, secret))
         return made
 

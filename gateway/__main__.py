@@ -16,7 +16,7 @@ from gateway.settings import GatewaySettings
 from repo import logs, notify
 from repo.environment import SettingsError
 from repo.kafka import KafkaEventLog
-from repo.mongo import MongoJobStore
+from repo.mongo import MongoDatabase
 from repo.ports import Unavailable
 from repo.s3 import open_stores
 from repo.settings import FallbackSettings, ServerSettings
@@ -33,10 +33,10 @@ async def serve(
     settings = settings.on_port(listener.getsockname()[1])
     async with AsyncExitStack() as stack:
         log = await stack.enter_async_context(KafkaEventLog(servers, client_id="openv-gateway"))
-        store = await stack.enter_async_context(MongoJobStore(servers))
+        database = await stack.enter_async_context(MongoDatabase(servers))
         objects = await stack.enter_async_context(open_stores(servers, fallback))
-        app = create_app(log, store, objects, settings)
-        helpers = [asyncio.create_task(_prepare(store)), asyncio.create_task(_tell_when_ready(app.state.parts))]
+        app = create_app(log, database, objects, settings)
+        helpers = [asyncio.create_task(_prepare(database)), asyncio.create_task(_tell_when_ready(app.state.parts))]
         try:
             await Server(app, settings).serve(sockets=[listener])
         finally:
@@ -45,10 +45,10 @@ async def serve(
             await asyncio.gather(*helpers, return_exceptions=True)
 
 
-async def _prepare(store: MongoJobStore) -> None:
+async def _prepare(database: MongoDatabase) -> None:
     while True:
         with suppress(Unavailable):
-            await store.prepare()
+            await database.prepare()
             return
         await asyncio.sleep(PREPARE_RETRY_S)
 

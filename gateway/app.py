@@ -20,7 +20,8 @@ from gateway.middleware import Envelope
 from gateway.parts import Parts, build
 from gateway.settings import GatewaySettings
 from repo.clock import now_ms
-from repo.ports import EventLog, JobStore, Unavailable
+from repo.database import Database
+from repo.ports import EventLog, Unavailable
 from repo.stores import ObjectStores
 from schemas.api.live import CloseCode
 
@@ -29,13 +30,13 @@ logger = structlog.get_logger()
 
 def create_app(
     log: EventLog,
-    store: JobStore,
+    database: Database,
     objects: ObjectStores,
     settings: GatewaySettings,
     now: Callable[[], int] = now_ms,
 ) -> Starlette:
     """The gateway over these three ports. It serves at once; what it misses it names and waits for."""
-    parts = build(log, store, objects, settings, now)
+    parts = build(log, database, objects, settings, now)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

@@ -8,36 +8,29 @@ that was good less than ``STALE_MS`` ago still is.
 import hmac
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
 
 from gateway.core.origins import cookie_name, may_act
 from gateway.errors import Problem, Refused
 from gateway.keys import hash_of, is_key, new_key
+from gateway.principal import Principal, Way
 from gateway.settings import GatewaySettings
-from repo.ports import ApiKey, JobStore, Unavailable
-from schemas.accounts import Role
+from repo.access import AccessStore
+from repo.ports import Unavailable
+from schemas.access import ApiKey, KeyKind
 
 STALE_MS = 30_000
 REMEMBERED_MAX = 10_000
 DAY_MS = 86_400_000
+_STAND_FOR_A_CALLER = {KeyKind.KEY: Way.KEY, KeyKind.SESSION: Way.SESSION}
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """An authenticated caller. ``key_hash`` names the key, so that a socket can ask again whether it is still good."""
-
-    user_id: str
-    role: Role
-    key_hash: str
 
 
 class Authenticator:
     """One a process."""
 
-    def __init__(self, store: JobStore, settings: GatewaySettings, now: Callable[[], int]) -> None:
+    def __init__(self, store: AccessStore, settings: GatewaySettings, now: Callable[[], int]) -> None:
         self._store = store
         self._settings = settings
         self._now = now
@@ -52,11 +45,11 @@ class Authenticator:
     async def by_hash(self, key_hash: str) -> Principal | None:
         """As ``by_secret``, for a key that was shown before."""
         key = await self._look_up(key_hash)
-        if key is None or key.one_time or not hmac.compare_digest(key.key_hash, key_hash):
+        if key is None or key.kind not in _STAND_FOR_A_CALLER or not hmac.compare_digest(key.key_hash, key_hash):
             return None
         if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= self._now()):
             return None
-        return Principal(key.user_id, key.role, key.key_hash)
+        return Principal(key.user_id, key.role, key.key_hash, _STAND_FOR_A_CALLER[key.kind], frozenset(key.scopes))
 
     async def of_request(self, connection: HTTPConnection) -> Principal:
         """The caller of an HTTP request. Raises ``Refused``."""
@@ -84,10 +77,12 @@ class Authenticator:
             return None
         key = await self._store.consume_one_time_key(hash_of(token))
         now = self._now()
-        if key is None or key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
+        if key is None or key.kind is not KeyKind.PAGE_LINK or key.revoked_at is not None:
+            return None
+        if key.expires_at is not None and key.expires_at <= now:
             return None
         expires_at = now + int(self._settings.session_days * DAY_MS)
-        secret, session = new_key(key.user_id, now=now, name="session", role=key.role, expires_at=expires_at)
+        secret, session = new_key(key.user_id, now=now, kind=KeyKind.SESSION, role=key.role, expires_at=expires_at)
         await self._store.store_api_key(session)
         return secret
 

@@ -18,6 +18,8 @@ class Problem(StrEnum):
     UNAUTHORIZED = "unauthorized"
     FORBIDDEN_ORIGIN = "forbidden_origin"
     RESTRICTED = "restricted"
+    SCOPE = "scope"
+    TERMS = "terms"
     INVALID = "invalid"
     NOT_JSON = "not_json"
     BAD_QUERY = "bad_query"
@@ -61,6 +63,8 @@ PROBLEMS: Mapping[Problem, Row] = MappingProxyType(
         P.UNAUTHORIZED: Row(401, "Unauthorized: send a valid API key as `Authorization: Bearer ov_…`.", "message"),
         P.FORBIDDEN_ORIGIN: Row(403, "This page may not act with your session."),
         P.RESTRICTED: Row(403, "This account may look but not make videos."),
+        P.SCOPE: Row(403, "This key is not for that; make one with the scope that is named here."),
+        P.TERMS: Row(403, "The terms of use have to be accepted first: POST /api/terms/accept."),
         P.INVALID: Row(400, "Validation failed"),
         P.NOT_JSON: Row(400, "The body is not JSON."),
         P.BAD_QUERY: Row(400, "The query is not valid."),

@@ -4,7 +4,7 @@ import re
 import secrets
 from hashlib import sha256
 
-from repo.ports import ApiKey
+from schemas.access import ALL_SCOPES, ApiKey, KeyKind, Scope
 from schemas.accounts import Role
 
 _FORM = re.compile(r"^ov_[A-Za-z0-9_-]{43}$")
@@ -28,9 +28,12 @@ def new_key(
     name: str = "",
     role: Role = Role.USER,
     expires_at: int | None = None,
-    one_time: bool = False,
+    kind: KeyKind = KeyKind.KEY,
+    scopes: tuple[Scope, ...] = ALL_SCOPES,
+    parent_hash: str | None = None,
+    session_expires_at: int | None = None,
 ) -> tuple[str, ApiKey]:
-    """A fresh secret and what to store of it. ``one_time`` keys open the page once and are no API keys."""
+    """A fresh secret and what to store of it. Only those of kind ``KEY`` are API keys."""
     secret = f"ov_{secrets.token_urlsafe(32)}"
     return secret, ApiKey(
         key_hash=hash_of(secret),
@@ -40,5 +43,8 @@ def new_key(
         name=name,
         created_at=now,
         expires_at=expires_at,
-        one_time=one_time,
+        kind=kind,
+        scopes=scopes,
+        parent_hash=parent_hash,
+        session_expires_at=session_expires_at,
     )

@@ -13,7 +13,6 @@ import structlog
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from gateway.auth import Principal
 from gateway.catch_up import catch_up
 from gateway.core.allowance import Allowance
 from gateway.core.outbox import Outbox
@@ -29,6 +28,7 @@ from gateway.core.subscription import (
     Subscription,
 )
 from gateway.parts import Parts
+from gateway.principal import Principal
 from repo.ports import Unavailable
 from schemas.api.live import (
     CLOSE_WORDS,
@@ -183,7 +183,8 @@ class Socket:
         if self._principal is None:
             return
         with suppress(Unavailable):
-            if await self._parts.auth.by_hash(self._principal.key_hash) is None:
+            key_hash = self._principal.key_hash
+            if key_hash is not None and await self._parts.auth.by_hash(key_hash) is None:
                 self.receive(Ended(CloseCode.REVOKED))
         self.receive(Beat(self._parts.feed.window.head(self._partition)))
 

@@ -14,6 +14,8 @@ from gateway.decisions import Decisions
 from gateway.feed import Feed, Watcher
 from gateway.probes import Probes
 from gateway.settings import GatewaySettings
+from repo.access import AccessStore
+from repo.database import Database
 from repo.ports import EventLog, JobStore
 from repo.stores import ObjectStores
 
@@ -25,6 +27,7 @@ class Parts:
     settings: GatewaySettings
     now: Callable[[], int]
     store: JobStore
+    access: AccessStore
     objects: ObjectStores
     auth: Authenticator
     decisions: Decisions
@@ -35,10 +38,10 @@ class Parts:
 
 
 def build(
-    log: EventLog, store: JobStore, objects: ObjectStores, settings: GatewaySettings, now: Callable[[], int]
+    log: EventLog, database: Database, objects: ObjectStores, settings: GatewaySettings, now: Callable[[], int]
 ) -> Parts:
     """Wire the rooms together; starts nothing."""
-    pings = {"kafka": log.ping, "mongodb": store.ping, "s3": objects.main.ping}
+    pings = {"kafka": log.ping, "mongodb": database.jobs.ping, "s3": objects.main.ping}
     if objects.fallback is not None:
         pings["s3_fallback"] = objects.fallback.ping
     probes = Probes(pings)
@@ -49,9 +52,10 @@ def build(
     return Parts(
         settings=settings,
         now=now,
-        store=store,
+        store=database.jobs,
+        access=database.access,
         objects=objects,
-        auth=Authenticator(store, settings, now),
+        auth=Authenticator(database.access, settings, now),
         decisions=decisions,
         feed=Feed(log, window, hub, decisions, now, window_ms),
         probes=probes,

@@ -11,7 +11,7 @@ from gateway.keys import new_key
 from operations.local import server_environment
 from operations.stack.errors import StackError
 from repo.clock import now_ms
-from repo.mongo import MongoJobStore
+from repo.mongo import MongoDatabase
 from repo.settings import ServerSettings
 from schemas.accounts import Role
 from schemas.ids import is_name
@@ -26,9 +26,9 @@ async def create(data_dir: Path, user: str, name: str, role: str) -> int:
         raise StackError(f"A role is one of {', '.join(Role)}.")
     server_environment(data_dir)
     secret, key = new_key(user, now=now_ms(), name=name, role=Role(role))
-    async with MongoJobStore(ServerSettings()) as store:
-        await store.prepare()
-        await store.store_api_key(key)
+    async with MongoDatabase(ServerSettings()) as database:
+        await database.prepare()
+        await database.access.store_api_key(key)
     typer.echo(secret)
     return 0
 
@@ -36,8 +36,8 @@ async def create(data_dir: Path, user: str, name: str, role: str) -> int:
 async def show(data_dir: Path, user: str, console: Console) -> int:
     """List a user's keys, newest first."""
     server_environment(data_dir)
-    async with MongoJobStore(ServerSettings()) as store:
-        keys = await store.api_keys(user)
+    async with MongoDatabase(ServerSettings()) as database:
+        keys = await database.access.api_keys(user)
     table = Table("key", "name", "role", "created", "state")
     for key in sorted(keys, key=lambda one: one.created_at, reverse=True):
         state = "revoked" if key.revoked_at else "active"
@@ -49,10 +49,12 @@ async def show(data_dir: Path, user: str, console: Console) -> int:
 async def revoke(data_dir: Path, user: str, prefix: str) -> int:
     """Revoke the one key that begins with the prefix."""
     server_environment(data_dir)
-    async with MongoJobStore(ServerSettings()) as store:
-        found = [key for key in await store.api_keys(user) if key.prefix.startswith(prefix) and not key.revoked_at]
+    async with MongoDatabase(ServerSettings()) as database:
+        found = [
+            key for key in await database.access.api_keys(user) if key.prefix.startswith(prefix) and not key.revoked_at
+        ]
         if len(found) != 1:
             raise StackError(f"{len(found) or 'No'} active keys of {user} begin with {prefix}; name exactly one.")
-        await store.store_api_key(replace(found[0], revoked_at=now_ms()))
+        await database.access.store_api_key(replace(found[0], revoked_at=now_ms()))
     typer.echo(f"Revoked {found[0].prefix}….")
     return 0

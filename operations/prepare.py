@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from gateway.keys import PREFIX_LENGTH, hash_of, new_key
 from operations.stack.data_dir import DataDir
 from repo.clock import now_ms
-from repo.mongo import MongoJobStore
-from repo.ports import ApiKey
+from repo.mongo import MongoDatabase
 from repo.s3 import S3ObjectStore
 from repo.settings import ServerSettings
 from repo.topic_admin import TopicAdmin
+from schemas.access import ApiKey, KeyKind
 from schemas.accounts import Role
 
 LOCAL_USER = "local"
@@ -27,9 +27,11 @@ async def prepare(data_dir: DataDir, environment: Mapping[str, str]) -> str:
     async with S3ObjectStore(settings) as objects:
         await objects.prepare()
     secret = data_dir.credential(LOCAL_KEY, lambda: new_key(LOCAL_USER, now=0)[0])
-    async with MongoJobStore(settings) as store:
-        await store.prepare()
-        await store.store_api_key(_stored_form(secret))  # again at every start: the database may be another one
+    async with MongoDatabase(settings) as database:
+        await database.prepare()
+        await database.access.store_api_key(
+            _stored_form(secret)
+        )  # again at every start: the database may be another one
     return secret
 
 
@@ -47,7 +49,7 @@ def _stored_form(secret: str) -> ApiKey:
 async def one_time_token() -> str:
     """A token that opens the page once."""
     now = now_ms()
-    secret, key = new_key(LOCAL_USER, now=now, name="page", one_time=True, expires_at=now + ONE_TIME_TOKEN_MS)
-    async with MongoJobStore(ServerSettings()) as store:
-        await store.store_api_key(key)
+    secret, key = new_key(LOCAL_USER, now=now, name="page", kind=KeyKind.PAGE_LINK, expires_at=now + ONE_TIME_TOKEN_MS)
+    async with MongoDatabase(ServerSettings()) as database:
+        await database.access.store_api_key(key)
     return secret

@@ -1,7 +1,39 @@
-"""Memory twins of the three ports, for unit tests of the shells."""
+"""Memory twins of the ports, for unit tests of the shells."""
 
+from types import TracebackType
+from typing import Self
+
+from repo.memory_access import MemoryAccessStore
 from repo.memory_log import MemoryEventLog
 from repo.memory_objects import MemoryObjectStore
 from repo.memory_store import MemoryJobStore
 
-__all__ = ["MemoryEventLog", "MemoryJobStore", "MemoryObjectStore"]
+__all__ = ["MemoryAccessStore", "MemoryDatabase", "MemoryEventLog", "MemoryJobStore", "MemoryObjectStore"]
+
+
+class MemoryDatabase:
+    """Implements ``Database``. ``away = True`` is an outage of all of it."""
+
+    def __init__(self) -> None:
+        self.jobs = MemoryJobStore()
+        self.access = MemoryAccessStore()
+
+    @property
+    def away(self) -> bool:
+        """Whether it does not answer."""
+        return self.jobs.away
+
+    @away.setter
+    def away(self, away: bool) -> None:
+        self.jobs.away = self.access.away = away
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        return None
+
+    async def prepare(self) -> None:
+        """No indexes to make."""

@@ -1,11 +1,10 @@
 """The job store's memory twin. Shapes are immutable, so it keeps them as they are; what MongoDB refuses, it refuses."""
 
 from collections.abc import Iterable, Mapping
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from repo.core.documents import to_document
-from repo.ports import ApiKey, Unavailable
+from repo.ports import Unavailable
 from schemas.accounts import Account
 from schemas.jobs import Job
 from schemas.lifecycle import ACTIVE, State
@@ -20,20 +19,7 @@ class MemoryJobStore:
         self.away = False
         self._jobs: dict[str, Job] = {}
         self._accounts: dict[str, Account] = {}
-        self._keys: dict[str, ApiKey] = {}
         self._offsets: dict[tuple[str, int], int] = {}
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        return None
-
-    async def prepare(self) -> None:
-        """No indexes to make."""
-        self._check()
 
     async def job(self, job_id: str) -> Job | None:
         """See ``JobStore.job``."""
@@ -99,29 +85,6 @@ class MemoryJobStore:
     async def store_account(self, account: Account, expected: int) -> bool:
         """See ``JobStore.store_account``."""
         return self._compare_and_set(self._accounts, account, account.user_id, expected)
-
-    async def api_key(self, key_hash: str) -> ApiKey | None:
-        """See ``JobStore.api_key``."""
-        self._check()
-        return self._keys.get(key_hash)
-
-    async def store_api_key(self, key: ApiKey) -> None:
-        """See ``JobStore.store_api_key``."""
-        to_document(key, key.key_hash)
-        self._check()
-        self._keys[key.key_hash] = key
-
-    async def consume_one_time_key(self, key_hash: str) -> ApiKey | None:
-        """See ``JobStore.consume_one_time_key``."""
-        self._check()
-        key = self._keys.get(key_hash)
-        return self._keys.pop(key_hash) if key is not None and key.one_time else None
-
-    async def api_keys(self, user_id: str) -> list[ApiKey]:
-        """See ``JobStore.api_keys``."""
-        self._check()
-        mine = (key for key in self._keys.values() if key.user_id == user_id)
-        return sorted(mine, key=lambda key: (key.created_at, key.key_hash))
 
     async def applied_offsets(self, consumer: str) -> dict[int, int]:
         """See ``JobStore.applied_offsets``."""

@@ -1,4 +1,4 @@
-"""The three ports. Each method states its promise; memory twins (``repo/memory.py``) keep the same ones.
+"""The ports. Each method states its promise; memory twins (``repo/memory.py``) keep the same ones.
 
 All raise ``Unavailable`` when the server cannot be reached in time: the caller waits, retries or answers 503. It leaves
 open whether a write happened, so every write may be repeated: a record may then be there twice, a document never.
@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from schemas.accounts import Account, Role
+from schemas.accounts import Account
 from schemas.codec import Encoded, Record
-from schemas.instants import Instant
 from schemas.jobs import Job, StoredFile
 from schemas.lifecycle import State
-from schemas.shape import shape
 
 
 class Unavailable(Exception):
@@ -84,21 +82,6 @@ class EventLog(Protocol):
         ...
 
 
-@shape
-class ApiKey:
-    """A stored API key: its SHA-256 (the id), never the key. ``prefix`` is what a person recognises it by."""
-
-    key_hash: str
-    prefix: str
-    user_id: str
-    role: Role
-    name: str
-    created_at: Instant
-    revoked_at: Instant | None = None
-    expires_at: Instant | None = None
-    one_time: bool = False
-
-
 class JobStore(Protocol):
     """MongoDB, the system of record. Writers of jobs and accounts: the ledger alone."""
 
@@ -157,22 +140,6 @@ class JobStore(Protocol):
 
     async def store_account(self, account: Account, expected: int) -> bool:
         """Compare-and-set on ``version``, as ``store_job``."""
-        ...
-
-    async def api_key(self, key_hash: str) -> ApiKey | None:
-        """As it was stored; whether it is revoked or expired is the caller's to judge."""
-        ...
-
-    async def store_api_key(self, key: ApiKey) -> None:
-        """Add or replace it."""
-        ...
-
-    async def consume_one_time_key(self, key_hash: str) -> ApiKey | None:
-        """Delete a one-time key and return it: of any number of racing callers, one gets it."""
-        ...
-
-    async def api_keys(self, user_id: str) -> list[ApiKey]:
-        """All of a user's, oldest first."""
         ...
 
     async def applied_offsets(self, consumer: str) -> dict[int, int]:

@@ -42,6 +42,15 @@ class Grant:
 
 
 @shape
+class VoucherUse:
+    """A voucher that the user has redeemed; the command's id, so that the same command is answered the same."""
+
+    code: str
+    command_id: str
+    used_at: Instant
+
+
+@shape
 class Account:
     """One user. ``*_issued_at``: the sender's time of the last applied change, so a replayed old one does nothing."""
 
@@ -54,6 +63,7 @@ class Account:
     overrides: Overrides = field(default_factory=Overrides)
     overrides_issued_at: Instant = 0
     grants: tuple[Grant, ...] = ()
+    vouchers: tuple[VoucherUse, ...] = ()
     pending: Mapping[str, Job] = field(default_factory=dict)
     deleted_at: Instant | None = None
     deleted_issued_at: Instant = 0

@@ -182,6 +182,16 @@ class SetRole(Command):
 
 
 @shape
+class RedeemVoucher(Command):
+    """Gateway → ledger: raise the role to at least ``role``, once a code and user. The gateway has seen the voucher."""
+
+    TYPE: ClassVar[str] = "dev.openv.account.voucher.v1"
+    code: Name
+    role: Role
+    append_by: Instant
+
+
+@shape
 class SetBlocked(Command):
     """Operator → ledger: a blocked account submits nothing; what runs goes on. The newest ``issued_at`` wins."""
 
@@ -214,10 +224,11 @@ COMMANDS = (
     GrantCredits,
     SetOverrides,
     SetRole,
+    RedeemVoucher,
     SetBlocked,
     DeleteUser,
 )
 JobCommand = SubmitJob | CancelJob | DeleteJob | RetryJob | JobExpired
 AttemptReport = AttemptStarted | AttemptSucceeded | AttemptFailed | AttemptHandedBack | AttemptLost
-AccountCommand = GrantCredits | SetOverrides | SetRole | SetBlocked | DeleteUser
+AccountCommand = GrantCredits | SetOverrides | SetRole | RedeemVoucher | SetBlocked | DeleteUser
 AnyCommand = JobCommand | AskUsage | AttemptReport | AccountCommand

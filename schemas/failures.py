@@ -28,6 +28,7 @@ class FailureCode(StrEnum):
     ACCOUNT_BLOCKED = "account_blocked"
     TOO_LATE = "too_late"
     KEY_REUSED = "key_reused"
+    VOUCHER_USED = "voucher_used"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ FAILURES: Mapping[FailureCode, Words] = MappingProxyType(
         C.CREDITS_EXCEEDED: Words(False, "Insufficient credits."),
         C.ACCOUNT_BLOCKED: Words(False, "This account may not make videos."),
         C.TOO_LATE: Words(False, "The request was recorded after its sender had been told to try again."),
+        C.VOUCHER_USED: Words(False, "You have already used this voucher code"),
         C.KEY_REUSED: Words(False, "This Idempotency-Key was used for another request."),
     }
 )

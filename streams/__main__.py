@@ -13,7 +13,7 @@ import structlog
 from repo import logs
 from repo.environment import SettingsError
 from repo.kafka import KafkaEventLog
-from repo.mongo import MongoJobStore
+from repo.mongo import MongoDatabase
 from repo.s3 import open_stores
 from repo.settings import FallbackSettings, ServerSettings
 from streams.deadletters import describe, stack_of
@@ -58,10 +58,10 @@ def _parser() -> argparse.ArgumentParser:
 async def _run(servers: ServerSettings, fallback: FallbackSettings, settings: StreamsSettings) -> None:
     async with (
         KafkaEventLog(servers, client_id="openv-streams") as event_log,
-        MongoJobStore(servers) as store,
+        MongoDatabase(servers) as database,
         open_stores(servers, fallback) as objects,
     ):
-        ports = Ports(event_log, store, objects, store.prepare)
+        ports = Ports(event_log, database.jobs, objects, database.prepare)
         service = Service(servers, settings, ports)
         _stop_on_signals(service, settings.openv_streams_grace_seconds + LEAVE_S)
         code = 0

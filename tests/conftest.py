@@ -10,7 +10,9 @@ import pytest
 
 from operations.stack.servers import EmbeddedServers
 from repo.kafka import KafkaEventLog
-from repo.mongo import MongoJobStore
+from repo.mongo import MongoDatabase
+from repo.mongo_access import MongoAccessStore
+from repo.mongo_jobs import MongoJobStore
 from repo.s3 import S3ObjectStore
 from repo.settings import ServerSettings
 from repo.topic_admin import TopicAdmin
@@ -56,11 +58,23 @@ async def kafka_log(settings: ServerSettings, topics: list[str]) -> AsyncIterato
 
 
 @pytest.fixture(scope="module")
-async def job_store(settings: ServerSettings) -> AsyncIterator[MongoJobStore]:
-    """A prepared job store, empty at the module's begin."""
-    async with MongoJobStore(settings) as store:
-        await store.prepare()
-        yield store
+async def mongo(settings: ServerSettings) -> AsyncIterator[MongoDatabase]:
+    """A prepared database, empty at the module's begin."""
+    async with MongoDatabase(settings) as mongo:
+        await mongo.prepare()
+        yield mongo
+
+
+@pytest.fixture(scope="module")
+def job_store(mongo: MongoDatabase) -> MongoJobStore:
+    """The job store of that database."""
+    return mongo.jobs
+
+
+@pytest.fixture(scope="module")
+def access_store(mongo: MongoDatabase) -> MongoAccessStore:
+    """The access store of that database."""
+    return mongo.access
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from gateway.errors import Problem, Refused
+from gateway.guard import caller
 from gateway.http.openv import own_job
 from gateway.parts import parts_of
 from schemas.jobs import Job, StoredFile
@@ -22,7 +23,7 @@ async def file(request: Request) -> Response:
     ``?download=1``: browsers save it under a name instead of showing it.
     """
     parts = parts_of(request)
-    principal = await parts.auth.of_request(request)
+    principal = await caller(request)
     kind = request.path_params["kind"]
     if kind not in ENDINGS:
         raise Refused(Problem.NO_ROUTE)

@@ -12,14 +12,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gateway.auth import Principal
 from gateway.core.listing import BadQuery, listing, place
 from gateway.core.submission import Invalid, Ticket, is_idempotency_key, job_id_for, submission
 from gateway.errors import Problem, Refused
+from gateway.guard import caller, maker
 from gateway.http.answers import ask, decided, shed
 from gateway.http.bodies import read_json
 from gateway.parts import Parts, parts_of
-from schemas.accounts import Role
+from gateway.principal import Principal
+from schemas.access import Scope
 from schemas.api.openv import DeleteBody
 from schemas.commands import CancelJob, DeleteJob, RetryJob
 from schemas.documents import job_document
@@ -33,7 +34,7 @@ from schemas.shape import to_plain
 async def submit(request: Request) -> Response:
     """``POST /api/runpod``: a prompt in, the row out (200), or a decision that is still to come (202)."""
     parts = parts_of(request)
-    principal = await _may_make(parts, request)
+    principal = await maker(request)
     key = request.headers.get("idempotency-key")
     if key is not None and not is_idempotency_key(key):
         raise Refused(Problem.BAD_KEY)
@@ -51,14 +52,14 @@ async def submit(request: Request) -> Response:
 async def status(request: Request) -> Response:
     """``GET /api/runpod/{job_id}``: the row."""
     parts = parts_of(request)
-    principal = await parts.auth.of_request(request)
+    principal = await caller(request)
     return JSONResponse(job_document(await own_job(parts, principal, request.path_params["job_id"])))
 
 
 async def cancel(request: Request) -> Response:
     """``POST /api/runpod/{job_id}/cancel``: stops the run that the job is in now. Cancelled already: the row again."""
     parts = parts_of(request)
-    principal = await parts.auth.of_request(request)
+    principal = await caller(request, Scope.WRITE)
     job = await own_job(parts, principal, request.path_params["job_id"])
     if job.state in ACTIVE:
         shed(parts.allowance, principal.user_id, parts.now())
@@ -75,7 +76,7 @@ async def cancel(request: Request) -> Response:
 async def retry(request: Request) -> Response:
     """``POST /api/runpod/{job_id}/retry``: another run of a job that ended without a video; charged as a new one."""
     parts = parts_of(request)
-    principal = await _may_make(parts, request)
+    principal = await maker(request)
     job = await own_job(parts, principal, request.path_params["job_id"])
     if Fact.RETRIED not in TRANSITIONS[job.state]:
         raise Refused(Problem.NOT_FINISHED, state=job.state.value)
@@ -93,7 +94,7 @@ async def retry(request: Request) -> Response:
 async def videos(request: Request) -> Response:
     """``GET /api/videos``: a bare array, newest first; ``Link: <…>; rel="next"`` where there are more."""
     parts = parts_of(request)
-    principal = await parts.auth.of_request(request)
+    principal = await caller(request)
     wanted = listing(request.query_params)
     if isinstance(wanted, BadQuery):
         raise Refused(Problem.BAD_QUERY, words=wanted.reason)
@@ -115,7 +116,7 @@ async def videos(request: Request) -> Response:
 async def delete(request: Request) -> Response:
     """``DELETE /api/videos`` with ``{"jobIds":[…]}``: rows and files. Ids that are not the caller's change nothing."""
     parts = parts_of(request)
-    principal = await parts.auth.of_request(request)
+    principal = await caller(request, Scope.WRITE)
     body = await read_json(request, parts.settings.body_bytes, Problem.BAD_BODY)
     if not isinstance(body, dict):
         raise Refused(Problem.BAD_BODY)
@@ -142,13 +143,6 @@ async def own_job(parts: Parts, principal: Principal, job_id: str) -> Job:
     if job is None or job.user_id != principal.user_id or job.state is State.DELETED:
         raise Refused(Problem.NOT_FOUND)
     return job
-
-
-async def _may_make(parts: Parts, request: Request) -> Principal:
-    principal = await parts.auth.of_request(request)
-    if principal.role is Role.RESTRICTED:
-        raise Refused(Problem.RESTRICTED)
-    return principal
 
 
 async def _delete(parts: Parts, job: Job) -> bool:

@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from gateway.decisions import NotRecorded
 from gateway.errors import Problem, Refused
+from gateway.guard import caller
 from gateway.http.answers import shed
 from gateway.parts import parts_of
 from schemas.api.usage import usage_of
@@ -23,7 +24,7 @@ from schemas.shape import to_plain
 async def usage(request: Request) -> Response:
     """200 with ``schemas.api.usage.Usage``; 429 in floods; 503 where the ledger's answer does not come in time."""
     parts = parts_of(request)
-    principal = await parts.auth.of_request(request)
+    principal = await caller(request)
     shed(parts.questions, principal.user_id, parts.now())
     try:
         answer = await parts.decisions.ask(AskUsage(command_id=str(uuid4()), user_id=principal.user_id))

@@ -7,14 +7,17 @@ comes back; at the same time no wins. What a user had before the deletion stays 
 from dataclasses import replace
 from typing import Any
 
-from schemas.accounts import Grant, Overrides, Role
-from schemas.commands import AccountCommand, DeleteUser, GrantCredits, SetBlocked, SetOverrides, SetRole
+from schemas.accounts import Grant, Overrides, Role, VoucherUse
+from schemas.commands import AccountCommand, DeleteUser, GrantCredits, RedeemVoucher, SetBlocked, SetOverrides, SetRole
 from schemas.events import Outcome
+from schemas.failures import FailureCode
 from schemas.jobs import Job
 from schemas.lifecycle import State
 from streams.core.case import Case
 from streams.core.effects import Decision
 from streams.core.endings import deletion
+
+_RANK = {Role.RESTRICTED: 0, Role.USER: 1, Role.ADMIN: 2}
 
 
 def grant_credits(case: Case, command: GrantCredits) -> Decision:
@@ -47,6 +50,26 @@ def set_role(case: Case, command: SetRole) -> Decision:
     if command.issued_at > account.deleted_issued_at:
         changes["deleted_at"] = None
     return _newest(case, command, command.issued_at, account.role_issued_at, **changes)
+
+
+def redeem_voucher(case: Case, command: RedeemVoucher) -> Decision:
+    """Raise the role to at least the voucher's. A code counts once a user; who has more already keeps it.
+
+    A role set later by an operator stays: the command's time is when it was recorded.
+    """
+    account = case.view.account
+    used = next((use for use in account.vouchers if use.code == command.code), None)
+    if used is not None:
+        outcome = Outcome.DONE if used.command_id == command.command_id else Outcome.REFUSED
+        decision = case.account_decided(command, outcome)
+        return decision if outcome is Outcome.DONE else _with_code(decision, FailureCode.VOUCHER_USED)
+    if case.now > command.append_by:
+        return _with_code(case.account_decided(command, Outcome.REFUSED), FailureCode.TOO_LATE)
+    use = VoucherUse(code=command.code, command_id=command.command_id, used_at=case.now)
+    changes: dict[str, Any] = {"vouchers": (*account.vouchers, use)}
+    if case.now > account.role_issued_at and (account.role_issued_at == 0 or _RANK[account.role] < _RANK[command.role]):
+        changes |= {"role": command.role, "role_issued_at": case.now}
+    return case.account_decided(command, Outcome.DONE, case.next_account(**changes))
 
 
 def set_blocked(case: Case, command: SetBlocked) -> Decision:
@@ -84,6 +107,11 @@ def delete_user(case: Case, command: DeleteUser) -> Decision:
         deleted_issued_at=command.issued_at,
     )
     return replace(case.account_decided(command, Outcome.DONE, blank), jobs=_deleted(jobs))
+
+
+def _with_code(decision: Decision, code: FailureCode) -> Decision:
+    """The refusal, with its reason."""
+    return replace(decision, answer=replace(decision.answer, code=code) if decision.answer else None)
 
 
 def _deleted(jobs: list[Job]) -> tuple[Job, ...]:

@@ -25,13 +25,21 @@ from schemas.commands import (
     DeleteUser,
     GrantCredits,
     JobExpired,
+    RedeemVoucher,
     RetryJob,
     SetBlocked,
     SetOverrides,
     SetRole,
     SubmitJob,
 )
-from streams.core.account_commands import delete_user, grant_credits, set_blocked, set_overrides, set_role
+from streams.core.account_commands import (
+    delete_user,
+    grant_credits,
+    redeem_voucher,
+    set_blocked,
+    set_overrides,
+    set_role,
+)
 from streams.core.admission import retry, submit
 from streams.core.case import Case, opened
 from streams.core.effects import Decision, UserView
@@ -56,6 +64,7 @@ DECIDES: Mapping[type, Callable[[Case, Any], Decision]] = MappingProxyType(
         GrantCredits: grant_credits,
         SetOverrides: set_overrides,
         SetRole: set_role,
+        RedeemVoucher: redeem_voucher,
         SetBlocked: set_blocked,
         DeleteUser: delete_user,
     }

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from repo.kafka import KafkaEventLog
-from repo.mongo import MongoJobStore
+from repo.mongo import MongoDatabase
 from repo.ports import EventLog, JobStore, ObjectStore
 from repo.s3 import S3ObjectStore
 from schemas.topics import DISPATCH
@@ -70,7 +70,7 @@ async def staged(
     settings = settings_of(environment)
     async with AsyncExitStack() as stack:
         log: EventLog = await stack.enter_async_context(KafkaEventLog(settings, client_id="audit"))
-        store: JobStore = await stack.enter_async_context(MongoJobStore(settings))
+        store: JobStore = (await stack.enter_async_context(MongoDatabase(settings))).jobs
         objects: ObjectStore = await stack.enter_async_context(S3ObjectStore(settings))
         await objects.prepare()
         judge, post, pools = Judge(POLICY), Post(log), _pools(log)

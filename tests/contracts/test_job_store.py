@@ -11,8 +11,9 @@ from motor.motor_asyncio import AsyncIOMotorClient
 
 from repo.core.documents import DamagedDocumentError
 from repo.memory import MemoryJobStore
-from repo.mongo import MongoJobStore
-from repo.ports import ApiKey, JobStore, Unavailable
+from repo.mongo import MongoDatabase
+from repo.mongo_jobs import MongoJobStore
+from repo.ports import JobStore, Unavailable
 from repo.settings import ServerSettings
 from schemas.accounts import Account, Grant, Role
 from schemas.failures import FailureCode
@@ -257,46 +258,6 @@ async def test_errors_do_not_quote_a_prompt(store: JobStore, user: str) -> None:
     assert "secret wish" not in str(caught.value)
 
 
-def a_key(user_id: str, **changes: object) -> ApiKey:
-    digest = uuid.uuid4().hex
-    key = ApiKey(key_hash=digest, prefix=digest[:6], user_id=user_id, role=Role.USER, name="n", created_at=NOW)
-    return replace(key, **changes)  # type: ignore[arg-type]
-
-
-async def test_api_keys_are_kept_replaced_and_listed(store: JobStore, user: str) -> None:
-    first, second = a_key(user), a_key(user, created_at=NOW + 1, expires_at=NOW + 9)
-    for key in (second, first, a_key(f"{user}-another")):
-        await store.store_api_key(key)
-    assert await store.api_keys(user) == [first, second]
-    revoked = replace(first, revoked_at=NOW + 5)
-    await store.store_api_key(revoked)
-    assert await store.api_key(first.key_hash) == revoked
-    assert await store.api_keys(user) == [revoked, second]
-    assert await store.api_key("unknown") is None
-
-
-async def test_a_new_key_stored_by_many_at_once_is_there(store: JobStore, user: str) -> None:
-    key = a_key(user)
-    await asyncio.gather(*(store.store_api_key(key) for _ in range(20)))
-    assert await store.api_keys(user) == [key]
-
-
-async def test_a_one_time_key_opens_once_whoever_races(store: JobStore, user: str) -> None:
-    key = a_key(user, one_time=True)
-    await store.store_api_key(key)
-    taken = await asyncio.gather(*(store.consume_one_time_key(key.key_hash) for _ in range(50)))
-    assert [one for one in taken if one is not None] == [key]
-    assert await store.api_key(key.key_hash) is None
-
-
-async def test_a_lasting_key_is_not_consumed(store: JobStore, user: str) -> None:
-    key = a_key(user)
-    await store.store_api_key(key)
-    assert await store.consume_one_time_key(key.key_hash) is None
-    assert await store.consume_one_time_key("unknown") is None
-    assert await store.api_key(key.key_hash) == key
-
-
 async def test_applied_offsets_never_move_back_until_forgotten(store: JobStore, user: str) -> None:
     assert await store.applied_offsets(user) == {}
     await asyncio.gather(*(store.store_applied_offsets(user, {0: offset}) for offset in range(40)))
@@ -331,7 +292,8 @@ async def test_memory_fails_when_told_to() -> None:
 @pytest.mark.servers
 async def test_an_absent_database_is_said_in_bounded_time(settings: ServerSettings) -> None:
     away = settings.model_copy(update={"mongodb_uri": f"mongodb://127.0.0.1:{closed_port()}/?directConnection=true"})
-    async with asyncio.timeout(30), MongoJobStore(away) as store:
+    async with asyncio.timeout(30), MongoDatabase(away) as database:
+        store = database.jobs
         with pytest.raises(Unavailable, match="mongodb"):
             await store.ping()
         with pytest.raises(Unavailable, match="mongodb"):
@@ -348,8 +310,9 @@ async def test_the_store_works_again_when_the_database_does(settings: ServerSett
     async with (
         asyncio.timeout(60),
         Wire(target.hostname or "", target.port or 0) as wire,
-        MongoJobStore(through(settings, wire.port)) as store,
+        MongoDatabase(through(settings, wire.port)) as database,
     ):
+        store = database.jobs
         first, second = a_job("u"), a_job("u")
         assert await store.store_job(first, 0)
         await wire.cut()
@@ -369,8 +332,9 @@ async def test_a_write_whose_answer_was_lost_may_be_repeated(
     async with (
         asyncio.timeout(60),
         Wire(target.hostname or "", target.port or 0) as wire,
-        MongoJobStore(through(settings, wire.port)) as store,
+        MongoDatabase(through(settings, wire.port)) as database,
     ):
+        store = database.jobs
         job = a_full_job("u")
         await store.ping()
         wire.answers = False

@@ -13,8 +13,8 @@ from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, 
 from gateway.keys import new_key
 from repo.clock import now_ms
 from repo.kafka import KafkaEventLog
-from repo.mongo import MongoJobStore
-from schemas.accounts import Role
+from repo.mongo import MongoDatabase
+from schemas.access import KeyKind
 from schemas.codec import encode
 from schemas.commands import SetOverrides
 from tests.end_to_end.stack import Stack, until
@@ -109,9 +109,9 @@ async def visitor(
 
 async def link(stack: Stack, user: str) -> str:
     """A link that opens the page once, as ``openv up`` prints it, for this user."""
-    secret, key = new_key(user, now=now_ms(), name="page", role=Role.USER, one_time=True, expires_at=now_ms() + 600_000)
-    async with MongoJobStore(settings_of(stack.about()["environment"])) as store:
-        await store.store_api_key(key)
+    secret, key = new_key(user, now=now_ms(), name="page", kind=KeyKind.PAGE_LINK, expires_at=now_ms() + 600_000)
+    async with MongoDatabase(settings_of(stack.about()["environment"])) as database:
+        await database.access.store_api_key(key)
     return f"{stack.url}/?token={secret}"
 
 

@@ -20,7 +20,8 @@ from operations.stack.readiness import NotifySocket
 from operations.stack.servers import EmbeddedServers
 from repo.clock import now_ms
 from repo.kafka import KafkaEventLog
-from repo.mongo import MongoJobStore
+from repo.mongo import MongoDatabase
+from repo.mongo_jobs import MongoJobStore
 from repo.s3 import S3ObjectStore
 from repo.topic_admin import TopicAdmin
 from schemas.topics import DEADLETTER
@@ -147,8 +148,12 @@ class Fleet:
     urls: list[str]
     stage: Path
     log: KafkaEventLog
-    store: MongoJobStore
+    database: MongoDatabase
     objects: S3ObjectStore
+
+    @property
+    def store(self) -> MongoJobStore:
+        return self.database.jobs
 
     def __getitem__(self, name: str) -> Member:
         return self.members[name]
@@ -164,7 +169,7 @@ class Fleet:
     async def person(self, user_id: str) -> AsyncIterator[Person]:
         """A user with a key, who asks whichever gateway answers."""
         secret, key = new_key(user_id, now=now_ms())
-        await self.store.store_api_key(key)
+        await self.database.access.store_api_key(key)
         async with Person(user_id, secret, self.urls) as person:
             yield person
 
@@ -215,10 +220,10 @@ async def sailing(root: Path, names: Iterable[str], **environ: str) -> AsyncIter
             [f"http://127.0.0.1:{port}" for port in ports.values()],
             stage,
             await stack.enter_async_context(KafkaEventLog(settings, client_id="fleet")),
-            await stack.enter_async_context(MongoJobStore(settings)),
+            await stack.enter_async_context(MongoDatabase(settings)),
             await stack.enter_async_context(S3ObjectStore(settings)),
         )
-        await fleet.store.prepare()
+        await fleet.database.prepare()
         stack.push_async_callback(_end, members.values(), [asyncio.create_task(one.keep()) for one in members.values()])
         await fleet.ready()
         yield fleet

@@ -6,8 +6,9 @@ import pytest
 
 from gateway.auth import DAY_MS, STALE_MS, Authenticator
 from gateway.keys import hash_of, is_key, new_key
-from repo.memory import MemoryJobStore
+from repo.memory import MemoryAccessStore
 from repo.ports import Unavailable
+from schemas.access import KeyKind
 from tests.gateway.world import settings
 
 
@@ -25,12 +26,12 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store() -> MemoryJobStore:
-    return MemoryJobStore()
+def store() -> MemoryAccessStore:
+    return MemoryAccessStore()
 
 
 @pytest.fixture
-def auth(store: MemoryJobStore, clock: Clock) -> Authenticator:
+def auth(store: MemoryAccessStore, clock: Clock) -> Authenticator:
     return Authenticator(store, settings(), clock)
 
 
@@ -49,7 +50,7 @@ def test_text_that_is_no_key(text: str) -> None:
 
 
 async def test_a_key_is_its_user_until_it_is_revoked_or_expires(
-    auth: Authenticator, store: MemoryJobStore, clock: Clock
+    auth: Authenticator, store: MemoryAccessStore, clock: Clock
 ) -> None:
     secret, key = new_key("ada", now=clock.now, expires_at=clock.now + DAY_MS)
     await store.store_api_key(key)
@@ -65,7 +66,7 @@ async def test_a_key_is_its_user_until_it_is_revoked_or_expires(
 
 
 async def test_the_store_is_asked_once_in_a_while_not_every_time(
-    auth: Authenticator, store: MemoryJobStore, clock: Clock
+    auth: Authenticator, store: MemoryAccessStore, clock: Clock
 ) -> None:
     secret, key = new_key("ada", now=clock.now)
     await store.store_api_key(key)
@@ -82,9 +83,9 @@ async def test_the_store_is_asked_once_in_a_while_not_every_time(
 
 
 async def test_a_one_time_token_opens_one_session_and_is_no_api_key(
-    auth: Authenticator, store: MemoryJobStore, clock: Clock
+    auth: Authenticator, store: MemoryAccessStore, clock: Clock
 ) -> None:
-    token, key = new_key("ada", now=clock.now, one_time=True, expires_at=clock.now + 60_000)
+    token, key = new_key("ada", now=clock.now, kind=KeyKind.PAGE_LINK, expires_at=clock.now + 60_000)
     await store.store_api_key(key)
     assert await auth.by_secret(token) is None
     session = await auth.open_session(token)
@@ -95,8 +96,8 @@ async def test_a_one_time_token_opens_one_session_and_is_no_api_key(
     assert await auth.by_secret(session) is None
 
 
-async def test_tokens_that_open_nothing(auth: Authenticator, store: MemoryJobStore, clock: Clock) -> None:
-    late, key = new_key("ada", now=clock.now, one_time=True, expires_at=clock.now)
+async def test_tokens_that_open_nothing(auth: Authenticator, store: MemoryAccessStore, clock: Clock) -> None:
+    late, key = new_key("ada", now=clock.now, kind=KeyKind.PAGE_LINK, expires_at=clock.now)
     await store.store_api_key(key)
     lasting, key = new_key("ada", now=clock.now)
     await store.store_api_key(key)

@@ -118,8 +118,8 @@ async def test_a_revoked_key_ends_the_socket() -> None:
         key = await world.key()
         async with socket(address, key, subscribe={}) as client:
             await client.until(is_type("snapshot"))
-            (stored,) = await world.store.api_keys("ada")
-            await world.store.store_api_key(replace(stored, revoked_at=now_ms()))
+            (stored,) = await world.database.access.api_keys("ada")
+            await world.database.access.store_api_key(replace(stored, revoked_at=now_ms()))
             assert await client.closed() == CloseCode.REVOKED
 
 
@@ -205,7 +205,7 @@ async def _never(*_: Any) -> bool:
 async def test_without_mongodb_a_socket_is_told_to_come_back(world: World, address: str) -> None:
     key = await world.key()
     async with socket(address, key) as client, socket(address) as stranger:
-        world.store.away = True
+        world.database.away = True
         await client.send(type="subscribe")
         assert await client.closed() == CloseCode.NOT_READY
         await stranger.send(type="auth", token=await _another(world))
@@ -213,9 +213,9 @@ async def test_without_mongodb_a_socket_is_told_to_come_back(world: World, addre
 
 
 async def _another(world: World) -> str:
-    world.store.away = False
+    world.database.away = False
     secret = await world.key("bob")
-    world.store.away = True
+    world.database.away = True
     return secret
 
 

@@ -18,7 +18,8 @@ import pytest
 from gateway.keys import new_key
 from repo.clock import now_ms
 from repo.kafka import KafkaEventLog
-from repo.mongo import MongoJobStore
+from repo.mongo import MongoDatabase
+from repo.mongo_jobs import MongoJobStore
 from schemas.api.live import CloseCode
 from schemas.codec import decode, encode
 from schemas.commands import SubmitJob
@@ -141,10 +142,10 @@ def environment(servers: dict[str, str], database: str) -> dict[str, str]:
     return servers | {"MONGODB_DATABASE": database}
 
 
-async def user_with_key(store: MongoJobStore) -> tuple[str, str]:
+async def user_with_key(mongo: MongoDatabase) -> tuple[str, str]:
     user = f"user-{uuid4().hex[:8]}"
     secret, key = new_key(user, now=now_ms())
-    await store.store_api_key(key)
+    await mongo.access.store_api_key(key)
     return user, secret
 
 
@@ -164,10 +165,10 @@ def queued(job_id: str) -> Any:
 
 @pytest.mark.servers
 async def test_a_socket_resumed_by_position_over_a_killed_gateway_misses_nothing(
-    environment: dict[str, str], kafka_log: KafkaEventLog, job_store: MongoJobStore
+    environment: dict[str, str], kafka_log: KafkaEventLog, job_store: MongoJobStore, mongo: MongoDatabase
 ) -> None:
-    user, key = await user_with_key(job_store)
-    other, _ = await user_with_key(job_store)
+    user, key = await user_with_key(mongo)
+    other, _ = await user_with_key(mongo)
     seen: list[Job] = [fresh(user) for _ in range(12)]
     port = closed_port()
     async with process(environment, port=port) as running:
@@ -202,9 +203,9 @@ async def test_a_socket_resumed_by_position_over_a_killed_gateway_misses_nothing
 
 @pytest.mark.servers
 async def test_a_position_of_another_gateway_process_is_good_here(
-    environment: dict[str, str], kafka_log: KafkaEventLog, job_store: MongoJobStore
+    environment: dict[str, str], kafka_log: KafkaEventLog, job_store: MongoJobStore, mongo: MongoDatabase
 ) -> None:
-    user, key = await user_with_key(job_store)
+    user, key = await user_with_key(mongo)
     ports = closed_port(), closed_port()
     async with process(environment, port=ports[0]), process(environment, port=ports[1]):
         for port in ports:
@@ -223,9 +224,9 @@ async def test_a_position_of_another_gateway_process_is_good_here(
 
 @pytest.mark.servers
 async def test_a_decision_comes_back_through_kafka(
-    environment: dict[str, str], kafka_log: KafkaEventLog, job_store: MongoJobStore
+    environment: dict[str, str], kafka_log: KafkaEventLog, job_store: MongoJobStore, mongo: MongoDatabase
 ) -> None:
-    user, key = await user_with_key(job_store)
+    user, key = await user_with_key(mongo)
     port = closed_port()
     start = await kafka_log.ends(COMMANDS.name)
     deciding = asyncio.create_task(decide(kafka_log, job_store, start, user))
@@ -260,8 +261,8 @@ async def decide(log: KafkaEventLog, store: MongoJobStore, start: dict[int, int]
 
 
 @pytest.mark.servers
-async def test_mongodb_may_come_late_go_and_come_back(environment: dict[str, str], job_store: MongoJobStore) -> None:
-    _, key = await user_with_key(job_store)
+async def test_mongodb_may_come_late_go_and_come_back(environment: dict[str, str], mongo: MongoDatabase) -> None:
+    _, key = await user_with_key(mongo)
     address = httpx.URL(environment["MONGODB_URI"].replace("mongodb://", "http://"))
     port = closed_port()
     async with Wire(address.host, address.port or 27017) as wire:

@@ -14,7 +14,7 @@ from gateway.keys import new_key
 from gateway.parts import Parts
 from gateway.settings import GatewaySettings
 from repo.clock import now_ms
-from repo.memory import MemoryEventLog, MemoryJobStore, MemoryObjectStore
+from repo.memory import MemoryDatabase, MemoryEventLog, MemoryJobStore, MemoryObjectStore
 from repo.stores import ObjectStores
 from schemas.accounts import Role
 from schemas.codec import Message, decode, encode
@@ -153,10 +153,14 @@ class World:
     """Everything a test may touch."""
 
     log: MemoryEventLog
-    store: MemoryJobStore
+    database: MemoryDatabase
     objects: MemoryObjectStore
     ledger: FakeLedger
     app: Starlette
+
+    @property
+    def store(self) -> MemoryJobStore:
+        return self.database.jobs
 
     @property
     def parts(self) -> Parts:
@@ -166,7 +170,7 @@ class World:
     async def key(self, user_id: str = "ada", **how: Any) -> str:
         """A fresh API key of this user."""
         secret, stored = new_key(user_id, now=now_ms(), **{"role": Role.USER, **how})
-        await self.store.store_api_key(stored)
+        await self.database.access.store_api_key(stored)
         return secret
 
     @asynccontextmanager
@@ -196,15 +200,15 @@ async def started(
 ) -> AsyncIterator[World]:
     """A world with its gateway running; with ``world``: another gateway over the same servers and ledger."""
     log = world.log if world else MemoryEventLog()
-    store = world.store if world else MemoryJobStore()
+    database = world.database if world else MemoryDatabase()
     objects = world.objects if world else MemoryObjectStore()
-    ledger = world.ledger if world else FakeLedger(log, store)
+    ledger = world.ledger if world else FakeLedger(log, database.jobs)
     stores = ObjectStores(objects, fallback)
-    app = create_app(log, store, stores, gateway_settings or settings(), now)
+    app = create_app(log, database, stores, gateway_settings or settings(), now)
     deciding = asyncio.create_task(ledger.run()) if world is None else None
     try:
         async with app.router.lifespan_context(app):
-            made = World(log, store, objects, ledger, app)
+            made = World(log, database, objects, ledger, app)
             if not log.away:
                 await until(lambda: made.parts.feed.caught_up and not made.parts.probes.missing())
             yield made

@@ -21,7 +21,7 @@ from operations.stack.kafka_archive import ensure_archive
 from operations.stack.ports import choose
 from repo.clock import now_ms
 from repo.kafka import KafkaEventLog
-from repo.mongo import MongoJobStore
+from repo.mongo import MongoDatabase
 from repo.topic_admin import TopicAdmin
 from schemas.codec import Record
 from schemas.lifecycle import State
@@ -167,21 +167,22 @@ class World:
         broker: Broker,
         started: "Started",
         log: KafkaEventLog,
-        store: MongoJobStore,
+        database: MongoDatabase,
     ) -> None:
         self.broker = broker
         self._started = started
         self.gateway = started.gateway()
         self.streams = started.streams()
         self.log = log
-        self.store = store
+        self.database = database
+        self.store = database.jobs
 
     @asynccontextmanager
     async def user(self, user_id: str | None = None) -> AsyncIterator[User]:
         """A user of one's own. 30 s: what a noisy machine may need for any answer."""
         name = user_id or new_id("u-")
         secret, key = new_key(name, now=now_ms())
-        await self.store.store_api_key(key)
+        await self.database.access.store_api_key(key)
         headers = {"Authorization": f"Bearer {secret}"}
         async with httpx.AsyncClient(base_url=self.gateway.url, headers=headers, timeout=30, trust_env=False) as http:
             yield User(name, secret, http)
@@ -249,10 +250,10 @@ async def sailing(servers: Mapping[str, str], folder: Path, **environ: str) -> A
         settings, started = settings_of(told), Started(told, folder)
         async with TopicAdmin(settings) as admin:
             await admin.apply()
-        async with KafkaEventLog(settings, client_id="outages") as log, MongoJobStore(settings) as store:
-            await store.prepare()
+        async with KafkaEventLog(settings, client_id="outages") as log, MongoDatabase(settings) as database:
+            await database.prepare()
             try:
-                world = World(broker, started, log, store)
+                world = World(broker, started, log, database)
                 await asyncio.gather(*(one.ready(120) for one in (world.gateway, world.streams)))
                 await world.says_ready()
                 yield world

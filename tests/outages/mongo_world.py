@@ -20,7 +20,7 @@ from operations.stack import tether
 from repo.clock import now_ms
 from repo.kafka import KafkaEventLog
 from repo.kafka_clients import connection_options
-from repo.mongo import MongoJobStore
+from repo.mongo import MongoDatabase
 from schemas.topics import COMMANDS, DISPATCH, EVENTS
 from streams.core.policy import Policy
 from streams.inspector import INSPECTED, consumer_of
@@ -94,8 +94,9 @@ class World:
         settings = settings_of(self._direct)
         self.log = KafkaEventLog(settings, client_id="outages")
         await self.log.start()
-        self.store = MongoJobStore(settings)
-        await self.store.__aenter__()
+        self.database = MongoDatabase(settings)
+        await self.database.__aenter__()
+        self.store = self.database.jobs
         self._admin = AIOKafkaAdminClient(**connection_options(settings), request_timeout_ms=30_000)
         try:
             await self._admin.start()
@@ -113,14 +114,14 @@ class World:
         await self.wire.cut()
         await self._admin.close()
         await self.log.stop()
-        await self.store.__aexit__(None, None, None)
+        await self.database.__aexit__(None, None, None)
 
     async def _begin(self) -> None:
-        await self.store.prepare()
+        await self.database.prepare()
         await self._pass_over_what_others_left()
         self.starts = await self.log.ends(COMMANDS.name)
         self._secret, key = new_key(self.user_id, now=now_ms())
-        await self.store.store_api_key(key)
+        await self.database.access.store_api_key(key)
         await self.wire.mend()
         self.streams = [self.start_streams(), self.start_streams()]
         self.gateway = self.start_gateway()

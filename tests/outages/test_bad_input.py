@@ -17,7 +17,9 @@ import pytest
 from gateway.keys import hash_of, new_key
 from repo.clock import now_ms
 from repo.kafka import KafkaEventLog
-from repo.mongo import MongoJobStore
+from repo.mongo_access import MongoAccessStore
+from repo.mongo_jobs import MongoJobStore
+from schemas.access import KeyKind
 from schemas.accounts import Role
 from schemas.api.live import CloseCode
 from schemas.lifecycle import State
@@ -60,7 +62,7 @@ async def gateway(
         one.close()
 
 
-async def user_of(gateway: Gateway, store: MongoJobStore) -> User:
+async def user_of(gateway: Gateway, store: MongoAccessStore) -> User:
     name = new_id("u-")
     secret, key = new_key(name, now=now_ms())
     await store.store_api_key(key)
@@ -69,8 +71,8 @@ async def user_of(gateway: Gateway, store: MongoJobStore) -> User:
 
 
 @pytest.fixture(scope="module")
-async def user(gateway: Gateway, job_store: MongoJobStore) -> AsyncIterator[User]:
-    made = await user_of(gateway, job_store)
+async def user(gateway: Gateway, access_store: MongoAccessStore) -> AsyncIterator[User]:
+    made = await user_of(gateway, access_store)
     async with made.http:
         yield made
 
@@ -325,13 +327,13 @@ ROUTES = [
 ]  # fmt: skip
 
 
-async def test_without_a_good_key_nothing_is_told(gateway: Gateway, user: User, job_store: MongoJobStore) -> None:
+async def test_without_a_good_key_nothing_is_told(gateway: Gateway, user: User, access_store: MongoAccessStore) -> None:
     revoked, stored = new_key(user.user_id, now=now_ms())
-    await job_store.store_api_key(replace(stored, revoked_at=now_ms()))
+    await access_store.store_api_key(replace(stored, revoked_at=now_ms()))
     expired, stored = new_key(user.user_id, now=now_ms(), expires_at=now_ms() - 1)
-    await job_store.store_api_key(stored)
-    one_time, stored = new_key(user.user_id, now=now_ms(), one_time=True)
-    await job_store.store_api_key(stored)
+    await access_store.store_api_key(stored)
+    one_time, stored = new_key(user.user_id, now=now_ms(), kind=KeyKind.PAGE_LINK)
+    await access_store.store_api_key(stored)
     keys = [
         None,
         "",
@@ -352,20 +354,22 @@ async def test_without_a_good_key_nothing_is_told(gateway: Gateway, user: User, 
                 assert answer.headers["www-authenticate"] == "Bearer"
 
 
-async def test_a_key_that_is_revoked_is_good_for_nothing_soon_after(gateway: Gateway, job_store: MongoJobStore) -> None:
-    user = await user_of(gateway, job_store)
+async def test_a_key_that_is_revoked_is_good_for_nothing_soon_after(
+    gateway: Gateway, access_store: MongoAccessStore
+) -> None:
+    user = await user_of(gateway, access_store)
     async with user.http as http:
         assert (await http.get("/api/videos")).status_code == 200
-        key = await job_store.api_key(hash_of(user.key))
+        key = await access_store.api_key(hash_of(user.key))
         assert key is not None
-        await job_store.store_api_key(replace(key, revoked_at=now_ms()))
+        await access_store.store_api_key(replace(key, revoked_at=now_ms()))
 
         async def refused() -> bool:
             return (await http.post("/api/runpod", content=b"broken")).status_code == 401
 
         await eventually(refused, 60, what="the revoked key refused")
     restricted, stored = new_key("guest", now=now_ms(), role=Role.RESTRICTED)
-    await job_store.store_api_key(stored)
+    await access_store.store_api_key(stored)
     async with httpx.AsyncClient(base_url=gateway.url, timeout=60, trust_env=False) as http:
         answer = await http.post("/api/runpod", json=GOOD, headers={"Authorization": f"Bearer {restricted}"})
     assert answer.status_code == 403

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from repo.kafka import KafkaEventLog
-from repo.mongo import MongoJobStore
+from repo.mongo_jobs import MongoJobStore
 from schemas.codec import Record
 from schemas.commands import (
     AnyCommand,

@@ -8,7 +8,7 @@ import pytest
 
 from repo.core.object_keys import file_key, session_keys, user_prefix
 from repo.kafka import KafkaEventLog
-from repo.mongo import MongoJobStore
+from repo.mongo_jobs import MongoJobStore
 from repo.ports import ObjectStore
 from schemas.codec import Encoded, decode
 from schemas.commands import AttemptHandedBack, AttemptStarted, AttemptSucceeded, CancelJob, DeleteJob, DeleteUser

@@ -40,14 +40,14 @@ async def said(http: httpx.AsyncClient, status: int, missing: list[str], degrade
 
 async def test_a_gateway_that_starts_before_its_servers_finds_them_by_itself() -> None:
     async with started() as servers:
-        servers.log.away = servers.store.away = True
+        servers.log.away = servers.database.away = True
         async with started(world=servers) as world, world.client(None) as http:
             assert (await http.get("/healthz")).status_code == 200
             assert (await ready(http))[0] == 503
             assert (
                 await http.get("/api/videos", headers={"Authorization": "Bearer ov_" + "a" * 43})
             ).status_code == 503
-            servers.log.away = servers.store.away = False
+            servers.log.away = servers.database.away = False
             await eventually(lambda: said(http, 200, [], []))
             async with world.client() as user:
                 assert (await user.post("/api/runpod", json={"prompt": "a"})).status_code == 200

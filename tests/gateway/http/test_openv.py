@@ -277,7 +277,7 @@ async def test_mongodb_away_after_the_decision_is_still_an_answer(world: World, 
         real = world.ledger.answer
 
         async def answer_then_away(*given: Any, version: int, **named: Any) -> None:
-            world.store.away = True
+            world.database.away = True
             await real(*given, version=version + unheard, **named)
 
         world.ledger.answer = answer_then_away  # type: ignore[method-assign]

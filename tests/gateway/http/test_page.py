@@ -6,13 +6,14 @@ import httpx
 import pytest
 
 from gateway.http.page import CONSOLE
+from schemas.access import KeyKind
 from tests.gateway.world import ORIGIN, World, settings, started
 
 BODY = {"prompt": "a"}
 
 
 async def enter(world: World, http: httpx.AsyncClient) -> httpx.Response:
-    return await http.get("/", params={"token": await world.key(one_time=True)})
+    return await http.get("/", params={"token": await world.key(kind=KeyKind.PAGE_LINK)})
 
 
 async def test_the_page_is_static_under_a_strict_policy(world: World) -> None:
@@ -97,7 +98,7 @@ async def test_over_https_the_cookie_is_secure() -> None:
 
 
 async def test_looking_at_the_headers_uses_no_token_up(world: World) -> None:
-    token = await world.key(one_time=True)
+    token = await world.key(kind=KeyKind.PAGE_LINK)
     async with world.client(None) as http:
         assert (await http.head("/", params={"token": token})).status_code == 200
         assert (await http.get("/", params={"token": token})).headers["location"] == "/"
@@ -133,7 +134,7 @@ async def test_a_key_in_a_header_needs_no_origin_and_pages_named_by_the_operator
 
 
 async def test_tokens_and_keys_are_never_logged(world: World, capfd: pytest.CaptureFixture[str]) -> None:
-    token, key = await world.key(one_time=True), await world.key()
+    token, key = await world.key(kind=KeyKind.PAGE_LINK), await world.key()
     async with world.client(None) as http:
         await http.get("/", params={"token": token})
         await http.get("/api/videos", headers={"Authorization": f"Bearer {key}"})

@@ -1,0 +1,24 @@
+"""The port of the whole database: its stores, and how they are made ready."""
+
+from typing import Protocol
+
+from repo.access import AccessStore
+from repo.ports import JobStore
+
+
+class Database(Protocol):
+    """MongoDB, room by room."""
+
+    @property
+    def jobs(self) -> JobStore:
+        """The system of record: jobs, accounts, applied offsets."""
+        ...
+
+    @property
+    def access(self) -> AccessStore:
+        """Keys, terms, vouchers, persons."""
+        ...
+
+    async def prepare(self) -> None:
+        """Make the indexes that are missing. Raises ``Unavailable``."""
+        ...

@@ -1,0 +1,173 @@
+"""The job store on MongoDB.
+
+Only what MongoDB 8 and the embedded stand-in do alike: compare-and-set by a filtered replace, ``$max``, plain indexes.
+Writes are acknowledged by a majority, from its journal. Every write may be repeated: a compare-and-set whose answer
+was lost finds its own document, and says True.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+from pymongo import ASCENDING, DESCENDING, UpdateOne
+from pymongo.errors import BulkWriteError, DuplicateKeyError
+
+from repo.core.documents import from_document, to_document, to_moment
+from repo.mongo_connection import Collection, Document, MongoConnection
+from schemas.accounts import Account
+from schemas.jobs import Job
+from schemas.lifecycle import ACTIVE, State
+
+T = TypeVar("T")
+
+DUPLICATE_KEY = 11_000  # MongoDB's code
+_ACTIVE = sorted(ACTIVE)
+
+# Beside the queries below that they serve.
+INDEXES: Mapping[str, tuple[tuple[tuple[str, int], ...], ...]] = {
+    "jobs": (
+        (("userId", ASCENDING), ("createdAt", DESCENDING), ("_id", DESCENDING)),  # jobs_of
+        (("userId", ASCENDING), ("updatedAt", DESCENDING)),  # jobs_of(updated_since=…)
+        (("userId", ASCENDING), ("charge.reservedAt", DESCENDING)),  # counted_jobs, by period
+        (("userId", ASCENDING), ("state", ASCENDING)),  # counted_jobs, the active ones
+        (("state", ASCENDING), ("pool", ASCENDING)),  # active_jobs, active_pools
+    ),
+}
+
+
+class MongoJobStore:
+    """Implements ``JobStore``.
+
+    A document that cannot be read raises ``DamagedDocumentError``, one that could not be read again
+    ``NotStorableError`` (both in ``repo.core.documents``).
+    """
+
+    def __init__(self, connection: MongoConnection) -> None:
+        self._connection = connection
+        self._answer = connection.answer
+        self._jobs: Collection = connection.collection("jobs")
+        self._accounts: Collection = connection.collection("accounts")
+        self._offsets: Collection = connection.collection("applied_offsets")
+
+    async def job(self, job_id: str) -> Job | None:
+        """See ``JobStore.job``."""
+        return _read(Job, await self._answer(lambda: self._jobs.find_one({"_id": job_id})))
+
+    async def store_job(self, job: Job, expected: int) -> bool:
+        """See ``JobStore.store_job``."""
+        return await self._compare_and_set(self._jobs, job, job.job_id, expected)
+
+    async def settle_job(self, job: Job) -> bool:
+        """See ``JobStore.settle_job``."""
+        document = to_document(job, job.job_id)
+        older = {"_id": job.job_id, "version": {"$lt": job.version}}
+        try:
+            await self._answer(lambda: self._jobs.replace_one(older, document, upsert=True))
+        except DuplicateKeyError:
+            return await self.job(job.job_id) == job  # there is one, and it is not older
+        return True
+
+    async def jobs_of(
+        self,
+        user_id: str,
+        *,
+        updated_since: int | None = None,
+        states: Iterable[State] | None = None,
+        before: tuple[int, str] | None = None,
+        limit: int = 100,
+    ) -> list[Job]:
+        """See ``JobStore.jobs_of``."""
+        wanted: Document = {"userId": user_id}
+        if updated_since is not None:
+            wanted["updatedAt"] = {"$gt": to_moment(updated_since)}
+        if states is not None:
+            wanted["state"] = {"$in": sorted(states)}
+        if before is not None:
+            created_at, job_id = to_moment(before[0]), before[1]
+            wanted["$or"] = [{"createdAt": {"$lt": created_at}}, {"createdAt": created_at, "_id": {"$lt": job_id}}]
+        if limit < 1 or wanted.get("state") == {"$in": []}:
+            return []
+        order = [("createdAt", DESCENDING), ("_id", DESCENDING)]
+        found = await self._answer(lambda: self._jobs.find(wanted).sort(order).limit(limit).to_list(None))
+        return [from_document(Job, document) for document in found]
+
+    async def counted_jobs(self, user_id: str, since: int) -> list[Job]:
+        """See ``JobStore.counted_jobs``."""
+        counted = [{"state": {"$in": _ACTIVE}}, {"charge.reservedAt": {"$gte": to_moment(since)}}]
+        return await self._all_jobs({"userId": user_id, "$or": counted})
+
+    async def active_jobs(self, pool: str) -> list[Job]:
+        """See ``JobStore.active_jobs``."""
+        return await self._all_jobs({"pool": pool, "state": {"$in": _ACTIVE}})
+
+    async def active_pools(self) -> list[str]:
+        """See ``JobStore.active_pools``."""
+        return sorted(await self._answer(lambda: self._jobs.distinct("pool", {"state": {"$in": _ACTIVE}})))
+
+    async def account(self, user_id: str) -> Account | None:
+        """See ``JobStore.account``."""
+        return _read(Account, await self._answer(lambda: self._accounts.find_one({"_id": user_id})))
+
+    async def store_account(self, account: Account, expected: int) -> bool:
+        """See ``JobStore.store_account``."""
+        return await self._compare_and_set(self._accounts, account, account.user_id, expected)
+
+    async def applied_offsets(self, consumer: str) -> dict[int, int]:
+        """See ``JobStore.applied_offsets``."""
+        found = await self._answer(lambda: self._offsets.find({"consumer": consumer}).to_list(None))
+        return {document["partition"]: document["offset"] for document in found}
+
+    async def store_applied_offsets(self, consumer: str, offsets: Mapping[int, int]) -> None:
+        """See ``JobStore.store_applied_offsets``."""
+        changes = [
+            UpdateOne(
+                {"_id": f"{consumer}:{partition}"},
+                {"$max": {"offset": offset}, "$setOnInsert": {"consumer": consumer, "partition": partition}},
+                upsert=True,
+            )
+            for partition, offset in offsets.items()
+        ]
+
+        async def write() -> None:
+            try:
+                await self._offsets.bulk_write(changes, ordered=False)
+            except BulkWriteError as failure:
+                if {one["code"] for one in failure.details["writeErrors"]} != {DUPLICATE_KEY}:
+                    raise
+                await self._offsets.bulk_write(changes, ordered=False)  # two upserts of a new partition had met
+
+        if changes:  # the driver refuses an empty write
+            await self._answer(write)
+
+    async def reset_applied_offset(self, consumer: str, partition: int) -> None:
+        """See ``JobStore.reset_applied_offset``."""
+        await self._answer(lambda: self._offsets.delete_one({"_id": f"{consumer}:{partition}"}))
+
+    async def ping(self) -> None:
+        """See ``JobStore.ping``."""
+        await self._connection.ping()
+
+    async def _all_jobs(self, wanted: Document) -> list[Job]:
+        found = await self._answer(lambda: self._jobs.find(wanted).to_list(None))
+        return sorted((from_document(Job, one) for one in found), key=lambda job: (job.created_at, job.job_id))
+
+    async def _compare_and_set(self, at: Collection, value: Job | Account, key: str, expected: int) -> bool:
+        if value.version <= expected:
+            raise ValueError(f"version {value.version} does not come after {expected}")
+        document = to_document(value, key)
+        if expected == 0:
+            try:
+                await self._answer(lambda: at.insert_one(document))
+            except DuplicateKeyError:
+                return await self._is_stored(at, value, key)
+            return True
+        replaced = await self._answer(lambda: at.replace_one({"_id": key, "version": expected}, document))
+        return replaced.matched_count == 1 or await self._is_stored(at, value, key)
+
+    async def _is_stored(self, at: Collection, value: Job | Account, key: str) -> bool:
+        """Whether this very document is there: then the compare-and-set was ours, and only its answer was lost."""
+        stored = await self._answer(lambda: at.find_one({"_id": key, "version": value.version}))
+        return stored is not None and from_document(type(value), stored) == value
+
+
+def _read(kind: type[T], document: Document | None) -> T | None:
+    return None if document is None else from_document(kind, document)
