@@ -1,15 +1,13 @@
-"""The baseline of ``fan_out.py``: Starlette and uvicorn, a set of sockets, and the same bytes to each of them."""
+"""The baseline of ``fan_out.py``: ``websockets`` with its own ``broadcast`` of the same bytes, and nothing else."""
 
 import asyncio
-import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import uvicorn
-from starlette.applications import Starlette
-from starlette.routing import WebSocketRoute
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from websockets.asyncio.server import ServerConnection, broadcast
+from websockets.asyncio.server import serve as serve_sockets
 
 from bench.driver import Answer, serve
 
@@ -18,47 +16,31 @@ BACKLOG = 1024
 
 @asynccontextmanager
 async def answering() -> AsyncIterator[Answer]:
-    """``do="port"``: where it listens; ``do="send"``: the text to everybody."""
-    sockets: set[WebSocket] = set()
+    """``do="port"``: where it listens; ``do="send"``: the text to everybody, so many times, and when that began."""
+    sockets: set[ServerConnection] = set()
 
-    async def live(websocket: WebSocket) -> None:
+    async def live(connection: ServerConnection) -> None:
         """It greets as a gateway does, so that the same clients can come."""
-        await websocket.accept()
-        try:
-            await websocket.receive_text()
-            await websocket.send_text('{"type":"welcome"}')
-            await websocket.receive_text()
-            await websocket.send_text('{"type":"snapshot"}')
-            sockets.add(websocket)
-            while True:
-                await websocket.receive_text()
-        except WebSocketDisconnect:
-            sockets.discard(websocket)
+        await connection.recv()
+        await connection.send('{"type":"welcome"}')
+        await connection.recv()
+        await connection.send('{"type":"snapshot"}')
+        sockets.add(connection)
+        await connection.wait_closed()
+        sockets.discard(connection)
 
-    listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
-    config = uvicorn.Config(
-        Starlette(routes=[WebSocketRoute("/ws", live)]),
-        ws="websockets-sansio",
-        ws_per_message_deflate=False,
-        access_log=False,
-        log_config=None,
-        timeout_graceful_shutdown=1,
-        lifespan="off",
-    )
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    async with serve_sockets(live, "127.0.0.1", 0, compression=None, backlog=BACKLOG) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
 
-    async def answer(do: str, text: str = "") -> dict[str, Any]:
-        if do == "send":
-            for one in list(sockets):
-                await one.send_text('{"type":"event","data":' + text + "}")
-        return {"port": listener.getsockname()[1], "sockets": len(sockets)}
+        async def answer(do: str, text: str = "", times: int = 1) -> dict[str, Any]:
+            began = time.perf_counter()
+            if do == "send":
+                for _ in range(times):
+                    broadcast(sockets, text)
+                    await asyncio.sleep(0)
+            return {"port": port, "sockets": len(sockets), "began": began}
 
-    try:
         yield answer
-    finally:
-        server.should_exit = True
-        await serving
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ async def serve(
 ) -> None:
     """Serve until a signal. Kafka, MongoDB and S3 may come later, and may go and come back."""
     settings = settings.on_port(listener.getsockname()[1])
+    _warn(settings)
     async with AsyncExitStack() as stack:
         log = await stack.enter_async_context(KafkaEventLog(servers, client_id="openv-gateway"))
         database = await stack.enter_async_context(MongoDatabase(servers))
@@ -43,6 +44,23 @@ async def serve(
             for task in helpers:
                 task.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
+
+
+def _warn(settings: GatewaySettings) -> None:
+    """Say what an operator may not have meant."""
+    if settings.test_mode:
+        logger.warning(
+            "test_mode",
+            meaning="whoever shows no credential is let in",
+            user=settings.test_user,
+            unset="OPENV_TEST_MODE",
+        )
+    if settings.clerk_issuer is not None and not settings.clerk_webhook_secret:
+        logger.warning(
+            "clerk_webhooks_off",
+            meaning="users deleted at Clerk are not deleted here",
+            set="OPENV_CLERK_WEBHOOK_SECRET",
+        )
 
 
 async def _prepare(database: MongoDatabase) -> None:

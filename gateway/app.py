@@ -13,12 +13,28 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import WebSocketRoute
 
+from gateway import sse
 from gateway.errors import Problem, Refused, answer
-from gateway.http import files, health, openv, page, usage
-from gateway.live import Sockets, socket_endpoint
+from gateway.http import (
+    clerk,
+    files,
+    generation,
+    health,
+    page,
+    runpod_webhook,
+    spec,
+    terms,
+    tickets,
+    usage,
+    videos,
+    vouchers,
+    webhooks,
+)
+from gateway.live import socket_endpoint
 from gateway.middleware import Envelope
 from gateway.parts import Parts, build
 from gateway.settings import GatewaySettings
+from gateway.sockets import Sockets
 from repo.clock import now_ms
 from repo.database import Database
 from repo.ports import EventLog, Unavailable
@@ -41,6 +57,8 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(parts.probes.run()), asyncio.create_task(parts.feed.run())]
+        if parts.clerk is not None:
+            tasks.append(asyncio.create_task(parts.clerk.keys.run()))
         try:
             yield
         finally:
@@ -51,32 +69,45 @@ def create_app(
 
     app = Starlette(
         routes=[
-            *openv.ROUTES,
+            *runpod_webhook.ROUTES,
+            *generation.ROUTES,
+            *videos.ROUTES,
             *usage.ROUTES,
+            *terms.ROUTES,
+            *vouchers.ROUTES,
+            *tickets.ROUTES,
+            *clerk.ROUTES,
+            *webhooks.ROUTES,
             *files.ROUTES,
             *health.ROUTES,
             *page.ROUTES,
+            *spec.ROUTES,
+            *sse.ROUTES,
             WebSocketRoute("/ws", socket_endpoint),
         ],
         middleware=_middleware(settings),
         exception_handlers={Refused: _say, Unavailable: _say, HTTPException: _say},
         lifespan=lifespan,
     )
+    # Another address is another thing: a redirect would be built of the client's Host and lead a key astray.
+    app.router.redirect_slashes = False
     app.state.parts = parts
     app.state.sockets = Sockets(parts)
     return app
 
 
 def _middleware(settings: GatewaySettings) -> list[Middleware]:
-    around = [Middleware(Envelope)]
+    around = [Middleware(Envelope, https=settings.origin.startswith("https:"))]
     if settings.allowed_origins:
         around.append(
             Middleware(
                 CORSMiddleware,
                 allow_origins=settings.allowed_origins,
-                allow_methods=["GET", "POST", "DELETE"],
-                allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-Id"],
-                expose_headers=["Link", "Retry-After", "X-Request-Id"],
+                # An operator names whole origins, never a pattern: those pages may act with the visitor's cookie.
+                allow_credentials=True,
+                allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+                allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Request-Id"],
+                expose_headers=["Link", "Location", "Retry-After", "X-Request-Id"],
             )
         )
     return around
@@ -91,13 +122,13 @@ async def leave(app: Starlette) -> None:
         await sockets.close_all(CloseCode.RESTARTING)
 
 
-async def _say(request: Request, error: Exception) -> Response:
+async def _say(_: Request, error: Exception) -> Response:
     """The response for what a handler raised."""
     match error:
         case Refused():
             return answer(error)
         case Unavailable():
-            logger.warning("request_unavailable", path=request.url.path, server=error.server, reason=error.reason)
+            logger.warning("request_unavailable", server=error.server, reason=error.reason)
             return answer(Refused(Problem.UNAVAILABLE, missing=[error.server]))
         case HTTPException():
             problem = {404: Problem.NO_ROUTE, 405: Problem.NO_METHOD}.get(error.status_code, Problem.BAD_BODY)

@@ -1,27 +1,27 @@
-"""Who the caller is: an API key in a header or in a socket's first message, or the page's session cookie.
+"""Who the caller is: a key or an identity provider's token, in a header, a socket's first message or a cookie.
 
-A session is a key like any other, held in an HttpOnly cookie. Keys are looked up by their SHA-256 and remembered for a
-few seconds, so that a revoked one is refused within half a minute everywhere; while the store does not answer, a key
-that was good less than ``STALE_MS`` ago still is.
+A session of the page is a key like any other, held in an HttpOnly cookie. A ticket opens one socket for whoever asked
+for it. What the account says of the user limits them all (``gateway/accounts.py``).
 """
 
 import hmac
-from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 
 from starlette.requests import HTTPConnection
 
+from gateway.accounts import Accounts
+from gateway.clerk import Clerk, has_session
+from gateway.core.claims import is_token
 from gateway.core.origins import cookie_name, may_act
 from gateway.errors import Problem, Refused
-from gateway.keys import hash_of, is_key, new_key
+from gateway.keys import hash_of, is_key, is_ticket, new_key
 from gateway.principal import Principal, Way
 from gateway.settings import GatewaySettings
+from gateway.stored_keys import StoredKeys
 from repo.access import AccessStore
-from repo.ports import Unavailable
-from schemas.access import ApiKey, KeyKind
+from schemas.access import ApiKey, KeyKind, Scope
 
-STALE_MS = 30_000
-REMEMBERED_MAX = 10_000
 DAY_MS = 86_400_000
 _STAND_FOR_A_CALLER = {KeyKind.KEY: Way.KEY, KeyKind.SESSION: Way.SESSION}
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -30,26 +30,70 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 class Authenticator:
     """One a process."""
 
-    def __init__(self, store: AccessStore, settings: GatewaySettings, now: Callable[[], int]) -> None:
-        self._store = store
+    def __init__(
+        self,
+        store: AccessStore,
+        accounts: Accounts,
+        settings: GatewaySettings,
+        now: Callable[[], int],
+        clerk: Clerk | None = None,
+    ) -> None:
+        self._keys = StoredKeys(store, int(settings.key_cache_seconds * 1000), now)
+        self._accounts = accounts
         self._settings = settings
         self._now = now
-        self._fresh_ms = int(settings.key_cache_seconds * 1000)
-        self._remembered: OrderedDict[str, tuple[ApiKey, int]] = OrderedDict()
+        self._clerk = clerk
         self.cookie = cookie_name(settings.origin)
 
     async def by_secret(self, secret: str) -> Principal | None:
-        """The caller that this key stands for, or None. Raises ``Unavailable`` if that can't be known now."""
-        return await self.by_hash(hash_of(secret)) if is_key(secret) else None
+        """The caller that this key or token stands for, or None. Raises ``Unavailable`` if that can't be known now."""
+        if self._clerk is not None and is_token(secret):
+            return await self._clerk.by_token(secret)
+        if not is_key(secret):
+            return None
+        key = await self._lasting(hash_of(secret))
+        if key is not None:
+            self._keys.used(key)
+        return None if key is None else await self._of_key(key)
 
     async def by_hash(self, key_hash: str) -> Principal | None:
         """As ``by_secret``, for a key that was shown before."""
-        key = await self._look_up(key_hash)
-        if key is None or key.kind not in _STAND_FOR_A_CALLER or not hmac.compare_digest(key.key_hash, key_hash):
+        key = await self._lasting(key_hash)
+        return None if key is None else await self._of_key(key)
+
+    async def by_ticket(self, ticket: str) -> Principal | None:
+        """The caller that this ticket was made for, or None; it is used up by this. Raises ``Unavailable``.
+
+        The key it was made with must still be good, and names the caller from then on: a socket ends when it does.
+        """
+        if not is_ticket(ticket):
             return None
-        if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= self._now()):
+        taken = await self._keys.take(ticket, KeyKind.TICKET)
+        if taken is None or (taken.session_expires_at is not None and taken.session_expires_at <= self._now()):
             return None
-        return Principal(key.user_id, key.role, key.key_hash, _STAND_FOR_A_CALLER[key.kind], frozenset(key.scopes))
+        maker = await (self._of_key(taken) if taken.parent_hash is None else self.by_hash(taken.parent_hash))
+        if maker is None:
+            return None
+        scopes = maker.scopes & frozenset(taken.scopes)
+        ends_at = taken.session_expires_at
+        return replace(maker, key_hash=taken.parent_hash, way=Way.TICKET, scopes=scopes, expires_at=ends_at)
+
+    async def new_ticket(self, principal: Principal) -> str:
+        """A ticket for this caller, good for one socket in the next ``ticket_seconds``. Raises ``Unavailable``."""
+        now = self._now()
+        soon = now + self._settings.ticket_seconds * 1000
+        ticket, stored = new_key(
+            principal.user_id,
+            now=now,
+            kind=KeyKind.TICKET,
+            role=principal.role,
+            scopes=tuple(scope for scope in Scope if scope in principal.scopes),
+            expires_at=soon if principal.expires_at is None else min(soon, principal.expires_at),
+            parent_hash=principal.key_hash,
+            session_expires_at=principal.expires_at,
+        )
+        await self._keys.keep(stored)
+        return ticket
 
     async def of_request(self, connection: HTTPConnection) -> Principal:
         """The caller of an HTTP request. Raises ``Refused``."""
@@ -57,38 +101,70 @@ class Authenticator:
         if header is not None:
             scheme, _, rest = header.strip().partition(" ")
             principal = await self.by_secret(rest.strip() if scheme.lower() == "bearer" else header.strip())
-        elif connection.scope.get("method") in SAFE_METHODS:
-            principal = await self._of_cookie(connection)
-        elif self.cookie in connection.cookies and not self._from_our_page(connection):
+        elif connection.scope.get("method") not in SAFE_METHODS and self._is_led_astray(connection):
             raise Refused(Problem.FORBIDDEN_ORIGIN)
         else:
-            principal = await self._of_cookie(connection)
+            principal = await self._of_visitor(connection)
         if principal is None:
             raise Refused(Problem.UNAUTHORIZED)
         return principal
 
     async def of_handshake(self, connection: HTTPConnection) -> Principal | None:
         """The caller of a WebSocket handshake by its cookie, which counts only from a page of ours."""
-        return await self._of_cookie(connection) if self._from_our_page(connection) else None
+        return None if self._is_led_astray(connection) else await self._of_visitor(connection)
 
     async def open_session(self, token: str) -> str | None:
         """A session key for a one-time token, which is used up by this; None if it is not (or no longer) good."""
         if not is_key(token):
             return None
-        key = await self._store.consume_one_time_key(hash_of(token))
+        link = await self._keys.take(token, KeyKind.PAGE_LINK)
+        visitor = None if link is None else await self._of_key(link)
+        if visitor is None:
+            return None
         now = self._now()
-        if key is None or key.kind is not KeyKind.PAGE_LINK or key.revoked_at is not None:
-            return None
-        if key.expires_at is not None and key.expires_at <= now:
-            return None
         expires_at = now + int(self._settings.session_days * DAY_MS)
-        secret, session = new_key(key.user_id, now=now, kind=KeyKind.SESSION, role=key.role, expires_at=expires_at)
-        await self._store.store_api_key(session)
+        secret, session = new_key(
+            visitor.user_id, now=now, kind=KeyKind.SESSION, role=visitor.role, expires_at=expires_at
+        )
+        await self._keys.keep(session)
         return secret
 
-    async def _of_cookie(self, connection: HTTPConnection) -> Principal | None:
+    async def _lasting(self, key_hash: str) -> ApiKey | None:
+        """The API key or session of this hash, if it counts now."""
+        key = await self._keys.good(key_hash)
+        if key is None or key.kind not in _STAND_FOR_A_CALLER or not hmac.compare_digest(key.key_hash, key_hash):
+            return None
+        return key
+
+    async def _of_key(self, key: ApiKey) -> Principal | None:
+        """The caller of a good key, as far as its account lets it; a deleted user is nobody."""
+        standing = await self._accounts.standing(key.user_id)
+        if standing.deleted:
+            return None
+        way = _STAND_FOR_A_CALLER.get(key.kind, Way.TICKET)
+        role = standing.of_key(key)
+        return Principal(key.user_id, role, key.key_hash, way, frozenset(key.scopes), key.expires_at)
+
+    async def _of_visitor(self, connection: HTTPConnection) -> Principal | None:
+        """The caller by what a browser sends of itself; in test mode, who sends nothing is the fixed user."""
+        if self._settings.test_mode and not self._has_cookie(connection):
+            return Principal(self._settings.test_user, self._settings.test_role, way=Way.TEST)
         secret = connection.cookies.get(self.cookie)
-        return await self.by_secret(secret) if secret else None
+        visitor = await self.by_secret(secret) if secret else None
+        if visitor is None and self._clerk is not None:
+            visitor = await self._clerk.by_cookies(connection.cookies)
+        return visitor
+
+    def _has_cookie(self, connection: HTTPConnection) -> bool:
+        cookies = connection.cookies
+        return self.cookie in cookies or (self._clerk is not None and has_session(cookies))
+
+    def _is_led_astray(self, connection: HTTPConnection) -> bool:
+        """Whether a page of somebody else's may have sent it with what is not its own: a cookie, or the test mode."""
+        if self._has_cookie(connection):
+            return not self._from_our_page(connection)
+        open_to_all = self._settings.test_mode and "origin" in connection.headers
+        return open_to_all and not self._from_our_page(connection)
 
     def _from_our_page(self, connection: HTTPConnection) -> bool:
         return may_act(
@@ -97,23 +173,3 @@ class Authenticator:
             host=connection.headers.get("host"),
             allowed=(self._settings.origin, *self._settings.allowed_origins),
         )
-
-    async def _look_up(self, key_hash: str) -> ApiKey | None:
-        known = self._remembered.get(key_hash)
-        asked_at = self._now()
-        if known is not None and asked_at - known[1] < self._fresh_ms:
-            return known[0]
-        try:
-            key = await self._store.api_key(key_hash)
-        except Unavailable:
-            if known is not None and asked_at - known[1] < STALE_MS:
-                return known[0]
-            raise
-        if key is None:
-            self._remembered.pop(key_hash, None)
-            return None
-        self._remembered[key_hash] = (key, asked_at)
-        self._remembered.move_to_end(key_hash)
-        if len(self._remembered) > REMEMBERED_MAX:
-            self._remembered.popitem(last=False)
-        return key

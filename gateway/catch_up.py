@@ -2,8 +2,8 @@
 
 import structlog
 
+from gateway.core.inputs import Resumed, Shown
 from gateway.core.listing import VISIBLE
-from gateway.core.subscription import Resumed, Shown
 from gateway.core.window import Cursor, Missing, read_cursor
 from gateway.parts import Parts
 from schemas.documents import job_document

@@ -46,8 +46,16 @@ class Decisions:
         self._waiting: dict[str, Answered] = {}
         self._leaving = False
 
-    async def ask(self, command: AnyCommand, *, append_by: int | None = None) -> CommandAnswered | None:
-        """The ledger's answer, or None if it takes longer than the timeout. Raises ``NotRecorded``."""
+    async def ask(
+        self,
+        command: AnyCommand,
+        *,
+        append_by: int | None = None,
+        recorded: Callable[[Position], None] = lambda _: None,
+    ) -> CommandAnswered | None:
+        """The ledger's answer, or None if it takes longer than the timeout; ``recorded`` is told then, at the latest,
+        where the command lies. Raises ``NotRecorded``.
+        """
         if not self._kafka_answers():
             raise NotRecorded
         give_up_at = append_by if append_by is not None else self._now() + int(self._timeout_s * 1000)
@@ -60,9 +68,20 @@ class Decisions:
                 await asyncio.wait(either, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
                 if not _acknowledged(appending):
                     return await self._unacknowledged(answered, give_up_at)
+                recorded(appending.result())
             finally:
                 appending.cancel()
             return await _within(answered, decide_by - asyncio.get_running_loop().time())
+
+    async def record(self, command: AnyCommand) -> None:
+        """Append a command that nobody answers. Durable when it returns. Raises ``Unavailable``."""
+        if not self._kafka_answers():
+            raise Unavailable("kafka", "it did not answer a moment ago")
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._log.append(encode(command, source=SOURCE, at=self._now()))
+        except TimeoutError:
+            raise Unavailable("kafka", f"no acknowledgement in {self._timeout_s:g} s") from None
 
     async def _unacknowledged(self, answered: Answered, give_up_at: int) -> CommandAnswered:
         """Not acknowledged is not the same as not recorded: the answer may still come, until it is too late."""

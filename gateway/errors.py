@@ -1,6 +1,7 @@
 """Every refusal the HTTP API can give: its status and words, one table. Nothing of an exception reaches a client.
 
-OpenV's clients read ``{"message"}`` on 401 and ``{"error"}`` on everything else.
+OpenV's clients read ``{"message"}`` where it refuses an account, and ``{"error"}`` elsewhere; words that are OpenV's
+are so to the letter.
 """
 
 from collections.abc import Mapping
@@ -16,10 +17,21 @@ from schemas.failures import FAILURES, FailureCode
 
 class Problem(StrEnum):
     UNAUTHORIZED = "unauthorized"
+    NO_CALLER = "no_caller"
     FORBIDDEN_ORIGIN = "forbidden_origin"
     RESTRICTED = "restricted"
+    ADMIN_ONLY = "admin_only"
     SCOPE = "scope"
     TERMS = "terms"
+    TERMS_CHANGED = "terms_changed"
+    VOUCHER_REQUIRED = "voucher_required"
+    VOUCHER_CODE = "voucher_code"
+    VOUCHER_TAKEN = "voucher_taken"
+    VOUCHER_INVALID = "voucher_invalid"
+    VOUCHER_INACTIVE = "voucher_inactive"
+    VOUCHER_EXPIRED = "voucher_expired"
+    VOUCHER_USED = "voucher_used"
+    NO_VOUCHER = "no_voucher"
     INVALID = "invalid"
     NOT_JSON = "not_json"
     BAD_QUERY = "bad_query"
@@ -30,11 +42,17 @@ class Problem(StrEnum):
     QUOTA = "quota"
     CONCURRENCY = "concurrency"
     RATE = "rate"
+    SOCKETS = "sockets"
     CREDITS = "credits"
     BLOCKED = "blocked"
     KEY_REUSED = "key_reused"
     REFUSED = "refused"
     NOT_FOUND = "not_found"
+    NO_WEBHOOK = "no_webhook"
+    NO_DELIVERY = "no_delivery"
+    WEBHOOKS_FULL = "webhooks_full"
+    WEBHOOK_DISABLED = "webhook_disabled"
+    BEING_SENT = "being_sent"
     NO_ROUTE = "no_route"
     NO_METHOD = "no_method"
     FINISHED = "finished"
@@ -49,22 +67,40 @@ class Problem(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """HTTP status, words, and the member that carries them."""
+    """HTTP status, words, and the member that carries them; ``code`` is for programs, where a status is not enough."""
 
     status: int
     words: str
     member: str = "error"
     retry_after: int | None = None
+    code: str | None = None
 
 
 P = Problem
 PROBLEMS: Mapping[Problem, Row] = MappingProxyType(
     {
-        P.UNAUTHORIZED: Row(401, "Unauthorized: send a valid API key as `Authorization: Bearer ov_…`.", "message"),
+        P.UNAUTHORIZED: Row(401, "Unauthorized", "message"),
+        P.NO_CALLER: Row(401, "Unauthorized"),  # where OpenV says it in the other member
         P.FORBIDDEN_ORIGIN: Row(403, "This page may not act with your session."),
-        P.RESTRICTED: Row(403, "This account may look but not make videos."),
-        P.SCOPE: Row(403, "This key is not for that; make one with the scope that is named here."),
-        P.TERMS: Row(403, "The terms of use have to be accepted first: POST /api/terms/accept."),
+        P.RESTRICTED: Row(403, "This action requires user role", "message"),
+        P.ADMIN_ONLY: Row(403, "This action requires admin role", "message"),
+        P.SCOPE: Row(
+            403, "This key is not for that; make one with the scope that is named here.", code="scope_missing"
+        ),
+        P.TERMS: Row(
+            403, "The terms of use have to be accepted first: POST /api/terms/accept.", code="terms_not_accepted"
+        ),
+        P.TERMS_CHANGED: Row(409, "The terms have changed since; read and accept those of now.", code="terms_changed"),
+        P.VOUCHER_REQUIRED: Row(400, "Voucher code is required", "message"),
+        P.VOUCHER_CODE: Row(
+            400, "A voucher code has 1 to 64 letters, digits and . _ -, and begins with a letter or digit", "message"
+        ),
+        P.VOUCHER_TAKEN: Row(409, "This voucher code is taken; choose another", "message"),
+        P.VOUCHER_INVALID: Row(400, "Invalid voucher code", "message"),
+        P.VOUCHER_INACTIVE: Row(400, "Voucher is inactive", "message"),
+        P.VOUCHER_EXPIRED: Row(400, "Voucher has expired", "message"),
+        P.VOUCHER_USED: Row(400, FAILURES[FailureCode.VOUCHER_USED].text, "message"),
+        P.NO_VOUCHER: Row(404, "There is no such voucher", "message"),
         P.INVALID: Row(400, "Validation failed"),
         P.NOT_JSON: Row(400, "The body is not JSON."),
         P.BAD_QUERY: Row(400, "The query is not valid."),
@@ -75,11 +111,17 @@ PROBLEMS: Mapping[Problem, Row] = MappingProxyType(
         P.QUOTA: Row(403, "Monthly limit exceeded"),
         P.CONCURRENCY: Row(409, FAILURES[FailureCode.CONCURRENCY_EXCEEDED].text),
         P.RATE: Row(429, FAILURES[FailureCode.RATE_LIMITED].text, retry_after=1),
+        P.SOCKETS: Row(429, "Too many live connections; close some, or come back later.", retry_after=5),
         P.CREDITS: Row(403, FAILURES[FailureCode.CREDITS_EXCEEDED].text),
         P.BLOCKED: Row(403, FAILURES[FailureCode.ACCOUNT_BLOCKED].text),
         P.KEY_REUSED: Row(422, FAILURES[FailureCode.KEY_REUSED].text),
         P.REFUSED: Row(400, "The request was refused."),
         P.NOT_FOUND: Row(404, "Video not found"),
+        P.NO_WEBHOOK: Row(404, "Webhook not found"),
+        P.NO_DELIVERY: Row(404, "Delivery not found"),
+        P.WEBHOOKS_FULL: Row(409, "You have as many webhooks as one account may have; delete one first."),
+        P.WEBHOOK_DISABLED: Row(409, "This webhook is disabled; enable it first."),
+        P.BEING_SENT: Row(409, "This delivery is being sent at this moment; its outcome is in the log soon."),
         P.NO_ROUTE: Row(404, "There is nothing at this address."),
         P.NO_METHOD: Row(405, "This address does not take that method."),
         P.FINISHED: Row(409, "This video has already ended; there is nothing to cancel."),
@@ -103,6 +145,7 @@ PROBLEM_OF: Mapping[FailureCode, Problem] = MappingProxyType(
         FailureCode.CREDITS_EXCEEDED: P.CREDITS,
         FailureCode.ACCOUNT_BLOCKED: P.BLOCKED,
         FailureCode.KEY_REUSED: P.KEY_REUSED,
+        FailureCode.VOUCHER_USED: P.VOUCHER_USED,
         FailureCode.TOO_LATE: P.NOT_RECORDED,
     }
 )
@@ -130,5 +173,5 @@ def answer(refused: Refused) -> Response:
         headers["Retry-After"] = str(retry_after)
     if row.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    body = {row.member: refused.words or row.words, **refused.members}
+    body = {row.member: refused.words or row.words, **({"code": row.code} if row.code else {}), **refused.members}
     return JSONResponse(body, status_code=row.status, headers=headers)

@@ -9,20 +9,22 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import orjson
 import structlog
 
+from gateway.core.frame import Frame, PreviewFrame
 from gateway.core.hub import Hub
-from gateway.core.subscription import Ended, Event, Input, Progress
+from gateway.core.inputs import Ended, Event, Input, Progress
+from gateway.core.subscription import event_frame
 from gateway.core.window import Arrival, Cursor, Entry, Happened, Window, check_of
 from gateway.decisions import Decisions
 from repo.ports import EventLog, Unavailable
 from schemas.api import live
 from schemas.api.live import CloseCode
 from schemas.codec import Record
-from schemas.events import CommandAnswered, JobEvent
+from schemas.events import AccountEvent, CommandAnswered, JobEvent
 from schemas.lifecycle import State
 from schemas.topics import EVENTS, PROGRESS
 
@@ -52,6 +54,7 @@ class Feed:
         decisions: Decisions,
         now: Callable[[], int],
         back_ms: int,
+        account_changed: Callable[[str], None],
     ) -> None:
         self.window = window
         self.hub = hub
@@ -59,6 +62,7 @@ class Feed:
         self._decisions = decisions
         self._now = now
         self._back_ms = back_ms
+        self._account_changed = account_changed
         self._targets: dict[int, int] | None = None
         self._moved = asyncio.Event()
         self.caught_up = False
@@ -140,12 +144,18 @@ class Feed:
             self._tell_of_gap(record)
         if event_type == CommandAnswered.TYPE:
             self._decisions.resolve(record)
+        elif event_type in AccountEvent.TYPES:
+            self._account_changed(user_id)
+            if _is_locked_out(record.value, user_id):
+                self._tell(user_id, Ended(CloseCode.ACCOUNT))
         elif happened is not None:
             self.hub.moved(happened.job_id, STATE_OF[event_type])
-            if watchers := self.hub.watchers(user_id):  # most events are nobody's here: no frame is made of them
-                event = Event(entry, live.event(event_type, str(cursor), record.value))
-                for watcher in watchers:
-                    watcher.receive(event)
+            if self.hub.watchers(user_id):  # most events are nobody's here: no frame is made of them
+                self._tell(user_id, Event(entry, event_frame(entry)))
+
+    def _tell(self, user_id: str, happened: Input) -> None:
+        for watcher in self.hub.watchers(user_id):
+            watcher.receive(happened)
 
     def _tell_of_gap(self, record: Record) -> None:
         logger.warning("feed_gap", partition=record.partition, offset=record.offset)
@@ -171,12 +181,13 @@ class Feed:
         user_id = record.key.decode("utf-8", "replace")
         if kind is None or attempt is None or not job_id:
             return
-        if not _says(record.value, jobId=job_id, userId=user_id, attempt=attempt):
+        if _read(record.value, jobId=job_id, userId=user_id, attempt=attempt) is None:
             return
-        progress = Progress(job_id, kind, live.progress(event_type, record.value))
+        text = live.progress(event_type, record.value)
+        frame = PreviewFrame(text) if kind == live.PREVIEW else Frame(kind, text)
+        progress = Progress(job_id, kind, frame)
         if self.hub.progressed(user_id, attempt, progress):
-            for watcher in self.hub.watchers(user_id):
-                watcher.receive(progress)
+            self._tell(user_id, progress)
 
 
 def _job_event(record: Record, event_type: str, event_id: str) -> Happened | None:
@@ -188,7 +199,7 @@ def _job_event(record: Record, event_type: str, event_id: str) -> Happened | Non
     if (
         not job_id
         or not _NUMBER.fullmatch(version)
-        or not _says(record.value, jobId=job_id, userId=user_id, version=int(version))
+        or _read(record.value, jobId=job_id, userId=user_id, version=int(version)) is None
     ):
         logger.warning("event_unreadable", partition=record.partition, offset=record.offset)
         return None
@@ -201,13 +212,21 @@ def _attempt_of(event_id: str) -> int | None:
     return int(parts[1]) if len(parts) == 3 and _NUMBER.fullmatch(parts[1]) else None
 
 
-def _says(value: bytes, **members: str | int) -> bool:
-    """Whether stored bytes may be spliced into a frame: one JSON object, of which nothing can end the frame early, and
+def _is_locked_out(value: bytes, user_id: str) -> bool:
+    """Whether an account event says that this user may not come in any more."""
+    account = _read(value, userId=user_id)
+    return account is not None and (account.get("blocked") is True or account.get("deletedAt") is not None)
+
+
+def _read(value: bytes, **members: str | int) -> dict[str, Any] | None:
+    """Stored bytes that may be spliced into a frame: one JSON object, of which nothing can end the frame early, and
     about the job and the user by which it is routed. The other members are the writer's business: a newer one may know
     more. What is no message at all is put to the dead letters by the streams' janitor, once, and not by each gateway.
     """
     try:
         body = orjson.loads(value)
     except orjson.JSONDecodeError:
-        return False
-    return isinstance(body, dict) and all(body.get(name) == member for name, member in members.items())
+        return None
+    if not isinstance(body, dict) or any(body.get(name) != member for name, member in members.items()):
+        return None
+    return body

@@ -3,23 +3,44 @@
 from starlette.requests import Request
 
 from gateway.errors import Problem, Refused
-from gateway.parts import parts_of
+from gateway.parts import Parts, parts_of
 from gateway.principal import Principal
 from schemas.access import Scope
 from schemas.accounts import Role
 
 
-async def caller(request: Request, scope: Scope = Scope.READ) -> Principal:
-    """The caller of a protected route. Raises ``Refused``: 401, or 403 where the credential is not for this."""
-    principal = await parts_of(request).auth.of_request(request)
-    if not principal.may(scope):
+async def caller(
+    request: Request, scope: Scope = Scope.READ, *, nobody: Problem = Problem.UNAUTHORIZED, terms: bool = True
+) -> Principal:
+    """The caller of a protected route. Raises ``Refused``: 401, or 403 where the credential is not for this.
+
+    ``nobody``: how the route words its 401. ``terms`` is false only for the routes where they are read and accepted.
+    """
+    parts = parts_of(request)
+    try:
+        principal = await parts.auth.of_request(request)
+    except Refused as refused:
+        raise Refused(nobody) if refused.problem is Problem.UNAUTHORIZED else refused from None
+    if scope not in principal.scopes:
         raise Refused(Problem.SCOPE, scope=scope.value)
+    if not principal.may(scope):
+        raise Refused(Problem.ADMIN_ONLY)
+    if terms and not await terms_accepted(parts, principal):
+        raise Refused(Problem.TERMS, version=parts.terms.version)
     return principal
 
 
-async def maker(request: Request) -> Principal:
+async def maker(request: Request, *, nobody: Problem = Problem.UNAUTHORIZED) -> Principal:
     """The caller of a route that makes videos. Raises ``Refused`` as ``caller``, and 403 for a restricted account."""
-    principal = await caller(request, Scope.WRITE)
+    principal = await caller(request, Scope.WRITE, nobody=nobody)
     if principal.role is Role.RESTRICTED:
         raise Refused(Problem.RESTRICTED)
     return principal
+
+
+async def terms_accepted(parts: Parts, principal: Principal) -> bool:
+    """Whether the caller may go on, as far as the terms of use are concerned. Raises ``Unavailable``.
+
+    What is not a request (a socket, an event stream) asks for itself.
+    """
+    return await parts.terms.let_in(principal.user_id)

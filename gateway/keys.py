@@ -7,13 +7,20 @@ from hashlib import sha256
 from schemas.access import ALL_SCOPES, ApiKey, KeyKind, Scope
 from schemas.accounts import Role
 
-_FORM = re.compile(r"^ov_[A-Za-z0-9_-]{43}$")
+KEY = "ov_"
+TICKET = "ovt_"
+_FORM = re.compile(r"[A-Za-z0-9_-]{43}")
 PREFIX_LENGTH = 9
 
 
 def is_key(text: str) -> bool:
     """Whether the text has the form of a key: ``ov_`` and 43 characters (256 bits) of base64url."""
-    return _FORM.fullmatch(text) is not None
+    return text.startswith(KEY) and _FORM.fullmatch(text, len(KEY)) is not None
+
+
+def is_ticket(text: str) -> bool:
+    """Whether the text has the form of a socket's ticket: ``ovt_`` and 43 characters. No ticket looks like a key."""
+    return text.startswith(TICKET) and _FORM.fullmatch(text, len(TICKET)) is not None
 
 
 def hash_of(secret: str) -> str:
@@ -34,7 +41,7 @@ def new_key(
     session_expires_at: int | None = None,
 ) -> tuple[str, ApiKey]:
     """A fresh secret and what to store of it. Only those of kind ``KEY`` are API keys."""
-    secret = f"ov_{secrets.token_urlsafe(32)}"
+    secret = f"{TICKET if kind is KeyKind.TICKET else KEY}{secrets.token_urlsafe(32)}"
     return secret, ApiKey(
         key_hash=hash_of(secret),
         prefix=secret[:PREFIX_LENGTH],

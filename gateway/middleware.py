@@ -1,7 +1,13 @@
-"""Around every HTTP request: an id, one log line without query or body, safe headers, no stack traces outside."""
+"""Around every HTTP request: an id, one log line without anything of the client's, safe headers, no stack traces.
+
+A log line names the route's template, never the path: whatever a client puts into an address (a code, a key that went
+astray) is not written down. Job ids are, for they are what people ask about.
+"""
 
 import re
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from uuid import uuid4
 
 import structlog
@@ -9,20 +15,40 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import Problem, Refused, answer
+from schemas.ids import is_job_id
 
 _ID = re.compile(rb"^[A-Za-z0-9._-]{8,64}$")
 QUIET = frozenset({"/healthz", "/readyz"})
+# What an answer carries unless its handler says otherwise: nothing of it is a document, a frame or another site's.
+HEADERS: Mapping[str, str] = MappingProxyType(
+    {
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-store",
+        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
+    }
+)
+# Not for subdomains, which may be somebody else's.
+HSTS = "max-age=31536000"
+_STARTS = frozenset({"http.response.start", "websocket.http.response.start"})
 logger = structlog.get_logger()
 
 
 class Envelope:
-    """ASGI middleware, outermost. A client's ``X-Request-Id`` is kept if it is a plain word of 8-64 characters."""
+    """ASGI middleware, outermost. A client's ``X-Request-Id`` is kept if it is a plain word of 8-64 characters.
 
-    def __init__(self, app: ASGIApp) -> None:
+    ``https``: browsers reach this gateway over TLS, and shall do so from then on.
+    """
+
+    def __init__(self, app: ASGIApp, https: bool = False) -> None:
         self._app = app
+        self._headers = {**HEADERS, "Strict-Transport-Security": HSTS} if https else HEADERS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         given = dict(scope["headers"]).get(b"x-request-id", b"")
@@ -32,20 +58,22 @@ class Envelope:
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
+            if message["type"] in _STARTS:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
-                headers.setdefault("X-Content-Type-Options", "nosniff")
-                headers.setdefault("Referrer-Policy", "no-referrer")
-                headers.setdefault("Cache-Control", "no-store")
+                for name, value in self._headers.items():
+                    headers.setdefault(name, value)
             await send(message)
 
+        if scope["type"] != "http":
+            await self._app(scope, receive, send_with_headers)
+            return
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self._app(scope, receive, send_with_headers)
             except Exception:  # the last door: whatever escaped is a defect; it is logged here and nowhere shown
-                logger.exception("request_failed", method=scope["method"], path=scope["path"])
+                logger.exception("request_failed", method=_method(scope), **_where(scope))
                 if status:
                     raise
                 refusal = answer(Refused(Problem.INTERNAL, requestId=request_id))
@@ -53,4 +81,19 @@ class Envelope:
             finally:
                 if scope["path"] not in QUIET:
                     took = round((time.monotonic() - started) * 1000, 1)
-                    logger.info("request", method=scope["method"], path=scope["path"], status=status, ms=took)
+                    logger.info("request", method=_method(scope), status=status, ms=took, **_where(scope))
+
+
+def _where(scope: Scope) -> dict[str, str]:
+    """Which route it was (``path`` is its template; none: nothing is there), and which job."""
+    found = {"path": route.path} if (route := scope.get("route")) is not None else {}
+    job_id = scope.get("path_params", {}).get("job_id", "")
+    return found | ({"job_id": job_id} if is_job_id(job_id) else {})
+
+
+def _method(scope: Scope) -> str:
+    """A client may call its method anything."""
+    return scope["method"] if scope["method"] in _METHODS else "other"
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -1,23 +1,32 @@
 """What a request handler may use: made once at start, found on ``request.app.state.parts``."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
 from starlette.requests import HTTPConnection
 
+from gateway.accounts import Accounts
 from gateway.auth import Authenticator
+from gateway.clerk import Clerk, clerk_of
 from gateway.core.allowance import Allowance
 from gateway.core.hub import Hub
 from gateway.core.window import Window
 from gateway.decisions import Decisions
 from gateway.feed import Feed, Watcher
+from gateway.notifications import Notifications, notifications_of
 from gateway.probes import Probes
 from gateway.settings import GatewaySettings
+from gateway.standings import Standings
+from gateway.terms import Terms
 from repo.access import AccessStore
 from repo.database import Database
 from repo.ports import EventLog, JobStore
 from repo.stores import ObjectStores
+
+MINUTE_MS = 60_000
+LONG_LISTS_MAX = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +38,26 @@ class Parts:
     store: JobStore
     access: AccessStore
     objects: ObjectStores
+    accounts: Accounts
+    clerk: Clerk | None
     auth: Authenticator
     decisions: Decisions
     feed: Feed
     probes: Probes
     allowance: Allowance
     questions: Allowance
+    guesses: Allowance
+    tickets: Allowance
+    terms: Terms
+    webhook_calls: Allowance
+    notifications: Notifications
+    standings: Standings
+    long_lists: asyncio.Semaphore
+
+    def append_by(self) -> int:
+        """When a command sent now must be in the log at the latest (ms); later, the ledger refuses it."""
+        seconds = self.settings.decision_timeout_seconds + self.settings.append_margin_seconds
+        return self.now() + int(seconds * 1000)
 
 
 def build(
@@ -49,18 +72,38 @@ def build(
     window_ms = int(settings.window_seconds * 1000)
     window = Window(settings.window_bytes, window_ms)
     hub: Hub[Watcher] = Hub(settings.progress_bytes)
+    accounts = Accounts(database.jobs, now, settings.default_role)
+    terms = Terms(database.access, settings.terms_version, settings.terms_required)
+
+    def account_changed(user_id: str) -> None:
+        accounts.forget(user_id)
+        terms.forget(user_id)
+        standings.forget(user_id)
+
+    feed = Feed(log, window, hub, decisions, now, window_ms, account_changed)
+    standings = Standings(decisions, feed, now)
+    clerk = clerk_of(settings, accounts, now)
     return Parts(
         settings=settings,
         now=now,
         store=database.jobs,
         access=database.access,
         objects=objects,
-        auth=Authenticator(database.access, settings, now),
+        accounts=accounts,
+        clerk=clerk,
+        auth=Authenticator(database.access, accounts, settings, now, clerk),
         decisions=decisions,
-        feed=Feed(log, window, hub, decisions, now, window_ms),
+        feed=feed,
         probes=probes,
         allowance=Allowance(settings.shed_requests, int(settings.shed_window_seconds * 1000)),
         questions=Allowance(settings.usage_requests, int(settings.shed_window_seconds * 1000)),
+        guesses=Allowance(settings.voucher_tries, MINUTE_MS),
+        tickets=Allowance(settings.ticket_requests, MINUTE_MS),
+        terms=terms,
+        webhook_calls=Allowance(settings.webhook_requests, int(settings.shed_window_seconds * 1000)),
+        notifications=notifications_of(database.deliveries, settings),
+        standings=standings,
+        long_lists=asyncio.Semaphore(LONG_LISTS_MAX),
     )
 
 

@@ -11,7 +11,10 @@ import uvicorn
 from starlette.applications import Starlette
 
 from gateway.app import leave
+from gateway.connection import bounded
 from gateway.settings import GatewaySettings
+from gateway.sse import cuttable
+from gateway.wire import protocol_class
 from repo import notify
 
 BACKLOG = 1024
@@ -29,7 +32,10 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                ws="websockets-sansio",
+                http=cuttable(bounded(settings.head_seconds, settings.body_seconds)),
+                ws=protocol_class(),
+                proxy_headers=bool(settings.trusted_proxies),
+                forwarded_allow_ips=list(settings.trusted_proxies),
                 ws_per_message_deflate=False,
                 ws_max_size=settings.socket_message_bytes,
                 access_log=False,

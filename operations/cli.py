@@ -12,7 +12,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from operations.running import DEFAULT_DATA_DIR, DataDirOption
+from operations.running import run as _run
 from operations.stack.errors import StackError
+from operations.users_cli import users_app
 
 app = typer.Typer(
     name="openv",
@@ -26,12 +29,7 @@ topics_app = typer.Typer(help="Kafka topics: make them as the table says, or sho
 keys_app = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
 app.add_typer(topics_app, name="topics")
 app.add_typer(keys_app, name="keys")
-
-DataDirOption = Annotated[
-    Path,
-    typer.Option("--data-dir", envvar="OPENV_DATA_DIR", readable=False, help="Where the local stack keeps its data."),
-]
-DEFAULT_DATA_DIR = Path(".openv")
+app.add_typer(users_app, name="users")
 
 
 def _print_version(asked: bool) -> None:
@@ -236,22 +234,29 @@ def keys_create(
     user: Annotated[str, typer.Option(help="Whose key: the user id.")],
     name: Annotated[str, typer.Option(help="What it is for, for people.")] = "",
     role: Annotated[str, typer.Option(help="restricted, user or admin.")] = "user",
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(help="read, write or admin; may be given several times. All of them by default."),
+    ] = None,
+    expires_days: Annotated[
+        int | None, typer.Option(min=1, max=36_500, help="For how many days it is good; for ever by default.")
+    ] = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
     """Create an API key and print it, once: only its hash is kept.
 
-    Example: `openv keys create --user alice --name laptop`
+    Example: `openv keys create --user alice --name dashboard --scope read --expires-days 90`
     """
     from operations.keys import create
 
-    _run(create(data_dir, user, name, role))
+    _run(create(data_dir, user, name, role, scope or (), expires_days))
 
 
 @keys_app.command("list")
 def keys_list(
     user: Annotated[str, typer.Option(help="Whose keys.")], data_dir: DataDirOption = DEFAULT_DATA_DIR
 ) -> None:
-    """List a user's keys by their first characters.
+    """List a user's keys and sessions by their first characters: what for, when last used (UTC), until when.
 
     Example: `openv keys list --user alice`
     """
@@ -273,35 +278,6 @@ def keys_revoke(
     from operations.keys import revoke
 
     _run(revoke(data_dir, user, prefix))
-
-
-_NAMED_BY = {
-    "kafka": "KAFKA_BOOTSTRAP_SERVERS",
-    "mongodb": "MONGODB_URI",
-    "s3": "S3_ENDPOINT_URL",
-    "s3_fallback": "S3_FALLBACK_ENDPOINT_URL",
-}
-
-
-def _run(work: Coroutine[Any, Any, int | None]) -> None:
-    """Run to the end; what a person can mend is one sentence on stderr and exit code 1, an interrupt is 130."""
-    from operations.client import RefusedError
-    from repo.environment import SettingsError
-    from repo.ports import Unavailable
-    from repo.topic_admin import TopicError
-
-    try:
-        code = asyncio.run(work)
-    except Unavailable as error:
-        typer.echo(f"openv: {error}. Does it run, and does {_NAMED_BY[error.server]} name it?", err=True)
-        raise typer.Exit(1) from None
-    except (StackError, RefusedError, SettingsError, TopicError) as error:
-        typer.echo(f"openv: {error}", err=True)
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-    if code:
-        raise typer.Exit(code)
 
 
 def main() -> None:

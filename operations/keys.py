@@ -1,6 +1,6 @@
-"""``openv keys``: API keys. The store keeps hashes only, so a key is printed once."""
+"""``openv keys``: API keys and the page's sessions. The store keeps hashes only, so a key is printed once."""
 
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
@@ -13,19 +13,31 @@ from operations.stack.errors import StackError
 from repo.clock import now_ms
 from repo.mongo import MongoDatabase
 from repo.settings import ServerSettings
+from schemas.access import ALL_SCOPES, ONE_TIME, ApiKey, Scope
 from schemas.accounts import Role
 from schemas.ids import is_name
-from schemas.instants import to_iso
+from schemas.instants import to_datetime
+
+DAY_MS = 86_400_000
 
 
-async def create(data_dir: Path, user: str, name: str, role: str) -> int:
-    """Make a key for a user and print it."""
+async def create(
+    data_dir: Path, user: str, name: str, role: str, scopes: Sequence[str] = (), expires_days: int | None = None
+) -> int:
+    """Make a key for a user and print it. No scopes named: all of them; no days: for ever."""
     if not is_name(user):
         raise StackError("A user id has 1 to 128 letters, digits and . _ : @ | -, and begins with a letter or digit.")
     if role not in set(Role):
         raise StackError(f"A role is one of {', '.join(Role)}.")
+    if not set(scopes) <= set(Scope):
+        raise StackError(f"A scope is one of {', '.join(Scope)}.")
+    asked = tuple(scope for scope in ALL_SCOPES if scope in scopes) or ALL_SCOPES
+    if Scope.ADMIN in scopes and role != Role.ADMIN:
+        raise StackError("The scope admin counts only for the role admin: add --role admin, or leave the scope out.")
+    now = now_ms()
+    expires_at = None if expires_days is None else now + expires_days * DAY_MS
     server_environment(data_dir)
-    secret, key = new_key(user, now=now_ms(), name=name, role=Role(role))
+    secret, key = new_key(user, now=now, name=name, role=Role(role), scopes=asked, expires_at=expires_at)
     async with MongoDatabase(ServerSettings()) as database:
         await database.prepare()
         await database.access.store_api_key(key)
@@ -34,27 +46,43 @@ async def create(data_dir: Path, user: str, name: str, role: str) -> int:
 
 
 async def show(data_dir: Path, user: str, console: Console) -> int:
-    """List a user's keys, newest first."""
+    """List a user's API keys and sessions, newest first; what is good for one use is neither."""
     server_environment(data_dir)
     async with MongoDatabase(ServerSettings()) as database:
-        keys = await database.access.api_keys(user)
-    table = Table("key", "name", "role", "created", "state")
-    for key in sorted(keys, key=lambda one: one.created_at, reverse=True):
-        state = "revoked" if key.revoked_at else "active"
-        table.add_row(f"{key.prefix}…", key.name, key.role, to_iso(key.created_at), state)
+        keys = await _lasting_keys(database, user)
+    now = now_ms()
+    table = Table("key", "kind", "name", "role", "scopes", "created", "last used", "expires", "state")
+    for key in reversed(keys):
+        times = (_minute(at) for at in (key.created_at, key.last_used_at, key.expires_at))
+        table.add_row(f"{key.prefix}…", key.kind, key.name, key.role, ", ".join(key.scopes), *times, _state(key, now))
     console.print(table)
     return 0
 
 
 async def revoke(data_dir: Path, user: str, prefix: str) -> int:
-    """Revoke the one key that begins with the prefix."""
+    """Revoke the one key or session that begins with the prefix."""
     server_environment(data_dir)
     async with MongoDatabase(ServerSettings()) as database:
-        found = [
-            key for key in await database.access.api_keys(user) if key.prefix.startswith(prefix) and not key.revoked_at
-        ]
+        active = [key for key in await _lasting_keys(database, user) if key.revoked_at is None]
+        found = [key for key in active if key.prefix.startswith(prefix.rstrip("…"))]
         if len(found) != 1:
             raise StackError(f"{len(found) or 'No'} active keys of {user} begin with {prefix}; name exactly one.")
-        await database.access.store_api_key(replace(found[0], revoked_at=now_ms()))
+        if not await database.access.revoke_api_key(found[0].key_hash, now_ms()):
+            raise StackError(f"{found[0].prefix}… was revoked by somebody else just now.")
     typer.echo(f"Revoked {found[0].prefix}….")
     return 0
+
+
+async def _lasting_keys(database: MongoDatabase, user: str) -> list[ApiKey]:
+    """Oldest first."""
+    return [key for key in await database.access.api_keys(user) if key.kind not in ONE_TIME]
+
+
+def _state(key: ApiKey, now: int) -> str:
+    if key.revoked_at is not None:
+        return "revoked"
+    return "expired" if key.expires_at is not None and key.expires_at <= now else "active"
+
+
+def _minute(at: int | None) -> str:
+    return "never" if at is None else f"{to_datetime(at):%Y-%m-%d %H:%M}"

@@ -19,6 +19,7 @@ from typing import Any
 
 from rich.console import Console
 
+from gateway.settings import GatewaySettings
 from operations.client import Endpoint, OpenVClient, RefusedError
 from operations.generate import generate
 from operations.local import STACK_FILE, running_stack
@@ -107,6 +108,8 @@ class Stack:
         host = f"[{self._options.host}]" if ":" in self._options.host else self._options.host
         url = f"http://{host}:{port}"
         environment |= {"OPENV_HOST": self._options.host, "OPENV_PORT": str(port)}
+        # The streams need it as well: it is in what users are told.
+        environment["OPENV_PUBLIC_URL"] = GatewaySettings(host=self._options.host).on_port(port).origin
         told = {name: environment[name] for name in environment if name.startswith(("KAFKA_", "MONGODB_", "S3_"))}
         self._about |= {"environment": told}
         self._sockets = sockets_of(self._options.workers)

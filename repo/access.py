@@ -31,6 +31,12 @@ class AccessStore(Protocol):
         """Delete a one-time key and return it: of any number of racing callers, one gets it."""
         ...
 
+    async def discard_expired_keys(self, user_id: str, before: int) -> None:
+        """Delete a user's sessions and one-time keys that expired before ``before`` (ms). API keys stay: people see
+        them listed.
+        """
+        ...
+
     async def api_keys(self, user_id: str) -> list[ApiKey]:
         """All of a user's, oldest first; one-time keys and sessions too."""
         ...
@@ -64,7 +70,10 @@ class AccessStore(Protocol):
         ...
 
     async def store_person(self, person: Person) -> bool:
-        """Store it, unless what is stored is as new or newer. Told deleted at the same instant wins."""
+        """Store it, unless what is stored is as new or newer. Told deleted at the same instant wins.
+
+        True also where this very person is stored already, as after a first try whose answer was lost.
+        """
         ...
 
     async def forget(self, user_id: str, before: int) -> None:

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from repo.access import AccessStore
+from repo.deliveries import DeliveryStore
 from repo.ports import JobStore
 
 
@@ -17,6 +18,11 @@ class Database(Protocol):
     @property
     def access(self) -> AccessStore:
         """Keys, terms, vouchers, persons."""
+        ...
+
+    @property
+    def deliveries(self) -> DeliveryStore:
+        """Webhook endpoints, and what users are told."""
         ...
 
     async def prepare(self) -> None:

@@ -240,4 +240,10 @@ def _check_partitions(topic: str, partitions: Iterable[int]) -> None:
 def _position(acknowledged: Any) -> Position:
     if acknowledged.offset < 0:  # durable, but the broker no longer knew where: let the caller repeat it
         raise Unavailable("kafka", "the record's offset is not known any more")
-    return Position(acknowledged.partition, acknowledged.offset)
+    return Position(acknowledged.partition, acknowledged.offset, _when(acknowledged))
+
+
+def _when(acknowledged: Any) -> int | None:
+    """The broker's time, on a topic that has it; else None."""
+    at = acknowledged.timestamp
+    return int(at) if at is not None and at >= 0 else None

@@ -4,6 +4,7 @@ from types import TracebackType
 from typing import Self
 
 from repo.memory_access import MemoryAccessStore
+from repo.memory_deliveries import MemoryDeliveryStore
 from repo.memory_log import MemoryEventLog
 from repo.memory_objects import MemoryObjectStore
 from repo.memory_store import MemoryJobStore
@@ -17,6 +18,7 @@ class MemoryDatabase:
     def __init__(self) -> None:
         self.jobs = MemoryJobStore()
         self.access = MemoryAccessStore()
+        self.deliveries = MemoryDeliveryStore()
 
     @property
     def away(self) -> bool:
@@ -25,7 +27,7 @@ class MemoryDatabase:
 
     @away.setter
     def away(self, away: bool) -> None:
-        self.jobs.away = self.access.away = away
+        self.jobs.away = self.access.away = self.deliveries.away = away
 
     async def __aenter__(self) -> Self:
         return self

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from repo.ports import Unavailable
-from schemas.access import ONE_TIME, Acceptance, ApiKey, Person, Voucher
+from schemas.access import ONE_TIME, Acceptance, ApiKey, KeyKind, Person, Voucher
 
 
 class MemoryAccessStore:
@@ -52,6 +52,13 @@ class MemoryAccessStore:
         key = self._keys.get(key_hash)
         return self._keys.pop(key_hash) if key is not None and key.kind in ONE_TIME else None
 
+    async def discard_expired_keys(self, user_id: str, before: int) -> None:
+        """See ``AccessStore.discard_expired_keys``."""
+        self._check()
+        for key_hash, key in list(self._keys.items()):
+            if key.user_id == user_id and key.kind is not KeyKind.KEY and (key.expires_at or before) < before:
+                del self._keys[key_hash]
+
     async def api_keys(self, user_id: str) -> list[ApiKey]:
         """See ``AccessStore.api_keys``."""
         self._check()
@@ -82,7 +89,7 @@ class MemoryAccessStore:
     async def vouchers(self, limit: int = 100) -> list[Voucher]:
         """See ``AccessStore.vouchers``."""
         self._check()
-        return sorted(self._vouchers.values(), key=lambda one: (one.created_at, one.code), reverse=True)[:limit]
+        return sorted(self._vouchers.values(), key=lambda one: (one.created_at, one.code), reverse=True)[: max(0, limit)]
 
     async def deactivate_voucher(self, code: str, at: int) -> Voucher | None:
         """See ``AccessStore.deactivate_voucher``."""
@@ -102,7 +109,7 @@ class MemoryAccessStore:
         self._check()
         known = self._persons.get(person.user_id)
         if known is not None and not _newer(person, known):
-            return False
+            return known == person
         self._persons[person.user_id] = person
         return True
 

@@ -52,7 +52,7 @@ class MemoryEventLog:
         self._grown.set()
         self._grown = asyncio.Event()
         await asyncio.sleep(0)  # as with a server, other tasks run before the answer
-        return Position(where, record.offset)
+        return Position(where, record.offset, record.timestamp)
 
     async def append_all(self, messages: Sequence[Encoded]) -> list[Position]:
         """See ``EventLog.append_all``."""

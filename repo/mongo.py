@@ -5,16 +5,21 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from repo import mongo_access, mongo_jobs
+from repo import mongo_access, mongo_deliveries, mongo_jobs
 from repo.mongo_access import MongoAccessStore
 from repo.mongo_connection import MongoConnection
+from repo.mongo_deliveries import MongoDeliveryStore
 from repo.mongo_jobs import MongoJobStore
 from repo.settings import ServerSettings
 
 Index = tuple[tuple[str, int], ...]
 
 # By collection; each is declared beside the queries that it serves.
-INDEXES: Mapping[str, tuple[Index, ...]] = {**mongo_jobs.INDEXES, **mongo_access.INDEXES}
+INDEXES: Mapping[str, tuple[Index, ...]] = {
+    **mongo_jobs.INDEXES,
+    **mongo_access.INDEXES,
+    **mongo_deliveries.INDEXES,
+}
 
 
 class MongoDatabase:
@@ -25,6 +30,7 @@ class MongoDatabase:
 
     jobs: MongoJobStore
     access: MongoAccessStore
+    deliveries: MongoDeliveryStore
 
     def __init__(self, settings: ServerSettings, *, timeout_s: float = 5.0) -> None:
         self.connection = MongoConnection(settings, timeout_s=timeout_s)
@@ -33,6 +39,7 @@ class MongoDatabase:
         await self.connection.__aenter__()
         self.jobs = MongoJobStore(self.connection)
         self.access = MongoAccessStore(self.connection)
+        self.deliveries = MongoDeliveryStore(self.connection)
         return self
 
     async def __aexit__(

@@ -1,19 +1,22 @@
 """The access store on MongoDB: keys, terms, vouchers, persons. Each in a collection of its own."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from repo.core.documents import from_document, to_document, to_moment
 from repo.mongo_connection import MongoConnection
-from schemas.access import ONE_TIME, Acceptance, ApiKey, Person, Voucher
+from schemas.access import ONE_TIME, Acceptance, ApiKey, KeyKind, Person, Voucher
 
 _ONE_TIME = sorted(ONE_TIME)
+_PASSING = sorted(ONE_TIME | {KeyKind.SESSION})
 
 # Beside the queries below that they serve.
 INDEXES: Mapping[str, tuple[tuple[tuple[str, int], ...], ...]] = {
-    "api_keys": ((("userId", ASCENDING),),),  # api_keys, forget
+    "api_keys": ((("userId", ASCENDING),),),  # api_keys, discard_expired_keys, forget
     "acceptances": ((("userId", ASCENDING),),),  # acceptances, forget
     "vouchers": ((("createdAt", DESCENDING), ("_id", DESCENDING)),),  # vouchers
     "persons": (),  # by _id alone
@@ -33,7 +36,7 @@ class MongoAccessStore:
     async def api_key(self, key_hash: str) -> ApiKey | None:
         """See ``AccessStore.api_key``."""
         found = await self._answer(lambda: self._keys.find_one({"_id": key_hash}))
-        return from_document(ApiKey, found) if found else None
+        return _key_of(found) if found else None
 
     async def store_api_key(self, key: ApiKey) -> None:
         """See ``AccessStore.store_api_key``."""
@@ -60,21 +63,29 @@ class MongoAccessStore:
         taken = await self._answer(lambda: self._keys.find_one_and_delete(good), repeat=False)
         return from_document(ApiKey, taken) if taken else None
 
+    async def discard_expired_keys(self, user_id: str, before: int) -> None:
+        """See ``AccessStore.discard_expired_keys``."""
+        expired = {"userId": user_id, "kind": {"$in": _PASSING}, "expiresAt": {"$lt": to_moment(before)}}
+        await self._answer(lambda: self._keys.delete_many(expired))
+
     async def api_keys(self, user_id: str) -> list[ApiKey]:
         """See ``AccessStore.api_keys``."""
         found = await self._answer(lambda: self._keys.find({"userId": user_id}).to_list(None))
-        keys = [from_document(ApiKey, document) for document in found]
+        keys = [_key_of(document) for document in found]
         return sorted(keys, key=lambda key: (key.created_at, key.key_hash))
 
     async def accept_terms(self, acceptance: Acceptance) -> Acceptance:
         """See ``AccessStore.accept_terms``."""
         document = to_document(acceptance, f"{len(acceptance.user_id)}:{acceptance.user_id}:{acceptance.version}")
-        try:
-            await self._answer(lambda: self._acceptances.insert_one(document))
-        except DuplicateKeyError:
-            found = await self._answer(lambda: self._acceptances.find_one({"_id": document["_id"]}))
-            return from_document(Acceptance, found) if found else acceptance
-        return acceptance
+        while True:
+            try:
+                await self._answer(lambda: self._acceptances.insert_one(document))
+            except DuplicateKeyError:
+                found = await self._answer(lambda: self._acceptances.find_one({"_id": document["_id"]}))
+                if found is not None:
+                    return from_document(Acceptance, found)
+                continue  # the earlier one has just been forgotten: this one is the first
+            return acceptance
 
     async def acceptances(self, user_id: str) -> list[Acceptance]:
         """See ``AccessStore.acceptances``."""
@@ -97,6 +108,8 @@ class MongoAccessStore:
 
     async def vouchers(self, limit: int = 100) -> list[Voucher]:
         """See ``AccessStore.vouchers``."""
+        if limit < 1:  # to MongoDB no limit
+            return []
         order = [("createdAt", DESCENDING), ("_id", DESCENDING)]
         found = await self._answer(lambda: self._vouchers.find({}).sort(order).limit(limit).to_list(None))
         return [from_document(Voucher, document) for document in found]
@@ -121,12 +134,12 @@ class MongoAccessStore:
         if person.deleted_at is not None:
             older.append({"updatedAt": at, "deletedAt": None})
         document = to_document(person, person.user_id)
+        stale = {"_id": person.user_id, "$or": older}
         try:
-            await self._answer(
-                lambda: self._persons.replace_one({"_id": person.user_id, "$or": older}, document, upsert=True)
-            )
-        except DuplicateKeyError:
-            return await self.person(person.user_id) == person  # there is one, and it is as new or newer
+            await self._answer(lambda: self._persons.replace_one(stale, document, upsert=True))
+        except DuplicateKeyError:  # there is one: as new or newer, or it came at the same moment and may yet be older
+            replaced = await self._answer(lambda: self._persons.replace_one(stale, document))
+            return replaced.matched_count == 1 or await self.person(person.user_id) == person
         return True
 
     async def forget(self, user_id: str, before: int) -> None:
@@ -136,3 +149,16 @@ class MongoAccessStore:
         await self._answer(lambda: self._acceptances.delete_many({"userId": user_id, "acceptedAt": at}))
         bare = {"$unset": dict.fromkeys(("email", "firstName", "lastName", "imageUrl"), "")}
         await self._answer(lambda: self._persons.update_one({"_id": user_id, "updatedAt": at}, bare))
+
+
+def _key_of(document: Mapping[str, Any]) -> ApiKey:
+    """A key as it was stored. Before keys had a kind, a page's link said ``oneTime`` and its session had that name:
+    neither becomes an API key.
+    """
+    key = from_document(ApiKey, document)
+    if "kind" in document:
+        return key
+    if document.get("oneTime"):
+        return replace(key, kind=KeyKind.PAGE_LINK)
+    is_session = key.name == "session" and key.expires_at is not None
+    return replace(key, kind=KeyKind.SESSION) if is_session else key

@@ -5,7 +5,7 @@ Writes are acknowledged by a majority, from its journal. Every write may be repe
 was lost finds its own document, and says True.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from typing import TypeVar
 
 from pymongo import ASCENDING, DESCENDING, UpdateOne
@@ -22,15 +22,19 @@ T = TypeVar("T")
 DUPLICATE_KEY = 11_000  # MongoDB's code
 _ACTIVE = sorted(ACTIVE)
 
+_BY_CHANGE = (("userId", ASCENDING), ("updatedAt", DESCENDING))
+
 # Beside the queries below that they serve.
 INDEXES: Mapping[str, tuple[tuple[tuple[str, int], ...], ...]] = {
     "jobs": (
         (("userId", ASCENDING), ("createdAt", DESCENDING), ("_id", DESCENDING)),  # jobs_of
-        (("userId", ASCENDING), ("updatedAt", DESCENDING)),  # jobs_of(updated_since=…)
+        _BY_CHANGE,  # jobs_of(updated_since=…)
         (("userId", ASCENDING), ("charge.reservedAt", DESCENDING)),  # counted_jobs, by period
         (("userId", ASCENDING), ("state", ASCENDING)),  # counted_jobs, the active ones
         (("state", ASCENDING), ("pool", ASCENDING)),  # active_jobs, active_pools
     ),
+    "accounts": (),  # by _id alone
+    "applied_offsets": ((("consumer", ASCENDING),),),  # applied_offsets
 }
 
 
@@ -62,8 +66,9 @@ class MongoJobStore:
         older = {"_id": job.job_id, "version": {"$lt": job.version}}
         try:
             await self._answer(lambda: self._jobs.replace_one(older, document, upsert=True))
-        except DuplicateKeyError:
-            return await self.job(job.job_id) == job  # there is one, and it is not older
+        except DuplicateKeyError:  # there is one: not older, or it came at the same moment and may yet be
+            replaced = await self._answer(lambda: self._jobs.replace_one(older, document))
+            return replaced.matched_count == 1 or await self.job(job.job_id) == job
         return True
 
     async def jobs_of(
@@ -75,7 +80,11 @@ class MongoJobStore:
         before: tuple[int, str] | None = None,
         limit: int = 100,
     ) -> list[Job]:
-        """See ``JobStore.jobs_of``."""
+        """See ``JobStore.jobs_of``.
+
+        What changed since is found by the time of its change and then sorted, so that the work grows with that alone:
+        in the order of creation the server would look at all of the user's jobs for the few that changed.
+        """
         wanted: Document = {"userId": user_id}
         if updated_since is not None:
             wanted["updatedAt"] = {"$gt": to_moment(updated_since)}
@@ -83,17 +92,22 @@ class MongoJobStore:
             wanted["state"] = {"$in": sorted(states)}
         if before is not None:
             created_at, job_id = to_moment(before[0]), before[1]
+            wanted["createdAt"] = {"$lte": created_at}  # says no more than the next line, in words that bound an index
             wanted["$or"] = [{"createdAt": {"$lt": created_at}}, {"createdAt": created_at, "_id": {"$lt": job_id}}]
         if limit < 1 or wanted.get("state") == {"$in": []}:
             return []
-        order = [("createdAt", DESCENDING), ("_id", DESCENDING)]
-        found = await self._answer(lambda: self._jobs.find(wanted).sort(order).limit(limit).to_list(None))
-        return [from_document(Job, document) for document in found]
+
+        def ask() -> Awaitable[list[Document]]:
+            found = self._jobs.find(wanted).sort([("createdAt", DESCENDING), ("_id", DESCENDING)]).limit(limit)
+            return (found if updated_since is None else found.hint(list(_BY_CHANGE))).to_list(None)
+
+        return [from_document(Job, document) for document in await self._answer(ask)]
 
     async def counted_jobs(self, user_id: str, since: int) -> list[Job]:
         """See ``JobStore.counted_jobs``."""
-        counted = [{"state": {"$in": _ACTIVE}}, {"charge.reservedAt": {"$gte": to_moment(since)}}]
-        return await self._all_jobs({"userId": user_id, "$or": counted})
+        active = {"userId": user_id, "state": {"$in": _ACTIVE}}
+        recent = {"userId": user_id, "charge.reservedAt": {"$gte": to_moment(since)}}
+        return await self._all_jobs({"$or": [active, recent]})  # each by its own index
 
     async def active_jobs(self, pool: str) -> list[Job]:
         """See ``JobStore.active_jobs``."""

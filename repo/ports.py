@@ -6,7 +6,7 @@ Adapters are context managers: ``async with KafkaEventLog(settings, client_id=â€
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -27,10 +27,11 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a record lies in a topic."""
+    """Where a record lies in a topic. ``at``: the topic's own time of it in ms, where the broker told it."""
 
     partition: int
     offset: int
+    at: int | None = field(default=None, compare=False)
 
 
 class EventLog(Protocol):

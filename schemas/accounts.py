@@ -7,6 +7,7 @@ the account next completes it (ARCHITECTURE.md section 3, point 3).
 from collections.abc import Mapping
 from dataclasses import field
 from enum import StrEnum
+from types import MappingProxyType
 
 from schemas.instants import Instant
 from schemas.jobs import Job
@@ -15,9 +16,14 @@ from schemas.shape import shape
 
 
 class Role(StrEnum):
+    """Each may what those before it may."""
+
     RESTRICTED = "restricted"
     USER = "user"
     ADMIN = "admin"
+
+
+RANK: Mapping[Role, int] = MappingProxyType({role: rank for rank, role in enumerate(Role)})
 
 
 @shape
@@ -48,11 +54,17 @@ class VoucherUse:
     code: str
     command_id: str
     used_at: Instant
+    role: Role = Role.USER
 
 
 @shape
 class Account:
-    """One user. ``*_issued_at``: the sender's time of the last applied change, so a replayed old one does nothing."""
+    """One user. ``*_issued_at``: the sender's time of the last applied change, so a replayed old one does nothing.
+
+    ``role`` is the last one set, raised by the vouchers used since; nobody's word while ``role_is_set`` is false.
+    ``role_issued_at`` is also the word that the user exists, so a voucher leaves it alone: redeemed after a deletion
+    was asked for, it does not undo it.
+    """
 
     user_id: str
     version: int = 0
@@ -67,3 +79,8 @@ class Account:
     pending: Mapping[str, Job] = field(default_factory=dict)
     deleted_at: Instant | None = None
     deleted_issued_at: Instant = 0
+
+    @property
+    def role_is_set(self) -> bool:
+        """Whether anybody gave the user a role: an operator, the identity provider, a voucher."""
+        return self.role_issued_at > 0 or bool(self.vouchers)

@@ -50,6 +50,10 @@ class WorkerState(StrEnum):
     DEFUNCT = "defunct"  # the model does not load or its process keeps dying; takes no jobs
 
 
+# Who reported an attempt that is known from webhook calls alone. Nobody of that name sends heartbeats.
+WEBHOOK_WORKER = "runpod-webhook"
+
+
 class WorkerKind(StrEnum):
     """How a worker speaks to us, which decides how long its lease lasts without a sign of life."""
 

@@ -7,7 +7,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainSerializer, SerializationInfo
+from pydantic import BeforeValidator, Field, PlainSerializer, SerializationInfo, WithJsonSchema
 
 # A decision reads and writes some forty instants, so this is arithmetic: exact, and cheaper than the calendar.
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -43,4 +43,10 @@ def _write(at: int, info: SerializationInfo) -> Any:
 
 
 LAST = 253_402_300_799_999  # the end of the year 9999, the last that RFC 3339 and datetime can write
-Instant = Annotated[int, BeforeValidator(_read), Field(ge=0, le=LAST), PlainSerializer(_write)]
+Instant = Annotated[
+    int,
+    BeforeValidator(_read),
+    Field(ge=0, le=LAST),
+    PlainSerializer(_write),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]

@@ -4,8 +4,12 @@
 new try and never reset, ``tries`` is what the retry limit counts. ``version`` is raised by every write.
 """
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import StringConstraints
 
 from schemas.failures import FailureCode
 from schemas.instants import Instant
@@ -13,6 +17,14 @@ from schemas.lifecycle import State
 from schemas.numbers import Count
 from schemas.requests import GenerationRequest
 from schemas.shape import shape
+
+REMOTE_URL = r"^https?://[A-Za-z0-9\[][!-~]{0,2039}$"  # ASCII without blanks: what a Location header carries as it is
+RemoteUrl = Annotated[str, StringConstraints(pattern=REMOTE_URL)]
+
+
+def is_remote_url(text: str) -> bool:
+    """Whether the text may stand in ``Output.remote_url``."""
+    return re.fullmatch(REMOTE_URL[1:-1], text) is not None
 
 
 class ChargeState(StrEnum):
@@ -49,7 +61,7 @@ class StoredFile:
 @shape
 class Output:
     """What an attempt delivered: the video and its pictures, or an external worker's JSON text (``value``,
-    or ``value_key`` where it is large)."""
+    or ``value_key`` where it is large). ``remote_url``: where a foreign service keeps the video, which is not ours."""
 
     video: StoredFile | None = None
     poster: StoredFile | None = None
@@ -61,6 +73,7 @@ class Output:
     duration: float | None = None
     value: str | None = None
     value_key: str | None = None
+    remote_url: RemoteUrl | None = None
 
 
 @shape

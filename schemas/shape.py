@@ -12,7 +12,8 @@ from pydantic.alias_generators import to_camel
 
 T = TypeVar("T")
 
-_CONFIG = ConfigDict(alias_generator=to_camel, populate_by_name=True, allow_inf_nan=False)
+# What could not be read is never quoted in an error: it may hold a prompt, and errors are logged.
+_CONFIG = ConfigDict(alias_generator=to_camel, populate_by_name=True, allow_inf_nan=False, hide_input_in_errors=True)
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)

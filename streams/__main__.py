@@ -1,4 +1,4 @@
-"""``python -m streams``: runs the ledger, the scheduler and the janitor, or one of them (``--role``)."""
+"""``python -m streams``: runs ledger, scheduler, janitor and notifier, or one of them (``--role``)."""
 
 import argparse
 import asyncio
@@ -16,6 +16,7 @@ from repo.kafka import KafkaEventLog
 from repo.mongo import MongoDatabase
 from repo.s3 import open_stores
 from repo.settings import FallbackSettings, ServerSettings
+from streams.core.deliveries import SendingPolicy
 from streams.deadletters import describe, stack_of
 from streams.service import Ports, Service
 from streams.settings import Role, StreamsSettings
@@ -25,8 +26,11 @@ log = structlog.get_logger()
 LEAVE_S = 1.0  # after the grace: to store offsets and leave the consumer groups
 
 
-def main() -> int:
-    """The exit code: 0 after a stop, 1 for a start that failed, 2 for wrong settings, 70 when stuck (the watchdog)."""
+def main(sending: SendingPolicy | None = None) -> int:
+    """The exit code: 0 after a stop, 1 for a start that failed, 2 for wrong settings, 70 when stuck (the watchdog).
+
+    ``sending``: how webhooks and mails are sent, other than as it is published; for tests.
+    """
     arguments = _parser().parse_args()
     given = {} if arguments.role is None else {"openv_streams_role": arguments.role}
     try:
@@ -36,7 +40,7 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     try:
-        asyncio.run(_run(servers, fallback, settings))
+        asyncio.run(_run(servers, fallback, settings, sending or SendingPolicy()))
     except OSError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -55,14 +59,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def _run(servers: ServerSettings, fallback: FallbackSettings, settings: StreamsSettings) -> None:
+async def _run(
+    servers: ServerSettings, fallback: FallbackSettings, settings: StreamsSettings, sending: SendingPolicy
+) -> None:
     async with (
         KafkaEventLog(servers, client_id="openv-streams") as event_log,
         MongoDatabase(servers) as database,
         open_stores(servers, fallback) as objects,
     ):
-        ports = Ports(event_log, database.jobs, objects, database.prepare)
-        service = Service(servers, settings, ports)
+        ports = Ports(event_log, database.jobs, database.access, database.deliveries, objects, database.prepare)
+        service = Service(servers, settings, ports, sending)
         _stop_on_signals(service, settings.openv_streams_grace_seconds + LEAVE_S)
         code = 0
         try:

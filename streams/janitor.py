@@ -1,4 +1,4 @@
-"""The janitor: deletes files of deleted jobs, deleted users and discarded attempts, and nothing else.
+"""The janitor: deletes files of deleted jobs, deleted users and discarded attempts, and what let those users in.
 
 In every store: attempts of one job may have stored in different ones, and a store that took a file may have lost its
 answer. While one of them is away, its partitions of the topic wait; what lies in the others is deleted meanwhile.
@@ -6,10 +6,12 @@ Deleting twice is deleting once, so redelivery is harmless; a replay is made har
 late upload of a deleted job's attempt is covered by the ``FilesDiscarded`` that the ledger says at the late report.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
+from repo.access import AccessStore
+from repo.clock import now_ms
 from repo.core.documents import DamagedDocumentError
 from repo.core.object_keys import attempt_prefixes, job_prefixes, user_prefix
 from repo.ports import JobStore, ObjectStore, Unavailable
@@ -30,9 +32,13 @@ log = structlog.get_logger()
 class Janitor:
     """Handles ``openv.events``. The stores are asked for nothing before there is something to delete in them."""
 
-    def __init__(self, store: JobStore, stores: ObjectStores) -> None:
+    def __init__(
+        self, store: JobStore, access: AccessStore, stores: ObjectStores, now: Callable[[], int] = now_ms
+    ) -> None:
         self._store = store
+        self._access = access
         self._stores = stores
+        self._now = now
         self._prepared: set[str | None] = set()
         self._unknown: set[str] = set()
 
@@ -69,9 +75,16 @@ class Janitor:
         await self._delete_under(attempt_prefixes(*of), visible)
 
     async def _delete_user(self, told: Account) -> None:
-        """Only if the account still is deleted: a user who came back since keeps the new files."""
+        """Files only if the account still is deleted: a user who came back since keeps the new ones.
+
+        Keys, acceptances and personal data go even then, those from before the deletion: an old key must not open the
+        new account. While the account is deleted all that is there goes, whichever clock stamped it.
+        """
+        asked_at = self._now()
         account = await self._store.account(told.user_id)
-        if account is None or account.deleted_at is not None:
+        is_gone = account is None or account.deleted_at is not None
+        await self._access.forget(told.user_id, asked_at if is_gone else told.deleted_issued_at)
+        if is_gone:
             await self._delete_under([user_prefix(told.user_id)])
 
     async def _delete_under(self, prefixes: Sequence[str], but: frozenset[Place] = frozenset()) -> None:

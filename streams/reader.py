@@ -38,7 +38,11 @@ class Handler(Protocol):
 
 
 class Reader:
-    """A role's reader. ``group`` names its Kafka consumer group."""
+    """A role's reader. ``group`` names its Kafka consumer group.
+
+    ``only``: the types that the role looks at, of a topic that another role reads whole; anything else is passed over
+    unread, and what is not readable is that other role's to put to the dead letters, once.
+    """
 
     def __init__(
         self,
@@ -49,6 +53,8 @@ class Reader:
         event_log: EventLog,
         board: Board,
         vitals: RoleVitals,
+        *,
+        only: frozenset[str] | None = None,
     ) -> None:
         self.role = role
         self.topic = topic
@@ -56,6 +62,7 @@ class Reader:
         self.vitals = vitals
         self.generation = 0
         self._handler = handler
+        self._only = only
         self._log = event_log
         self._board = board
         self._patience = Patience(role, board)
@@ -154,9 +161,13 @@ class Reader:
         await self._patience.until_done(close)
 
     async def _apply(self, record: Record) -> None:
+        if self._only is not None and record.header("ce_type") not in self._only:
+            return
         message = decode(record)
         failure: CannotProcess
         if isinstance(message, Unreadable):
+            if self._only is not None:
+                return
             failure = CannotProcess(message.reason)
         else:
             try:

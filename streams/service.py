@@ -8,6 +8,8 @@ from typing import Any
 import structlog
 from faust.types import TP
 
+from repo.access import AccessStore
+from repo.deliveries import DeliveryStore
 from repo.ports import EventLog, JobStore, Unavailable
 from repo.settings import ServerSettings
 from repo.stores import ObjectStores
@@ -15,14 +17,17 @@ from schemas.topics import COMMANDS, DISPATCH, EVENTS, Topic
 from streams.agents import attach
 from streams.app import App, is_member, make_app
 from streams.board import Board
+from streams.core.deliveries import SendingPolicy
 from streams.deadletters import describe, stack_of
 from streams.inspector import INSPECTED, Inspector, consumer_of
 from streams.janitor import Janitor
 from streams.ledger import Ledger
 from streams.lookout import Lookout
+from streams.notifier import WANTED
 from streams.offsets import AppliedOffsets
 from streams.patience import Patience
 from streams.pools import Pools
+from streams.post_office import PostOffice
 from streams.reader import Handler, Reader
 from streams.settings import Role, StreamsSettings
 from streams.ticks import Ticker
@@ -31,7 +36,7 @@ from streams.watchdog import Limits, Watchdog, end_process, wake
 
 log = structlog.get_logger()
 
-TOPIC_OF_ROLE = {Role.LEDGER: COMMANDS, Role.SCHEDULER: DISPATCH, Role.JANITOR: EVENTS}
+TOPIC_OF_ROLE = {Role.LEDGER: COMMANDS, Role.SCHEDULER: DISPATCH, Role.JANITOR: EVENTS, Role.NOTIFIER: EVENTS}
 DISPATCH_REACH = 2_000  # records: half an hour of ticks; older heartbeats say nothing about now
 
 _BEAT_S = 0.5
@@ -46,6 +51,8 @@ class Ports:
 
     log: EventLog
     store: JobStore
+    access: AccessStore
+    deliveries: DeliveryStore
     objects: ObjectStores
     prepare_store: Callable[[], Awaitable[None]]
 
@@ -62,13 +69,16 @@ class Running:
 class Service:
     """All roles of one process."""
 
-    def __init__(self, servers: ServerSettings, settings: StreamsSettings, ports: Ports) -> None:
+    def __init__(
+        self, servers: ServerSettings, settings: StreamsSettings, ports: Ports, sending: SendingPolicy
+    ) -> None:
         self._servers = servers
         self._settings = settings
         self._ports = ports
         self._vitals: Vitals = new_vitals(settings.roles)
         self._board = Board(self._vitals)
         self._stop = asyncio.Event()
+        self._post_office = PostOffice(settings, ports.access, ports.deliveries, sending)
 
     def stop(self) -> None:
         """Stop soon. To be called in the loop."""
@@ -135,7 +145,8 @@ class Service:
             reach=DISPATCH_REACH if role is Role.SCHEDULER else None,
         )
         vitals = self._vitals.roles[role]
-        reader = Reader(role, topic, self._handler(role), offsets, self._ports.log, self._board, vitals)
+        only = WANTED if role is Role.NOTIFIER else None
+        reader = Reader(role, topic, self._handler(role), offsets, self._ports.log, self._board, vitals, only=only)
         app = make_app(role, self._servers, self._settings)
         lanes = attach(app, reader)
         return Running(reader, app, lanes.is_idle)
@@ -149,7 +160,9 @@ class Service:
                 reconcile_ms = round(self._settings.openv_streams_reconcile_seconds * 1000)
                 return Pools(store, event_log, Patience(role, self._board), reconcile_ms=reconcile_ms)
             case Role.JANITOR:
-                return Janitor(store, self._ports.objects)
+                return Janitor(store, self._ports.access, self._ports.objects)
+            case Role.NOTIFIER:
+                return self._post_office.notifier(store)
 
     def _inspector(self, topic: Topic, janitor: Reader) -> Inspector:
         offsets = AppliedOffsets(consumer_of(topic), topic, self._ports.store, self._ports.log)
@@ -173,6 +186,8 @@ class Service:
                 tasks.append(ticker.run(self._settings.openv_streams_tick_seconds))
             if one.reader.role is Role.JANITOR:
                 tasks += [self._inspector(topic, one.reader).run() for topic in INSPECTED]
+            if one.reader.role is Role.NOTIFIER:
+                tasks.append(self._post_office.run(Patience(Role.NOTIFIER, self._board)))
         return tasks
 
     def _grace(self, reader: Reader) -> float:
@@ -184,7 +199,9 @@ class Service:
 
         A role that does not finish is left as it stands: nothing of its message was acked, another process takes it.
         """
+        sent = asyncio.create_task(self._post_office.stop(self._settings.openv_streams_grace_seconds))
         done = await asyncio.gather(*(one.reader.stop(self._grace(one.reader)) for one in roles))
+        await sent
         finished = [one for one, is_done in zip(roles, done, strict=True) if is_done]
         for one in roles:
             if one not in finished:

@@ -2,8 +2,12 @@
 export const UNREACHABLE = "The gateway can’t be reached.";
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-// {status, ok, answer, next, retryMs}. `next` is the path of the following page, if there is one; status 0: no answer.
-// 401, which says that the session is over, is also told to the window as "locked".
+// What stands before everything: asked when the API says that the terms of use come first; resolves to whether to go on.
+export const threshold = { terms: async () => false };
+
+// {status, ok, barred, answer, next, retryMs}. `next` is the path of the following page, if there is one; status 0: no
+// answer; `barred`: nobody is let in as things are, and asking again would not help. 401, which says that the session is
+// over, is also told to the window as "locked".
 export async function api(method, path, body, headers = {}) {
   let response;
   try {
@@ -14,10 +18,13 @@ export async function api(method, path, body, headers = {}) {
     });
     if (response.status === 401) dispatchEvent(new Event("locked"));
     const answer = await response.json().catch(() => ({}));
-    return { status: response.status, ok: response.ok, answer, next: following(response.headers.get("Link")),
+    const terms = response.status === 403 && answer.code === "terms_not_accepted";
+    if (terms && (await threshold.terms(answer.version))) return api(method, path, body, headers);
+    const barred = terms || response.status === 401;
+    return { status: response.status, ok: response.ok, barred, answer, next: following(response.headers.get("Link")),
       retryMs: 1000 * (Number(response.headers.get("Retry-After")) || 0) };
   } catch {
-    return { status: 0, ok: false, answer: {}, next: null, retryMs: 0 };
+    return { status: 0, ok: false, barred: false, answer: {}, next: null, retryMs: 0 };
   }
 }
 

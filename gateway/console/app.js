@@ -1,11 +1,14 @@
 // The page: the door or the studio, and what the live connection says.
-import { api, pause, words } from "/console/api.js";
+import { api, pause, threshold, words } from "/console/api.js";
 import { ask } from "/console/ask.js";
 import { List } from "/console/list.js";
 import { connect } from "/console/live.js";
 import { Quota } from "/console/quota.js";
+import { askForTerms } from "/console/terms.js";
+import { voucher } from "/console/voucher.js";
 import { ACTIVE, seconds, sentence } from "/console/words.js";
 
+const TERMS = 4504; // the close code of a socket whose user has not accepted the terms of use
 const $ = (id) => document.getElementById(id);
 
 async function act(method, path, body) {
@@ -35,7 +38,9 @@ const list = new List({
   remove: async (job) => ((await sure(job)) ? act("DELETE", "/api/videos", { jobIds: [job.jobId] }) : null),
 });
 const quota = new Quota((usage) => form.quotaChanged(usage));
-const form = ask({ quota, learn: (job) => list.jobs.learn(job) });
+const redeem = voucher(() => quota.soon());
+const form = ask({ quota, learn: (job) => list.jobs.learn(job), restricted: () => redeem.offer() });
+let hangUp = () => {};
 
 function hear(frame) {
   if (frame.type === "snapshot") {
@@ -59,6 +64,8 @@ function tell(job) {
 }
 
 function door() {
+  hangUp();
+  $("door-over").hidden = $("studio").hidden; // whoever was inside knows how to come in
   $("studio").hidden = true;
   $("door").hidden = false;
   $("door-used").hidden = location.hash !== "#token-used";
@@ -68,7 +75,7 @@ function door() {
 async function start() {
   for (;;) {
     const inside = await api("GET", "/api/videos?limit=1");
-    if (inside.status === 401) return;
+    if (inside.barred) return;
     if (inside.ok) break;
     $("connection").textContent = "the gateway is not ready";
     await pause(2000);
@@ -76,16 +83,32 @@ async function start() {
   $("studio").hidden = false;
   quota.soon();
   list.reload();
+  redeem.look();
+  live();
+}
+
+function live() {
   const url = new URL("/ws", location.href);
   url.protocol = url.protocol.replace("http", "ws");
-  connect({ url, on: hear, status: (text) => {
-    $("connection").textContent = text;
-    $("connection").dataset.live = text === "live";
-    if (text !== "live" && text !== "connecting") list.reload(); // closed for good: is the session over?
+  $("reconnect").hidden = true;
+  hangUp = connect({ url, on: hear, status: (state, reason, code) => {
+    $("connection").textContent = reason ?? state;
+    $("connection").dataset.live = state === "live";
+    if (state === "closed") ended(code);
   } });
 }
 
+// The live connection is closed for good. If that is because of the session or the terms, any request shows it.
+async function ended(code) {
+  const inside = await api("GET", "/api/videos?limit=1");
+  if (inside.barred) return;
+  if (inside.ok && code === TERMS) return live();
+  $("reconnect").hidden = false;
+}
+
+threshold.terms = askForTerms;
 addEventListener("locked", door);
+$("reconnect").addEventListener("click", live);
 $("sure").addEventListener("click", ({ target }) => {
   if (target.closest("button")) $("sure").close(target.closest("button").value);
 });

@@ -6,9 +6,11 @@ import { advice, cost, seconds } from "/console/words.js";
 const $ = (id) => document.getElementById(id);
 const TRY_FOR_MS = 600000; // a wish that got no answer is repeated so long; then it is up to the person
 const PAUSE_MAX_MS = 8000;
+const RESTRICTED = "This action requires user role"; // what the API says to an account that may only look
 
-// `quota`: {usage, soon()}; `learn(job)`: a video that was admitted. Returns what the form is told.
-export function ask({ quota, learn }) {
+// `quota`: {usage, soon()}; `learn(job)`: a video that was admitted; `restricted()`: the account may not make any.
+// Returns what the form is told.
+export function ask({ quota, learn, restricted }) {
   let wish = {}; // the body that was sent last, and its key: sent again after no answer, it is the same wish
   let expected = null; // the job of a wish that was recorded and not decided yet
   let early = null; // decisions that came before the answer to the request did; null: none is open
@@ -71,6 +73,7 @@ export function ask({ quota, learn }) {
       say(blame(answer.details));
     } else {
       say(words(result));
+      if (status === 403 && answer.message === RESTRICTED) restricted();
     }
     quota.soon();
     if ("suggestedFrames" in answer && quota.usage) offer(answer.suggestedFrames);

@@ -90,7 +90,7 @@ export class Card {
     }
     if (want === "img") {
       stage.firstElementChild.alt = `The video so far, after step ${preview.step} of ${preview.steps}`;
-      stage.firstElementChild.src = `data:image/jpeg;base64,${preview.jpeg}`;
+      stage.firstElementChild.src = preview.image;
     }
   }
 

@@ -9,7 +9,7 @@ export class Jobs {
   #documents = new Map();
   #versions = new Map(); // of those that are gone too: an old answer must not bring them back
   #heard = new Map();
-  #oldest = null; // nothing older is shown until it is asked for; null: nothing is held back
+  #oldest = "\uffff"; // nothing older is shown until it is asked for, nor before the first page; null: all of it is
   #draw;
 
   constructor(draw) {

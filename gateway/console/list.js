@@ -30,7 +30,7 @@ export class List {
       const limit = Math.min(MOST, Math.max(PAGE, known.length));
       const result = await api("GET", `/api/videos?limit=${limit}`);
       if (result.ok) return this.#take(result, known);
-      if (result.status === 401) return;
+      if (result.barred) return;
       $("trouble").textContent = `${words(result)} The list is read again soon.`;
       await pause(Math.max(result.retryMs, Math.min(15000, 500 * 2 ** tries)));
     }

@@ -27,12 +27,12 @@ export class Quota {
     this.#asking = true;
     for (let tries = 0; this.#stale; tries++) {
       this.#stale = false;
-      const { status, ok, answer, retryMs } = await api("GET", "/api/usage");
+      const { ok, barred, answer, retryMs } = await api("GET", "/api/usage");
       if (ok) {
         this.usage = answer;
         this.#show(answer);
         tries = -1;
-      } else if (status !== 401) {
+      } else if (!barred) {
         this.#stale = true;
         this.#show(null);
         await pause(Math.max(retryMs, Math.min(30000, 1000 * 2 ** tries)));

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from gateway.core.subscription import Progress
+from gateway.core.inputs import Progress
 from schemas.lifecycle import ACTIVE, State
 
 W = TypeVar("W")
 
 ENDED_MAX = 10_000
+ENCODINGS = 3  # a frame is held as it is, and perhaps as a message and as an event or a picture as well
 
 
 @dataclass(slots=True)
@@ -26,7 +27,7 @@ class _Newest:
 
     @property
     def size(self) -> int:
-        return sum(len(progress.frame) for progress in self.frames.values())
+        return ENCODINGS * sum(len(progress.frame) for progress in self.frames.values())
 
 
 class Hub(Generic[W]):

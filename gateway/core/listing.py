@@ -1,29 +1,45 @@
-"""The query of ``GET /api/videos``: what to list, from where, how much; and the link to the next page."""
+"""The query of ``GET /api/videos``: what to list, from where, how much, in which form; and the next page's cursor."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
 
 from schemas.ids import is_job_id
 from schemas.instants import from_datetime
 from schemas.jobs import Job
-from schemas.lifecycle import State
+from schemas.lifecycle import OPENV_STATUS, State
 
 LIMIT_MAX = 500
-LIMIT_DEFAULT = 100
+LIMIT_DEFAULT = 100  # of a page that is asked for by its cursor alone
 MS_MAX = 253_402_300_799_999  # the end of the year 9999
 
 VISIBLE = tuple(state for state in State if state not in {State.REJECTED, State.DELETED})
+# What ``status=`` may say: OpenV's words, which gather several states, and the states that it has no word for.
+STATES_OF: Mapping[str, tuple[State, ...]] = MappingProxyType(
+    {state.value: (state,) for state in VISIBLE}
+    | {word: tuple(s for s in VISIBLE if OPENV_STATUS[s] == word) for word in {OPENV_STATUS[s] for s in VISIBLE}}
+)
+
+
+class Form(StrEnum):
+    """How the rows come: OpenV's first web client read a bare array, its later one an object."""
+
+    ARRAY = "array"
+    OBJECT = "object"
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """``updated_since`` in ms, exclusive; ``before`` is the (created_at, job_id) that the page sorts after."""
+    """``updated_since`` in ms, exclusive; ``before`` is the (created_at, job_id) that the page sorts after; ``limit``
+    None: all that there is; ``form`` None: the deployment's."""
 
     updated_since: int | None
     before: tuple[int, str] | None
-    limit: int
+    limit: int | None
     states: tuple[State, ...]
+    form: Form | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,29 +50,50 @@ class BadQuery:
 
 
 def listing(query: Mapping[str, str]) -> Listing | BadQuery:
-    """Read the query. Deleted jobs are listed (as tombstones) only with ``deleted=true``: OpenV's clients don't know
-    that status, ours need it to drop rows while they poll with ``updatedSince``. A ``status`` is refused: OpenV has no
-    such filter, and a list that ignored it would look like its answer. Other unknown parameters are ignored."""
-    since: int | None = None
-    if "updatedSince" in query:
-        since = read_instant(query["updatedSince"])
-        if since is None:
-            return BadQuery("Invalid updatedSince: milliseconds since 1970 or ISO 8601")
-    before: tuple[int, str] | None = None
-    if "before" in query:
-        before = _read_place(query["before"])
-        if before is None:
-            return BadQuery("Invalid before: take it from the Link header of the previous page")
-    text = query.get("limit", str(LIMIT_DEFAULT))
-    if not (text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= LIMIT_MAX):
-        return BadQuery(f"Invalid limit: a whole number from 1 to {LIMIT_MAX}")
+    """Read the query; parameters that are unknown are ignored.
+
+    Deleted jobs are listed (as tombstones) only with ``deleted=true``: OpenV's clients don't know that status, ours
+    need it to drop rows while they poll with ``updatedSince``. Without ``limit`` and ``before`` there is no page: OpenV
+    listed everything, and its clients ask for no more.
+    """
+    since = read_instant(query["updatedSince"]) if query.get("updatedSince") else None
+    if since is None and query.get("updatedSince"):
+        return BadQuery("Invalid updatedSince parameter")
+    before = _read_place(query["before"]) if "before" in query else None
+    if before is None and "before" in query:
+        return BadQuery("Invalid before: take it from the Link header or nextCursor of the previous page")
+    limit = _read_limit(query.get("limit"), LIMIT_DEFAULT if "before" in query else None)
+    if isinstance(limit, BadQuery):
+        return limit
     deleted = query.get("deleted", "false")
     if deleted not in {"true", "false"}:
         return BadQuery("Invalid deleted: true or false")
-    if "status" in query:
-        return BadQuery("Invalid status: the list is not narrowed by status; pick by each row's own")
-    states = (*VISIBLE, State.DELETED) if deleted == "true" else VISIBLE
-    return Listing(since, before, int(text), states)
+    states = _read_states(query.get("status"))
+    if isinstance(states, BadQuery):
+        return states
+    form = query.get("format")
+    if form is not None and form not in set(Form):
+        return BadQuery("Invalid format: array or object")
+    everything = (*states, State.DELETED) if deleted == "true" else states
+    return Listing(since, before, limit, everything, Form(form) if form is not None else None)
+
+
+def _read_limit(text: str | None, default: int | None) -> int | BadQuery | None:
+    if text is None:
+        return default
+    if text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= LIMIT_MAX:
+        return int(text)
+    return BadQuery(f"Invalid limit: a whole number from 1 to {LIMIT_MAX}")
+
+
+def _read_states(text: str | None) -> tuple[State, ...] | BadQuery:
+    if not text:
+        return VISIBLE
+    words = [word.strip().lower() for word in text.split(",")[: len(STATES_OF) + 1]]
+    if len(words) > len(STATES_OF) or not STATES_OF.keys() >= set(words):
+        return BadQuery(f"Invalid status: one or more of {', '.join(STATES_OF)}, with commas between")
+    wanted = {state for word in words for state in STATES_OF[word]}
+    return tuple(state for state in VISIBLE if state in wanted)
 
 
 def read_instant(text: str) -> int | None:

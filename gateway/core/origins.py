@@ -19,9 +19,14 @@ def may_act(origin: str | None, *, scheme: str, host: str | None, allowed: Itera
 
 
 def cookie_name(public_url: str) -> str:
-    """The session cookie's name: with the port, because browsers share cookies between the ports of a host."""
-    port = urlsplit(public_url).port
-    return f"openv_session_{port}" if port else "openv_session"
+    """The session cookie's name: with the port, because browsers share cookies between the ports of a host.
+
+    Over HTTPS it begins with ``__Host-``: browsers take it only from this very host, over TLS and for every path, so
+    that no subdomain and no page without TLS can plant one (RFC 6265bis, section 4.1.3.2).
+    """
+    where = urlsplit(public_url)
+    name = f"openv_session_{where.port}" if where.port else "openv_session"
+    return f"__Host-{name}" if where.scheme == "https" else name
 
 
 def origin_of(url: str) -> str:

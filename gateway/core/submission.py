@@ -12,7 +12,8 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
-from schemas.api.openv import FIELD_OF_ALIAS, FieldError, GenerateBody
+from gateway.core.zod_words import original_errors
+from schemas.api.openv import FIELD_OF_ALIAS, FieldError, GenerateBody, OriginalBody, OriginalInput
 from schemas.commands import SubmitJob
 from schemas.ids import job_id_of_key, request_hash
 from schemas.requests import LIMITS, GenerationRequest, whole_frames, whole_pixels
@@ -65,15 +66,33 @@ def submission(body: Any, user_id: str, ticket: Ticket) -> SubmitJob | Invalid:
 
 
 def generation_request(body: Any) -> GenerationRequest | Invalid:
-    """The request that will be made for a JSON body."""
+    """The request that will be made for a JSON body of either form (``schemas.api.openv``)."""
     if not isinstance(body, Mapping):
         return Invalid((FieldError(field="body", message="must be a JSON object"),))
+    return _original(body) if "input" in body else _flat(body)
+
+
+def _original(body: Mapping[str, Any]) -> GenerationRequest | Invalid:
+    try:
+        read = OriginalBody.model_validate(body)
+    except ValidationError as error:
+        return Invalid(original_errors(error))
+    if not read.prompt.strip():
+        return Invalid((FieldError(field="prompt", message="String must contain at least 1 character(s)"),))
+    return _request(read.input, read.prompt, read.model)
+
+
+def _flat(body: Mapping[str, Any]) -> GenerationRequest | Invalid:
     try:
         read = GenerateBody.model_validate(body)
     except ValidationError as error:
         return Invalid(_field_errors(error))
+    return _request(read, read.prompt, read.model)
+
+
+def _request(read: GenerateBody | OriginalInput, prompt: str, model: str) -> GenerationRequest:
     return GenerationRequest(
-        prompt=read.prompt.strip(),
+        prompt=prompt.strip(),
         negative_prompt=read.negative_prompt.strip(),
         width=whole_pixels(read.width),
         height=whole_pixels(read.height),
@@ -81,7 +100,7 @@ def generation_request(body: Any) -> GenerationRequest | Invalid:
         steps=read.steps,
         cfg=read.cfg,
         seed=read.seed,
-        model=read.model,
+        model=model,
     )
 
 

@@ -1,4 +1,5 @@
-"""One watcher (a socket): from its first message to its end. No I/O, no clock; frames wait in its outbox.
+"""One watcher (a socket, an event stream): from its first message to its end. No I/O, no clock; frames wait in its
+outbox.
 
 The table says which input does what in which phase; an input without a row is ignored there (an event that was on its
 way when the socket closed). Three things are not in the table, because they may happen in any act, and all of them end
@@ -11,15 +12,29 @@ version for what a snapshot read after its position). Repeats of what this watch
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+from gateway.core.frame import Frame, PreviewFrame
+from gateway.core.inputs import (
+    Asked,
+    Beat,
+    Ended,
+    Event,
+    Expiring,
+    Granted,
+    Input,
+    Mistake,
+    Pinged,
+    Progress,
+    Resumed,
+    Shown,
+)
 from gateway.core.outbox import Outbox
-from gateway.core.window import Cursor, Entry, Replay
+from gateway.core.window import Entry
 from schemas.api import live
-from schemas.api.live import CloseCode
+from schemas.api.live import CloseCode, Previews
 
 MISTAKES_MAX = 5
 VERSIONS_MAX = 4096
@@ -31,84 +46,6 @@ class Phase(StrEnum):
     CATCHING_UP = "catching_up"
     LIVE = "live"
     CLOSED = "closed"
-
-
-@dataclass(frozen=True, slots=True)
-class Granted:
-    """The key is good. A second one renews; another user's ends the socket."""
-
-    user_id: str
-    heartbeat_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """The client subscribed, to all its jobs or to one."""
-
-    job_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Resumed:
-    """The replay from the client's position."""
-
-    replay: Replay
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """The jobs as the store has them, read after ``position`` was taken; ``versions`` by job id."""
-
-    jobs: tuple[Mapping[str, Any], ...]
-    versions: Mapping[str, int]
-    position: Cursor | None
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A job event from the log and its frame, built once for all watchers."""
-
-    entry: Entry
-    frame: str
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Progress, preview or place of a job; only the newest counts."""
-
-    job_id: str
-    kind: str
-    frame: str
-
-
-@dataclass(frozen=True, slots=True)
-class Pinged:
-    """The client asks for a sign of life."""
-
-
-@dataclass(frozen=True, slots=True)
-class Beat:
-    """Time for a heartbeat. ``head``: how far the watcher's partition has been read."""
-
-    head: Cursor | None
-
-
-@dataclass(frozen=True, slots=True)
-class Mistake:
-    """A message that can't be understood."""
-
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """Close: for whatever reason, from whichever side."""
-
-    code: CloseCode
-
-
-Input = Granted | Asked | Resumed | Shown | Event | Progress | Pinged | Beat | Mistake | Ended
 
 
 class Act(StrEnum):
@@ -124,6 +61,7 @@ class Act(StrEnum):
     PONG = "pong"
     BEAT = "beat"  # ping without a position: events may be on their way
     BEAT_AT = "beat_at"  # ping with the position: all before it was queued before this ping
+    WARN = "warn"  # say that the credential ends
     COMPLAIN = "complain"  # error frame
     END = "end"
 
@@ -144,6 +82,7 @@ TABLE: Mapping[Phase, Mapping[type[Input], tuple[Act, Phase]]] = MappingProxyTyp
             Asked: (A.BEGIN, P.CATCHING_UP),
             Pinged: (A.PONG, P.AUTHENTICATED),
             Beat: (A.BEAT, P.AUTHENTICATED),
+            Expiring: (A.WARN, P.AUTHENTICATED),
             Mistake: (A.COMPLAIN, P.AUTHENTICATED),
             Ended: (A.END, P.CLOSED),
         },
@@ -155,6 +94,7 @@ TABLE: Mapping[Phase, Mapping[type[Input], tuple[Act, Phase]]] = MappingProxyTyp
             Event: (A.BUFFER, P.CATCHING_UP),
             Pinged: (A.PONG, P.CATCHING_UP),
             Beat: (A.BEAT, P.CATCHING_UP),
+            Expiring: (A.WARN, P.CATCHING_UP),
             Mistake: (A.COMPLAIN, P.CATCHING_UP),
             Ended: (A.END, P.CLOSED),
         },
@@ -165,6 +105,7 @@ TABLE: Mapping[Phase, Mapping[type[Input], tuple[Act, Phase]]] = MappingProxyTyp
             Progress: (A.CONFLATE, P.LIVE),
             Pinged: (A.PONG, P.LIVE),
             Beat: (A.BEAT_AT, P.LIVE),
+            Expiring: (A.WARN, P.LIVE),
             Mistake: (A.COMPLAIN, P.LIVE),
             Ended: (A.END, P.CLOSED),
         },
@@ -176,52 +117,70 @@ TABLE: Mapping[Phase, Mapping[type[Input], tuple[Act, Phase]]] = MappingProxyTyp
 class Subscription:
     """Give it inputs with ``receive``; write what ``take`` returns until ``closing`` is set and ``take`` is empty."""
 
+    __slots__ = (
+        "_buffer", "_buffer_max", "_job_id", "_mistakes", "_outbox", "_previews", "_rows", "_versions",
+        "closing", "phase", "user_id",
+    )  # fmt: skip
+
     def __init__(self, outbox: Outbox, buffer_max: int) -> None:
-        self.phase = Phase.AWAITING_AUTH
         self.closing: CloseCode | None = None
         self.user_id: str | None = None
         self._outbox = outbox
         self._buffer_max = buffer_max
         self._buffer: list[Event] = []
         self._job_id: str | None = None
+        self._previews = Previews.JSON
         self._versions: dict[str, int] = {}
         self._mistakes = 0
+        self._enter(Phase.AWAITING_AUTH)
 
     def receive(self, happened: Input) -> None:
         """One input; afterwards look at ``take`` and ``closing``."""
-        row = TABLE[self.phase].get(type(happened))
+        row = self._rows.get(type(happened))
         if row is None:
             return
-        act, self.phase = row
-        self._ACTS[act](self, happened)
+        act, phase = row
+        if phase is not self.phase:
+            self._enter(phase)
+        act(self, happened)
 
-    def take(self) -> str | None:
-        """The next frame to write, or None."""
-        return self._outbox.take()
+    def take(self, max_bytes: int) -> list[Frame]:
+        """The next frames to write in one go: about so many bytes."""
+        return self._outbox.take(max_bytes)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so much waits that it had better be written before more comes."""
+        return self._outbox.is_crowded
+
+    def _enter(self, phase: Phase) -> None:
+        self.phase = phase
+        self._rows = self._ROWS[phase]
 
     def wants(self, job_id: str) -> bool:
         """Whether the subscription covers this job."""
         return self._job_id is None or self._job_id == job_id
 
     def _end(self, code: CloseCode) -> None:
-        self.phase = Phase.CLOSED
+        self._enter(Phase.CLOSED)
         self.closing = code
         self._buffer.clear()
+        self._versions.clear()
 
-    def _put(self, frame: str, *, whole: bool = False) -> None:
+    def _put(self, frame: Frame, *, whole: bool = False) -> None:
         if self.phase is not Phase.CLOSED and not self._outbox.put(frame, whole=whole):
             self._outbox.clear()
             self._end(CloseCode.SLOW)
 
     def _welcome(self, it: Granted) -> None:
         self.user_id = it.user_id
-        self._put(live.welcome(it.user_id, it.heartbeat_ms))
+        self._put(Frame("welcome", live.welcome(it.user_id, it.heartbeat_ms, it.expires_in_ms)))
 
     def _renew(self, it: Granted) -> None:
         if it.user_id != self.user_id:
             self._end(CloseCode.UNAUTHORIZED)
         else:
-            self._put(live.welcome(it.user_id, it.heartbeat_ms))
+            self._welcome(it)
 
     def _refuse(self, _: Input) -> None:
         self._end(CloseCode.UNAUTHORIZED)
@@ -230,6 +189,7 @@ class Subscription:
         self._buffer.clear()
         self._versions.clear()
         self._job_id = it.job_id
+        self._previews = it.previews
 
     def _keep(self, it: Event) -> None:
         self._buffer.append(it)
@@ -238,15 +198,15 @@ class Subscription:
 
     def _replay(self, it: Resumed) -> None:
         head = it.replay.head
-        self._put(live.resumed(), whole=True)
+        self._put(Frame("resumed", live.resumed()), whole=True)
         for entry in it.replay.entries:
             if entry.event is not None:
-                frame = live.event(entry.event.event_type, str(entry.cursor), entry.event.value)
-                self._send(Event(entry, frame), whole=True)
+                self._send(Event(entry, event_frame(entry)), whole=True)
         self._flush(head.offset)
 
     def _show(self, it: Shown) -> None:
-        self._put(live.snapshot(it.jobs, str(it.position) if it.position else None), whole=True)
+        position = str(it.position) if it.position else None
+        self._put(Frame("snapshot", live.snapshot(it.jobs, position), position), whole=True)
         self._versions.update(it.versions)
         self._flush(it.position.offset if it.position else -1)
 
@@ -268,20 +228,27 @@ class Subscription:
         self._put(it.frame, whole=whole)
 
     def _conflate(self, it: Progress) -> None:
-        if self.wants(it.job_id):
-            self._outbox.conflate(it.job_id, it.kind, it.frame)
+        frame: Frame | None = it.frame
+        if isinstance(frame, PreviewFrame) and self._previews is not Previews.JSON:
+            frame = frame.binary if self._previews is Previews.BINARY else None
+        if frame is not None and self.wants(it.job_id):
+            self._outbox.conflate(it.job_id, it.kind, frame)
 
     def _pong(self, _: Pinged) -> None:
-        self._put(live.pong())
+        self._put(Frame("pong", live.pong()))
 
     def _beat(self, _: Beat) -> None:
-        self._put(live.ping(None))
+        self._put(Frame("ping", live.ping(None)))
 
     def _beat_at(self, it: Beat) -> None:
-        self._put(live.ping(str(it.head) if it.head else None))
+        position = str(it.head) if it.head else None
+        self._put(Frame("ping", live.ping(position), position))
+
+    def _warn(self, it: Expiring) -> None:
+        self._put(Frame("expiring", live.expiring(it.in_ms)))
 
     def _complain(self, it: Mistake) -> None:
-        self._put(live.error(it.code, it.message))
+        self._put(Frame("error", live.error(it.code, it.message)))
         self._mistakes += 1
         if self._mistakes >= MISTAKES_MAX:
             self._end(CloseCode.PROTOCOL)
@@ -303,7 +270,24 @@ class Subscription:
             Act.PONG: _pong,
             Act.BEAT: _beat,
             Act.BEAT_AT: _beat_at,
+            Act.WARN: _warn,
             Act.COMPLAIN: _complain,
             Act.END: _ended,
         }
     )
+    # The table with the functions in the places of the acts: looked up for every event of every watcher.
+    _ROWS: ClassVar[Mapping[Phase, Mapping[type[Input], tuple[Any, Phase]]]] = MappingProxyType(
+        {
+            phase: {of: (acts[act], then) for of, (act, then) in rows.items()}
+            for acts in (_ACTS,)
+            for phase, rows in TABLE.items()
+        }
+    )
+
+
+def event_frame(entry: Entry) -> Frame:
+    """The frame of a job event; ValueError for a record that is none."""
+    if entry.event is None:
+        raise ValueError("not a job event")
+    position = str(entry.cursor)
+    return Frame("event", live.event(entry.event.event_type, position, entry.event.value), position)

@@ -1,6 +1,7 @@
 """From the ledger's answer to an HTTP response: one place for every route that sends a command."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -9,16 +10,15 @@ from starlette.responses import JSONResponse, Response
 from gateway.core.allowance import Allowance
 from gateway.decisions import NotRecorded
 from gateway.errors import PROBLEM_OF, Problem, Refused
+from gateway.http.rows import placed
 from gateway.parts import Parts
-from repo.ports import Unavailable
+from repo.ports import Position, Unavailable
 from schemas.api.openv import monthly_quota
 from schemas.commands import AnyCommand
 from schemas.documents import job_document
 from schemas.events import CommandAnswered, Outcome
 from schemas.failures import FAILURES, FailureCode
-from schemas.jobs import Remaining
 from schemas.lifecycle import State
-from schemas.requests import FPS
 from schemas.shape import to_plain
 
 
@@ -29,10 +29,19 @@ def shed(allowance: Allowance, user_id: str, now: int) -> None:
         raise Refused(Problem.RATE, retry_after=math.ceil(wait_ms / 1000))
 
 
-async def ask(parts: Parts, command: AnyCommand, job_id: str, append_by: int | None = None) -> CommandAnswered | None:
-    """Send a command and wait for its answer; None: not decided yet. Raises ``Refused``."""
+async def ask(
+    parts: Parts,
+    command: AnyCommand,
+    job_id: str,
+    append_by: int | None = None,
+    recorded: Callable[[Position], None] = lambda _: None,
+) -> CommandAnswered | None:
+    """Send a command and wait for its answer; None: not decided yet, and ``recorded`` was told where it lies.
+
+    Raises ``Refused``.
+    """
     try:
-        answer = await parts.decisions.ask(command, append_by=append_by)
+        answer = await parts.decisions.ask(command, append_by=append_by, recorded=recorded)
     except NotRecorded:
         raise Refused(Problem.NOT_RECORDED, jobId=job_id) from None
     if answer is not None and answer.outcome is Outcome.NOT_FOUND:
@@ -54,12 +63,14 @@ def refusal(answer: CommandAnswered, job_id: str) -> Refused:
     if remaining is not None:
         members["monthlyQuota"] = to_plain(monthly_quota(remaining))
         if code is FailureCode.QUOTA_EXCEEDED:
-            members["message"] = quota_words(remaining)
+            left = max(0.0, remaining.remaining_seconds)
+            members["message"] = f"You have {left:.2f} seconds remaining in your monthly quota"
             members["suggestedFrames"] = remaining.suggested_frames
         elif code is FailureCode.CONCURRENCY_EXCEEDED:
             members["count"] = remaining.active
             words = (
-                f"{remaining.active} of your videos are being made; at most {remaining.max_active} may be at a time."
+                f"You have reached the maximum limit of {remaining.max_active} concurrent jobs. "
+                "Please wait for your other videos to finish processing."
             )
         elif code is FailureCode.CREDITS_EXCEEDED:
             members["credits"] = remaining.credits
@@ -68,34 +79,35 @@ def refusal(answer: CommandAnswered, job_id: str) -> Refused:
     return Refused(problem, words=words, retry_after=retry_after, **members)
 
 
-def quota_words(remaining: Remaining) -> str:
-    """OpenV's sentence, with the longest video that would still fit."""
-    words = f"You have {max(0.0, remaining.remaining_seconds):.2f} seconds remaining in this period."
-    if remaining.suggested_frames:
-        frames = remaining.suggested_frames
-        words += f" Try {frames} frames ({frames / FPS:.2f} seconds) or fewer."
-    return words
+async def decided(
+    parts: Parts, answer: CommandAnswered | None, job_id: str, host: str, expected: dict[str, Any] | None = None
+) -> Response:
+    """200 with the row as it is now, or 202 with what is known: the row that is ``expected``, or the job's id alone.
 
+    ``host``: see ``rows.host_for``.
 
-async def decided(parts: Parts, answer: CommandAnswered | None, job_id: str) -> Response:
-    """200 with the row as it is now, or 202 with what is known: the socket brings the rest."""
-    if answer is None:
-        return JSONResponse({"jobId": job_id, "status": "queued"}, status_code=202)
-    document = _announced(parts, answer, job_id)
+    The socket brings the rest.
+    """
+    document = _announced(parts, answer, job_id) if answer else None
     if document is None:
-        try:
-            job = await parts.store.job(job_id)
-        except Unavailable:
-            job = None
-        if job is None:
-            return JSONResponse({"jobId": job_id, "status": "queued"}, status_code=202)
-        document = job_document(job)
+        document = await _stored(parts, job_id)
+    if answer is None or document is None:
+        waiting = document or expected or {"jobId": job_id, "status": "queued"}
+        return JSONResponse(placed(waiting, host), status_code=202)
     if document["state"] == State.DELETED:
         raise Refused(Problem.DELETED)
     if answer.remaining is not None:
         document["count"] = answer.remaining.active
         document["monthlyQuota"] = to_plain(monthly_quota(answer.remaining))
-    return JSONResponse(document)
+    return JSONResponse(placed(document, host))
+
+
+async def _stored(parts: Parts, job_id: str) -> dict[str, Any] | None:
+    try:
+        job = await parts.store.job(job_id)
+    except Unavailable:
+        return None
+    return job_document(job) if job else None
 
 
 def _announced(parts: Parts, answer: CommandAnswered, job_id: str) -> dict[str, Any] | None:

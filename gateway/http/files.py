@@ -7,20 +7,22 @@ from starlette.routing import Route
 
 from gateway.errors import Problem, Refused
 from gateway.guard import caller
-from gateway.http.openv import own_job
-from gateway.parts import parts_of
+from gateway.http.rows import own_job
+from gateway.parts import Parts, parts_of
 from schemas.jobs import Job, StoredFile
 from schemas.lifecycle import State
 
 logger = structlog.get_logger()
 
 ENDINGS = {"video": "mp4", "poster": "jpg", "thumbnail": "webp"}
+UNSHARED = {"Cache-Control": "private, no-store"}
 
 
 async def file(request: Request) -> Response:
     """307 to a URL in the store that the document names, signed now, whether or not that store answers at the moment.
 
-    ``?download=1``: browsers save it under a name instead of showing it.
+    ``?download=1``: browsers save it under a name instead of showing it. HEAD tells size and type at once: a signed
+    address is good for GET alone. A video that a foreign service keeps is redirected to as that service named it.
     """
     parts = parts_of(request)
     principal = await caller(request)
@@ -32,20 +34,39 @@ async def file(request: Request) -> Response:
         raise Refused(Problem.NOT_READY, state=job.state.value)
     stored = _stored(job, kind)
     if stored is None:
-        raise Refused(Problem.NOT_FOUND)
+        return _elsewhere(job, kind, _headers(parts))
+    if request.method == "HEAD":
+        return _described(stored, _headers(parts))
     filename = f"{job.job_id}.{ENDINGS[kind]}" if request.query_params.get("download") == "1" else None
     objects = parts.objects.named(stored.store)
     if objects is None:
         logger.error("store_unknown", store=stored.store, job_id=job.job_id, needs="S3_FALLBACK_* as on the workers")
         raise Refused(Problem.STORE_UNKNOWN)
     url = await objects.signed_url(stored.key, expires_s=parts.settings.signed_url_seconds, filename=filename)
-    return RedirectResponse(url, status_code=307, headers={"Cache-Control": "private, no-store"})
+    return RedirectResponse(url, status_code=307, headers=_headers(parts))
+
+
+def _headers(parts: Parts) -> dict[str, str]:
+    """Pages that the operator named may show it in a ``<video>``; no other gets a visitor's cookie sent along."""
+    embedded = "cross-origin" if parts.settings.allowed_origins else "same-origin"
+    return {**UNSHARED, "Cross-Origin-Resource-Policy": embedded}
 
 
 def _stored(job: Job, kind: str) -> StoredFile | None:
     if job.output is None:
         return None
     return {"video": job.output.video, "poster": job.output.poster, "thumbnail": job.output.thumbnail}[kind]
+
+
+def _elsewhere(job: Job, kind: str, headers: dict[str, str]) -> Response:
+    if kind != "video" or job.output is None or job.output.remote_url is None:
+        raise Refused(Problem.NOT_FOUND)
+    return RedirectResponse(job.output.remote_url, status_code=307, headers=headers)
+
+
+def _described(stored: StoredFile, headers: dict[str, str]) -> Response:
+    about = {"Content-Length": str(stored.bytes), "Accept-Ranges": "bytes", "ETag": f'"{stored.sha256}"'}
+    return Response(media_type=stored.media_type, headers=headers | about)
 
 
 ROUTES = [Route("/api/videos/{job_id}/{kind}", file, methods=["GET"])]

@@ -1,9 +1,10 @@
 """The page at ``/`` and how a visitor gets in: a one-time token in its address, exchanged for a cookie."""
 
+from html import escape
 from pathlib import Path
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -12,7 +13,10 @@ from gateway.core.origins import origin_of
 from gateway.parts import Parts, parts_of
 
 CONSOLE = Path(__file__).parent.parent / "console"
-# No page elsewhere gets hold of this one's window, or of its files.
+INDEX = (CONSOLE / "index.html").read_text()
+_TERMS = 'data-terms-url=""'
+# No page elsewhere gets hold of this one's window, or of its files; but for modules, which the pages of allowed origins
+# may import by CORS (``live.js`` is made for that).
 ALONE = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin"}
 
 
@@ -26,11 +30,12 @@ async def page(request: Request) -> Response:
     live = parts.settings.origin.replace("http", "ws", 1)
     policy = (
         "default-src 'none'; script-src 'self'; style-src 'self'; base-uri 'none'; form-action 'none'; "
-        f"connect-src 'self' {live}; img-src 'self' data: {media}; media-src 'self' {media}; frame-ancestors 'none'; "
+        f"connect-src 'self' {live}; img-src 'self' blob: {media}; media-src 'self' {media}; frame-ancestors 'none'; "
         "require-trusted-types-for 'script'; trusted-types 'none'"
     )
     headers = {"Content-Security-Policy": policy, "Cache-Control": "no-cache", **ALONE}
-    return FileResponse(CONSOLE / "index.html", media_type="text/html", headers=headers)
+    terms = escape(parts.settings.terms_url or "")
+    return HTMLResponse(INDEX.replace(_TERMS, f'data-terms-url="{terms}"'), headers=headers)
 
 
 async def _exchange(parts: Parts, token: str) -> Response:
@@ -56,6 +61,7 @@ class _Fresh(StaticFiles):
     async def get_response(self, path: str, scope: object) -> Response:
         response = await super().get_response(path, scope)  # type: ignore[arg-type]
         response.headers["Cache-Control"] = "no-cache"
+        response.headers.add_vary_header("Origin")  # a copy that our own page fetched lacks what others need
         response.headers.update(ALONE)
         return response
 

@@ -1,13 +1,18 @@
 """OpenV's HTTP bodies: what its web clients send to ``/api/runpod`` and ``/api/videos``, and what answers add.
 
+``POST /api/runpod`` takes two forms. A body with a member ``input`` is OpenV's own, as its page sends it
+(``OriginalBody``): everything but the prompt and the model is read from ``input``, nothing is left out but
+``negative_prompt``, and its members are the only ones that count. Any other body is the flat form (``GenerateBody``),
+where all but the prompt may be left out.
+
 Limits, defaults and member names are OpenV's (its documents and its client, model ``mochi-1``). Choices made here:
-members that are unknown are ignored (as its own validator does), ``null`` reads as left out, a number must be a JSON
-number (``"31"`` is refused, ``31.0`` is 31).
+members that are unknown are ignored (as its own validator does), in the flat form ``null`` reads as left out, a number
+must be a JSON number (``"31"`` is refused, ``31.0`` is 31). A character is a code point; OpenV counted UTF-16 units.
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -15,7 +20,7 @@ from schemas.jobs import Remaining
 from schemas.requests import LIMITS, MODEL, PROMPT_MAX
 from schemas.shape import shape
 
-JOB_IDS_MAX = 100
+JOB_IDS_MAX = 1_000
 
 
 def _whole(value: Any) -> Any:
@@ -72,7 +77,9 @@ class GenerateBody(BaseModel):
     steps: Whole = _whole_within("steps")
     cfg: float = Field(default=LIMITS["cfg"].default, ge=LIMITS["cfg"].least, le=LIMITS["cfg"].most)
     seed: Whole = _whole_within("seed")
-    model: Annotated[str, AfterValidator(_known_model)] = MODEL
+    model: Annotated[str, AfterValidator(_known_model)] = Field(
+        default=MODEL, validation_alias=AliasChoices("model", "modelName")
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -89,18 +96,49 @@ FIELD_OF_ALIAS: Mapping[str, str] = MappingProxyType(
         "positivePrompt": "prompt",
         "negativePrompt": "negative_prompt",
         "numFrames": "num_frames",
+        "modelName": "model",
     }
 )
 
 
-class DeleteBody(BaseModel):
-    """``DELETE /api/videos``."""
+def _required_whole(name: str) -> Any:
+    return Field(ge=int(LIMITS[name].least), le=int(LIMITS[name].most))
+
+
+PromptOf = Annotated[str, Field(min_length=1, max_length=PROMPT_MAX), AfterValidator(_readable)]
+
+
+class OriginalInput(BaseModel):
+    """``input`` of the original form, in the order in which OpenV looks at its members."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
+
+    positive_prompt: PromptOf
+    negative_prompt: Annotated[str, Field(max_length=PROMPT_MAX), AfterValidator(_readable)] = ""
+    width: Whole = _required_whole("width")
+    height: Whole = _required_whole("height")
+    steps: Whole = _required_whole("steps")
+    cfg: float = Field(ge=LIMITS["cfg"].least, le=LIMITS["cfg"].most)
+    num_frames: Whole = _required_whole("num_frames")
+    seed: Whole = _required_whole("seed")
+
+
+class OriginalBody(BaseModel):
+    """The original form. ``prompt`` is what is made; ``positive_prompt`` must be there too, and is not looked at."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
-    job_ids: list[Annotated[str, Field(min_length=1, max_length=128)]] = Field(
-        alias="jobIds", min_length=1, max_length=JOB_IDS_MAX
-    )
+    model: Literal["mochi-1"] = Field(validation_alias="modelName")
+    prompt: PromptOf
+    input: OriginalInput
+
+
+class DeleteBody(BaseModel):
+    """``DELETE /api/videos``. Ids that are nobody's, or no ids at all, change nothing."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+    job_ids: list[str] = Field(alias="jobIds", max_length=JOB_IDS_MAX)
 
 
 @shape

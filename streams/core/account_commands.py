@@ -7,7 +7,7 @@ comes back; at the same time no wins. What a user had before the deletion stays 
 from dataclasses import replace
 from typing import Any
 
-from schemas.accounts import Grant, Overrides, Role, VoucherUse
+from schemas.accounts import RANK, Account, Grant, Overrides, Role, VoucherUse
 from schemas.commands import AccountCommand, DeleteUser, GrantCredits, RedeemVoucher, SetBlocked, SetOverrides, SetRole
 from schemas.events import Outcome
 from schemas.failures import FailureCode
@@ -16,8 +16,6 @@ from schemas.lifecycle import State
 from streams.core.case import Case
 from streams.core.effects import Decision
 from streams.core.endings import deletion
-
-_RANK = {Role.RESTRICTED: 0, Role.USER: 1, Role.ADMIN: 2}
 
 
 def grant_credits(case: Case, command: GrantCredits) -> Decision:
@@ -44,9 +42,10 @@ def set_overrides(case: Case, command: SetOverrides) -> Decision:
 
 
 def set_role(case: Case, command: SetRole) -> Decision:
-    """Set the role; newer than a deletion, it revives the user."""
+    """Set the role; newer than a deletion, it revives the user. A voucher used after it was issued still raises it."""
     account = case.view.account
-    changes: dict[str, Any] = {"role": command.role, "role_issued_at": command.issued_at}
+    since = (use.role for use in account.vouchers if use.used_at > command.issued_at)
+    changes: dict[str, Any] = {"role": _highest(command.role, *since), "role_issued_at": command.issued_at}
     if command.issued_at > account.deleted_issued_at:
         changes["deleted_at"] = None
     return _newest(case, command, command.issued_at, account.role_issued_at, **changes)
@@ -55,21 +54,21 @@ def set_role(case: Case, command: SetRole) -> Decision:
 def redeem_voucher(case: Case, command: RedeemVoucher) -> Decision:
     """Raise the role to at least the voucher's. A code counts once a user; who has more already keeps it.
 
-    A role set later by an operator stays: the command's time is when it was recorded.
+    Every use that counts is kept, so that it is never decided again: also a deleted user's, whom it gives nothing.
+    One recorded before the last word on the role was issued (clocks disagree) is refused, not used up for nothing;
+    that word only gets newer, so a replay says the same.
     """
     account = case.view.account
     used = next((use for use in account.vouchers if use.code == command.code), None)
+    if used is not None and used.command_id == command.command_id:
+        return case.account_decided(command, Outcome.DONE)
     if used is not None:
-        outcome = Outcome.DONE if used.command_id == command.command_id else Outcome.REFUSED
-        decision = case.account_decided(command, outcome)
-        return decision if outcome is Outcome.DONE else _with_code(decision, FailureCode.VOUCHER_USED)
-    if case.now > command.append_by:
-        return _with_code(case.account_decided(command, Outcome.REFUSED), FailureCode.TOO_LATE)
-    use = VoucherUse(code=command.code, command_id=command.command_id, used_at=case.now)
-    changes: dict[str, Any] = {"vouchers": (*account.vouchers, use)}
-    if case.now > account.role_issued_at and (account.role_issued_at == 0 or _RANK[account.role] < _RANK[command.role]):
-        changes |= {"role": command.role, "role_issued_at": case.now}
-    return case.account_decided(command, Outcome.DONE, case.next_account(**changes))
+        return _refused(case, command, FailureCode.VOUCHER_USED)
+    if case.now > command.append_by or case.now < account.role_issued_at:
+        return _refused(case, command, FailureCode.TOO_LATE)
+    use = VoucherUse(code=command.code, command_id=command.command_id, used_at=case.now, role=command.role)
+    role = account.role if account.deleted_at is not None else _raised(account, command.role)
+    return case.account_decided(command, Outcome.DONE, case.next_account(role=role, vouchers=(*account.vouchers, use)))
 
 
 def set_blocked(case: Case, command: SetBlocked) -> Decision:
@@ -109,8 +108,18 @@ def delete_user(case: Case, command: DeleteUser) -> Decision:
     return replace(case.account_decided(command, Outcome.DONE, blank), jobs=_deleted(jobs))
 
 
-def _with_code(decision: Decision, code: FailureCode) -> Decision:
-    """The refusal, with its reason."""
+def _raised(account: Account, role: Role) -> Role:
+    """What a voucher makes of the role: a default that nobody chose counts for nothing."""
+    return _highest(account.role, role) if account.role_is_set else role
+
+
+def _highest(*roles: Role) -> Role:
+    return max(roles, key=RANK.__getitem__)
+
+
+def _refused(case: Case, command: AccountCommand, code: FailureCode) -> Decision:
+    """Nothing is written; the answer says why."""
+    decision = case.account_decided(command, Outcome.REFUSED)
     return replace(decision, answer=replace(decision.answer, code=code) if decision.answer else None)
 
 

@@ -15,6 +15,7 @@ from schemas.lifecycle import Fact, State, advance
 from streams.core.case import Case, failure
 from streams.core.checks import Ask, refused_for, standing
 from streams.core.effects import Decision, WriteJob
+from streams.core.endings import without_words
 from streams.core.runs import new_job, next_run
 
 C = FailureCode
@@ -47,6 +48,8 @@ def submit(case: Case, command: SubmitJob) -> Decision:
         finished_at=case.now,
         failure=failure(code),
     )
+    if case.view.account.deleted_at is not None:  # nobody would delete its words any more
+        rejected = without_words(rejected)
     return _refused(case, command, rejected, code)
 
 

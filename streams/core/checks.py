@@ -30,7 +30,7 @@ def _blocked(case: Case, _ask: Ask) -> bool:
 
 def _over_quota(case: Case, ask: Ask) -> bool:
     limit = limits_of(case.view.account, case.policy).seconds
-    return exceeds(limit - used_of(counted(case.jobs), case.policy, case.now), ask.seconds, case.policy)
+    return exceeds(limit - used_of(counted(case.jobs), case.policy, case.now), ask.seconds)
 
 
 def _over_credits(case: Case, ask: Ask) -> bool:

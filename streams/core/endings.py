@@ -77,14 +77,11 @@ def deletion(case: Case, job: Job) -> WriteJob | WriteAccount | None:
     prompt does not outlive the job there.
     """
     bare = case.moved(
-        job,
+        without_words(job),
         Fact.DELETED,
-        request=replace(job.request, prompt="", negative_prompt="", input=None, input_key=None),
         charge=_charge_kept(case, job) if job.state in ACTIVE else job.charge,
         output=None,
         failure=replace(job.failure, message="") if job.failure else None,
-        webhook=None,
-        labels=None,
         finished_at=job.finished_at if job.finished_at is not None else case.now,
     )
     if bare is None:
@@ -92,6 +89,12 @@ def deletion(case: Case, job: Job) -> WriteJob | WriteAccount | None:
     if job.job_id in case.view.account.pending:
         return case.account_write(case.next_account(admitting=bare), bare)
     return WriteJob(bare, job.version)
+
+
+def without_words(job: Job) -> Job:
+    """The job without anything that its user wrote."""
+    request = replace(job.request, prompt="", negative_prompt="", input=None, input_key=None)
+    return replace(job, request=request, webhook=None, labels=None)
 
 
 def _charge_kept(case: Case, job: Job) -> Charge:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from enum import StrEnum
 from types import MappingProxyType
 
-from schemas.dispatch import WorkerKind
+from schemas.dispatch import WEBHOOK_WORKER, WorkerKind
 from schemas.instants import Instant
 from streams.core.draft import Draft
 from streams.core.effects import Tell
@@ -76,8 +76,11 @@ def observed(lease: Lease, worker: Worker | None, ear: int) -> Sign | None:
 
     ABSENT counts only a beat that was sent after the worker could have read the offer: the second tick after it was
     appended when the offer was out. An SDK worker's silence about an offered job needs no beat: its poll may be gone.
-    A worker whose kind is not known yet is given the longer time.
+    A worker whose kind is not known yet is given the longer time. An attempt that only webhook calls tell of has no
+    heartbeats to wait for: its execution timeout bounds it.
     """
+    if lease.worker_id == WEBHOOK_WORKER:
+        return None
     kind = worker.kind if worker else lease.kind or WorkerKind.SDK
     waited = ear - lease.renewed
     if waited >= ABSENT_MS[kind]:

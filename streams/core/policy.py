@@ -10,10 +10,10 @@ from schemas.accounts import Account
 class Policy:
     """Limits and delays. Times in milliseconds, lengths in seconds of video; defaults are OpenV's where it has one.
 
-    ``limit_window`` is ``(start, end)`` in ms since the epoch; one that ends before it begins counts as none, as in
-    OpenV. Try *n* + 1 waits ``backoff_base_ms * backoff_factor ** (n - 1)``, at most ``backoff_max_ms``, of which the
-    upper half is jitter. ``refund_on_cancel`` says what a cancelled run gives back: ``all``, ``used`` (all but the
-    seconds it ran) or ``none``. ``overshoot_frames`` is how far past the limit the last video may reach.
+    ``limit_window`` is ``(start, end)`` in ms since the epoch, both included; one that does not end after it begins
+    counts as none, as in OpenV. Try *n* + 1 waits ``backoff_base_ms * backoff_factor ** (n - 1)``, at most
+    ``backoff_max_ms``, of which the upper half is jitter. ``refund_on_cancel`` says what a cancelled run gives back:
+    ``all``, ``used`` (all but the seconds it ran) or ``none``.
     """
 
     monthly_limit_seconds: float = 600.0
@@ -30,7 +30,6 @@ class Policy:
     credits_required: bool = False
     credits_per_video: float = 0.0
     refund_on_cancel: Literal["all", "used", "none"] = "all"
-    overshoot_frames: int = 6
 
     def window(self) -> tuple[int, int] | None:
         """The limit window where it makes sense, else None."""

@@ -1,10 +1,18 @@
 """OpenV's quota: seconds of video in a period, and where a user stands in it.
 
-The period is the calendar month in UTC. With a limit window ``[start, end)``: from its start to its end usage counts
-from the start, across month ends; after it from its end, until the next month begins. So usage begins anew once on
-entry and once after the end, as in OpenV. A charge belongs to the period that its ``reserved_at`` lies in.
+The period is the calendar month in UTC. With a limit window: from its start to its end, the last instant included,
+usage counts from the start, across month ends; after it from then, until the next month begins. So usage begins anew
+once on entry and once after the end, as in OpenV. A charge belongs to the period that its ``reserved_at`` lies in.
+
+What is allowed is OpenV's too: up to the first of its lengths that reaches past what is left, so that the last video
+may be a step too long, and the shortest one as long as anything is left. Where this differs, on purpose: OpenV counts
+after it has submitted, and for ever; here an admission reserves, and what comes to no video is given back. OpenV
+rounds every charge to hundredths; here sums are exact, and rounded when shown. OpenV denies a length between two steps
+where it allows the longer step; here whatever is shorter than an allowed length is allowed. What is left is never
+shown below nothing.
 """
 
+import math
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -38,9 +46,9 @@ def period_of(policy: Policy, now: int) -> tuple[int, int]:
     start, end = window
     if now < start:
         return month_start, min(month_end, start)
-    if now < end:
-        return start, end
-    return max(end, month_start), month_end
+    if now <= end:
+        return start, end + 1
+    return max(end + 1, month_start), month_end
 
 
 def counted_since(policy: Policy, now: int) -> int:
@@ -62,17 +70,29 @@ def used_of(counting: Iterable[Charge], policy: Policy, now: int) -> float:
     return used_seconds(counting, *period_of(policy, now))
 
 
-def exceeds(left: float, seconds: float, policy: Policy) -> bool:
-    """Whether a video of this length is too long for what is left: nothing left, or over by more than one step.
+def exceeds(left: float, seconds: float) -> bool:
+    """Whether a video of this length is too long for what is left: nothing is left, or it is longer than the first
+    of the lengths that reaches past it.
 
-    The step is measured at the model's 24 frames a second, so that a slow frame rate does not buy a larger one.
+    Lengths are measured at the model's 24 frames a second, so that a slow frame rate does not buy a larger step.
     """
-    return left <= TINY or seconds > left + policy.overshoot_frames / FPS + TINY
+    if left <= TINY:
+        return True
+    return seconds > left + TINY and seconds > _first_past(left) / FPS + TINY
 
 
 def fitting_frames(left: float) -> int | None:
-    """The longest of OpenV's lengths (7, 13, … 127 frames) that fits into these seconds, or None."""
-    return max((frames for frames in LENGTHS if frames / FPS <= left + TINY), default=None)
+    """What is suggested: the longest of OpenV's lengths (7, 13, … 127 frames) that fits into these seconds, or the
+    shortest where that alone is allowed; None where nothing is left."""
+    if left <= TINY:
+        return None
+    return max((frames for frames in LENGTHS if frames / FPS <= left + TINY), default=LENGTHS[0])
+
+
+def _first_past(left: float) -> int:
+    """In frames. Other surfaces allow videos beyond OpenV's longest: the steps go on."""
+    steps = math.floor(((left + TINY) * FPS - LENGTHS[0]) / FRAME_STEP) + 1
+    return LENGTHS[0] + FRAME_STEP * max(0, steps)
 
 
 def remaining(view: UserView, policy: Policy, now: int) -> Remaining:

@@ -19,6 +19,7 @@ from schemas.commands import (
     DeleteJob,
     DeleteUser,
     GrantCredits,
+    RedeemVoucher,
     RetryJob,
     SetBlocked,
     SetOverrides,
@@ -130,6 +131,12 @@ class Load:
             GrantCredits(**named, grant_id=self._chance.choice(["first", new_id()]), credits=5.0),
             SetOverrides(**named, overrides=Overrides(max_active=self._chance.choice([1, 8])), issued_at=now_ms()),
             SetRole(**named, role=self._chance.choice([Role.USER, Role.ADMIN]), issued_at=now_ms()),
+            RedeemVoucher(
+                **named,
+                code=self._chance.choice(["first", new_id()]),
+                role=Role.USER,
+                append_by=now_ms() + self._chance.choice([3_600_000, 3_600_000, -1]),
+            ),
             SetBlocked(**named, blocked=self._chance.random() < 0.3, issued_at=now_ms()),
         ]
         return self._chance.choice(words)

@@ -11,10 +11,12 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright, expect
 
 from gateway.keys import new_key
+from repo.access import AccessStore
 from repo.clock import now_ms
 from repo.kafka import KafkaEventLog
 from repo.mongo import MongoDatabase
 from schemas.access import KeyKind
+from schemas.accounts import Role
 from schemas.codec import encode
 from schemas.commands import SetOverrides
 from tests.end_to_end.stack import Stack, until
@@ -64,6 +66,7 @@ class Visitor:
     context: BrowserContext
     stack: Stack
     expected: str
+    url: str
     seen: list[str] = field(default_factory=list)
 
     async def tab(self, path: str = "/", *, live: bool = True) -> Page:
@@ -71,7 +74,7 @@ class Visitor:
         page = await self.context.new_page()
         page.on("console", self._noted)
         page.on("pageerror", lambda error: self.seen.append(f"page error: {error}"))
-        await page.goto(self.stack.url + path)
+        await page.goto(self.url + path)
         if live:
             await expect(page.locator("#connection")).to_have_text("live")
             await expect(page.locator("#cost")).to_contain_text("left")
@@ -87,19 +90,29 @@ class Visitor:
 
 @asynccontextmanager
 async def visitor(
-    browser: Browser, stack: Stack, user: str | None, *, expected: str = "", **context: Any
+    browser: Browser,
+    stack: Stack,
+    user: str | None,
+    *,
+    expected: str = "",
+    role: Role = Role.USER,
+    url: str | None = None,
+    **context: Any,
 ) -> AsyncIterator[Visitor]:
-    """A browser of its own that came in by a link (``user`` None: it did not). Checks at the end what it saw."""
+    """A browser of its own that came in by a link (``user`` None: it did not). Checks at the end what it saw.
+
+    ``url``: another gateway of the stack's than its own.
+    """
     opened = await browser.new_context(**context)
     opened.set_default_timeout(PATIENCE_MS)
     expect.set_options(timeout=PATIENCE_MS)
     try:
-        made = Visitor(opened, stack, expected)
+        made = Visitor(opened, stack, expected, url or stack.url)
         await opened.expose_function("violated", lambda what: made.seen.append(f"policy: {what}"))
         await opened.add_init_script(WATCH)
         if user is not None:
             door = await opened.new_page()
-            await door.goto(await link(stack, user))
+            await door.goto((await link(stack, user, role)).replace(stack.url, made.url))
             await door.close()
         yield made
         assert made.unexpected() == []
@@ -107,12 +120,20 @@ async def visitor(
         await opened.close()
 
 
-async def link(stack: Stack, user: str) -> str:
+async def link(stack: Stack, user: str, role: Role = Role.USER) -> str:
     """A link that opens the page once, as ``openv up`` prints it, for this user."""
-    secret, key = new_key(user, now=now_ms(), name="page", kind=KeyKind.PAGE_LINK, expires_at=now_ms() + 600_000)
-    async with MongoDatabase(settings_of(stack.about()["environment"])) as database:
-        await database.access.store_api_key(key)
+    now = now_ms()
+    secret, key = new_key(user, now=now, name="page", kind=KeyKind.PAGE_LINK, role=role, expires_at=now + 600_000)
+    async with access_of(stack) as access:
+        await access.store_api_key(key)
     return f"{stack.url}/?token={secret}"
+
+
+@asynccontextmanager
+async def access_of(stack: Stack) -> AsyncIterator[AccessStore]:
+    """The stack's own keys, vouchers and acceptances."""
+    async with MongoDatabase(settings_of(stack.about()["environment"])) as database:
+        yield database.access
 
 
 async def override(stack: Stack, user: str, command: SetOverrides) -> None:
@@ -129,8 +150,10 @@ async def override(stack: Stack, user: str, command: SetOverrides) -> None:
     await until(other, f"the limits of {user} changed")
 
 
+# A preview's address is good until the next one comes: it is decoded when it is seen.
 RECORD = """() => {
   window.story = [];
+  window.pictures = new Map();
   const list = document.querySelector("#videos");
   new MutationObserver(() => {
     const card = list.firstElementChild;
@@ -139,6 +162,10 @@ RECORD = """() => {
     const line = { state: card.dataset.state, now: card.querySelector(".now").textContent,
       phase: card.querySelector(".phases .current")?.textContent ?? null,
       bar: bar.hasAttribute("value") ? bar.value : null, preview: card.querySelector(".stage img")?.src ?? null };
+    if (line.preview && !pictures.has(line.preview)) {
+      const image = Object.assign(new Image(), { src: line.preview });
+      pictures.set(line.preview, image.decode().then(() => image.naturalWidth));
+    }
     if (JSON.stringify(line) !== JSON.stringify(window.story.at(-1))) window.story.push(line);
   }).observe(list, { subtree: true, childList: true, attributes: true, characterData: true });
 }"""

@@ -10,5 +10,8 @@ from tests.end_to_end.stack import Stack, started
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    async with started(tmp_path_factory.mktemp("end_to_end") / "data", "--workers", "2") as running:
+    # Users' web servers, which the tests are, live on this machine.
+    webhooks = {"OPENV_WEBHOOK_ALLOW_HTTP": "true", "OPENV_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8"}
+    folder = tmp_path_factory.mktemp("end_to_end") / "data"
+    async with started(folder, "--workers", "2", environ=webhooks) as running:
         yield running

@@ -13,6 +13,7 @@ import httpx
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
+from repo.clock import now_ms
 from schemas.api.live import may_reconnect
 
 PAUSE_S = 0.2
@@ -108,15 +109,25 @@ class Epoch:
 
 
 class Watcher:
-    """A live connection that keeps its position and goes to the next gateway when it is cut, as ``live.js`` does."""
+    """A live connection that keeps its position and goes to the next gateway when it is cut, as ``live.js`` does.
 
-    def __init__(self, person: Person, first: int) -> None:
-        urls = person.urls[first:] + person.urls[:first]
-        self._urls = cycle("ws" + url.removeprefix("http") + "/ws" for url in urls)
+    ``loyal``: it comes back to its first gateway, however long that takes. ``job_id``: it watches this job only.
+    """
+
+    def __init__(self, person: Person, first: int, *, loyal: bool = False, job_id: str | None = None) -> None:
+        urls = [person.urls[first]] if loyal else person.urls[first:] + person.urls[:first]
+        self._urls = cycle(urls)
         self._key = person.key
+        self._lost_at: int | None = None
+        self._tried_at = 0
         self.user_id = person.user_id
+        self.first = first
+        self.loyal = loyal
+        self.job_id = job_id
         self.position: str | None = None
         self.epochs: list[Epoch] = []
+        self.offsets: list[int] = []  # of all events that were sent, repeats of a version too
+        self.away: list[tuple[int, int]] = []  # from when it was cut until it tried the attempt that succeeded, in ms
         self.resumes = 0
         self.repeats = 0
 
@@ -128,27 +139,34 @@ class Watcher:
     async def run(self) -> None:
         """Until cancelled. Raises ``ConnectionClosed`` when told not to come back."""
         while True:
+            self._tried_at = now_ms()
             try:
                 await self._watch(next(self._urls))
             except ConnectionClosed as closed:
                 code = closed.rcvd.code if closed.rcvd else 1006
                 if not may_reconnect(code):
                     raise
-            except (OSError, TimeoutError, WebSocketException):
+            except (OSError, TimeoutError, WebSocketException, httpx.TransportError):
                 pass  # the gateway is away
+            self._lost_at = self._lost_at or now_ms()
             await asyncio.sleep(PAUSE_S)
 
     async def _watch(self, url: str) -> None:
         silence_s = 10.0
-        async with connect(url, proxy=None, open_timeout=5, close_timeout=1) as socket:
+        address = "ws" + url.removeprefix("http") + "/ws"
+        async with connect(address, proxy=None, open_timeout=5, close_timeout=1) as socket:
             await socket.send(json.dumps({"type": "auth", "token": self._key}))
             while True:
                 async with asyncio.timeout(silence_s):
-                    frame = json.loads(await socket.recv())
+                    message = await socket.recv()
+                if isinstance(message, bytes):
+                    continue  # a preview
+                frame = json.loads(message)
                 if frame["type"] == "welcome":
                     silence_s = 2 * frame["heartbeatMs"] / 1000
                     position = {"position": self.position} if self.position else {}
-                    await socket.send(json.dumps({"type": "subscribe", **position}))
+                    job_id = {"jobId": self.job_id} if self.job_id else {}
+                    await socket.send(json.dumps({"type": "subscribe", **position, **job_id}))
                 elif frame["type"] == "ping":
                     await socket.send('{"type":"pong"}')
                 self._hear(frame)
@@ -162,15 +180,47 @@ class Watcher:
             case "resumed":
                 assert frame["recovered"] is True
                 self.resumes += 1
+                if self._lost_at is not None:
+                    self.away.append((self._lost_at, self._tried_at))
             case "event":
                 self._take(int(frame["position"].split(":")[1]), frame["data"])
+        if frame["type"] in ("snapshot", "resumed"):
+            self._lost_at = None
         self.position = frame.get("position") or self.position
 
     def _take(self, offset: int, document: dict[str, Any]) -> None:
         """A repeat, told by (job id, version), is dropped; anything else is kept in the order it came."""
+        self.offsets.append(offset)
         known = self.epochs[-1].known
         if document["version"] <= known.get(document["jobId"], 0):
             self.repeats += 1
             return
         known[document["jobId"]] = document["version"]
         self.epochs[-1].events.append((offset, document))
+
+
+class Listener(Watcher):
+    """The same over server-sent events, with ``Last-Event-ID`` as an ``EventSource`` keeps it."""
+
+    async def _watch(self, url: str) -> None:
+        headers = {
+            "Authorization": f"Bearer {self._key}",
+            **({"Last-Event-ID": self.position} if self.position else {}),
+        }
+        query = {"jobId": self.job_id} if self.job_id else {}
+        async with (
+            httpx.AsyncClient(base_url=url, timeout=10, trust_env=False) as client,
+            client.stream("GET", "/api/live/events", headers=headers, params=query) as answer,
+        ):
+            assert answer.status_code == 200, answer.status_code
+            event: dict[str, str] = {}
+            async for line in answer.aiter_lines():
+                name, _, value = line.partition(": ")
+                if line:
+                    event[name] = value
+                elif "data" in event:
+                    frame = json.loads(event["data"])
+                    assert (event["event"], event.get("id")) == (frame["type"], frame.get("position"))
+                    assert frame.get("reconnect", True), frame
+                    self._hear(frame)
+                event = event if line else {}

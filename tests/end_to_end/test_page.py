@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Response, expect
 
 from repo.clock import now_ms
 from schemas.accounts import Overrides
@@ -27,15 +27,7 @@ PLAYS = """async (video) => {
   });
   return { width: video.videoWidth, height: video.videoHeight, ready: video.readyState, duration: video.duration };
 }"""
-DECODES = """async (sources) => {
-  const sizes = [];
-  for (const src of new Set(sources)) {
-    const image = Object.assign(new Image(), { src });
-    await image.decode();
-    sizes.push(image.naturalWidth);
-  }
-  return sizes;
-}"""
+DECODED = "(sources) => Promise.all(sources.map((source) => pictures.get(source)))"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -114,6 +106,8 @@ async def test_a_video_from_the_prompt_to_the_player_seen_in_two_tabs(browser: B
     async with visitor(browser, stack, "pia") as her:
         page, other = await her.tab(), await her.tab()
         stories = [await record(page), await record(other)]
+        parts: list[Response] = []
+        page.on("response", lambda answer: parts.append(answer) if answer.status == 206 else None)
         await page.get_by_label("Length").press("Home")
         await page.get_by_label("Length").press("ArrowRight")
         await expect(page.locator("#cost")).to_have_text("0.54 s of the 600.00 s left this month.")
@@ -135,6 +129,18 @@ async def test_a_video_from_the_prompt_to_the_player_seen_in_two_tabs(browser: B
         assert plays["duration"] == pytest.approx(13 / 24, abs=0.05)
         await expect(page.locator("#spoken")).to_contain_text("a lighthouse in a storm: Ready, made in")
 
+        shown = await page.locator(f"{CARD} video").evaluate("video => [video.src, video.poster]")
+        assert shown == [f"{stack.url}/api/videos/{(await ids(page))[0]}/{kind}" for kind in ("video", "poster")]
+        assert parts, "the player asked for no part of the file"
+        for answer in parts:
+            assert (await answer.request.all_headers())["range"].startswith("bytes=")
+            assert answer.request.redirected_from is not None
+            assert answer.request.redirected_from.url == shown[0]
+        await other.get_by_role("button", name="Delete").click()
+        await other.get_by_role("button", name="Delete for good").click()
+        await expect(page.locator(CARD)).to_have_count(0)
+        await expect(page.get_by_text("Nothing here yet")).to_be_visible()
+
 
 async def tells_the_whole_story(page: Page, story: list[dict[str, Any]]) -> None:
     """States in their order, the bar never back, a step with its time left, and previews that are pictures."""
@@ -147,7 +153,8 @@ async def tells_the_whole_story(page: Page, story: list[dict[str, Any]]) -> None
     assert {line["phase"] for line in making} == {"Frames"}
     previews = [line["preview"] for line in story if line["preview"]]
     assert previews
-    assert all(width > 0 for width in await page.evaluate(DECODES, previews))
+    assert all(width > 0 for width in await page.evaluate(DECODED, previews))
+    assert all(preview.startswith("blob:") for preview in previews)
 
 
 async def test_cancel_midway_then_delete_with_a_second_thought(browser: Browser, stack: Stack) -> None:
@@ -182,7 +189,7 @@ async def test_cancel_midway_then_delete_with_a_second_thought(browser: Browser,
 
 
 async def test_more_than_what_is_left_is_said_before_and_after_with_what_fits(browser: Browser, stack: Stack) -> None:
-    exception = Overrides(monthly_limit_seconds=0.6)
+    exception = Overrides(monthly_limit_seconds=13 / 24)
     await override(
         stack, "otto", SetOverrides(command_id="otto", user_id="otto", overrides=exception, issued_at=now_ms())
     )
@@ -194,7 +201,7 @@ async def test_more_than_what_is_left_is_said_before_and_after_with_what_fits(br
         await expect(fits).to_be_visible()
         await page.get_by_label("What should the video show?").fill("too long")
         await page.get_by_role("button", name="Make the video").click()
-        await expect(page.get_by_role("alert").first).to_contain_text("Monthly limit exceeded. You have 0.60 seconds")
+        await expect(page.get_by_role("alert").first).to_contain_text("Monthly limit exceeded. You have 0.54 seconds")
         await expect(page.locator(CARD)).to_have_count(0)
         await fits.click()
         await expect(page.locator("#advice")).to_be_hidden()

@@ -4,11 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.auth import DAY_MS, STALE_MS, Authenticator
+from gateway.accounts import Accounts
+from gateway.auth import DAY_MS, Authenticator
 from gateway.keys import hash_of, is_key, new_key
-from repo.memory import MemoryAccessStore
+from gateway.stored_keys import STALE_MS
+from repo.memory import MemoryAccessStore, MemoryJobStore
 from repo.ports import Unavailable
 from schemas.access import KeyKind
+from schemas.accounts import Role
 from tests.gateway.world import settings
 
 
@@ -32,7 +35,7 @@ def store() -> MemoryAccessStore:
 
 @pytest.fixture
 def auth(store: MemoryAccessStore, clock: Clock) -> Authenticator:
-    return Authenticator(store, settings(), clock)
+    return Authenticator(store, Accounts(MemoryJobStore(), clock, Role.RESTRICTED), settings(), clock)
 
 
 def test_a_key_has_256_bits_and_only_its_hash_is_kept() -> None:

@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 
+from gateway.core.inputs import Event
+from gateway.core.subscription import event_frame
+from gateway.core.window import Cursor, Entry, Happened
 from repo.clock import now_ms
 from schemas.codec import encode
+from schemas.events import JobEvent
 from schemas.lifecycle import State
 from schemas.phases import Phase
 from schemas.progress import AttemptPreview, AttemptProgress
@@ -223,3 +227,18 @@ async def test_an_announcement_made_again_is_shown_once(world: World, address: s
         await world.ledger.announce(made)
         await world.ledger.write(job(IDS[1]))
         assert len(await client.until(is_event(IDS[1], State.QUEUED))) == 1
+
+
+async def test_many_events_at_once_are_not_a_slow_client() -> None:
+    async with (
+        started(settings(socket_queue_frames=8)) as world,
+        serving(world) as address,
+        socket(address, await world.key(), subscribe={}) as client,
+    ):
+        await client.until(is_type("snapshot"))
+        for n, job_id in enumerate(IDS):  # in one turn of the loop, as the feed hands over a batch
+            value = b'{"jobId":"%b","state":"queued"}' % job_id.encode()
+            entry = Entry(Cursor(0, n, "0" * 8), "ada", 0, Happened(JobEvent.TYPES[0], job_id, 1, value))
+            world.parts.feed._tell("ada", Event(entry, event_frame(entry)))
+        frames = await client.until(is_event(IDS[-1], State.QUEUED))
+    assert [frame["data"]["jobId"] for frame in frames] == IDS

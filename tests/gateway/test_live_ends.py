@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from gateway.watch import MESSAGES_PER_MINUTE
 from repo.clock import now_ms
 from schemas.api.live import CloseCode
 from schemas.lifecycle import State
@@ -91,12 +92,78 @@ async def test_too_many_sockets_of_a_user_and_room_again_when_one_leaves() -> No
             pass
 
 
+async def refusal(address: str, key: str | None = None, **how: Any) -> int:
+    """The status with which the gateway refuses a handshake."""
+    with pytest.raises(InvalidStatus) as refused:
+        async with socket(address, key, **how):
+            pass
+    return refused.value.response.status_code
+
+
 async def test_a_full_gateway_says_so_at_the_handshake() -> None:
     async with started(settings(sockets_max=1)) as world, serving(world) as address, socket(address):
-        with pytest.raises(InvalidStatus) as refused:
+        assert await refusal(address) == 503
+
+
+async def test_too_many_sockets_of_an_address_whoever_they_are_of_and_room_again_when_one_leaves() -> None:
+    async with started(settings(sockets_per_address=2)) as world, serving(world) as address:
+        async with socket(address), socket(address, await world.key("bob")):
+            assert await refusal(address, await world.key()) == 429
+            forged = {"X-Forwarded-For": "198.51.100.7", "Forwarded": "for=198.51.100.7", "X-Real-Ip": "198.51.100.7"}
+            assert await refusal(address, additional_headers=forged) == 429
+        await until(lambda: not world.app.state.sockets.open)
+        async with socket(address, await world.key()):
+            pass
+
+
+async def test_behind_a_trusted_proxy_the_address_is_the_one_it_names() -> None:
+    limits = settings(sockets_per_address=1, trusted_proxies="127.0.0.0/8, ::1")
+    async with (
+        started(limits) as world,
+        serving(world) as address,
+        socket(address, additional_headers={"X-Forwarded-For": "203.0.113.9, 198.51.100.7"}),
+        socket(address, additional_headers={"X-Forwarded-For": "198.51.100.8"}),
+        socket(address, additional_headers={"X-Forwarded-For": "2001:db8:1:2:3::4"}),
+    ):
+        for again in ("198.51.100.7", "203.0.113.1, 198.51.100.8", "2001:db8:1:2:ffff::1", "::ffff:198.51.100.8"):
+            assert await refusal(address, additional_headers={"X-Forwarded-For": again}) == 429
+
+
+async def test_too_many_handshakes_of_an_address_in_a_minute() -> None:
+    async with started(settings(handshakes_per_address=2)) as world, serving(world) as address:
+        for _ in range(2):
             async with socket(address):
                 pass
-        assert refused.value.response.status_code == 503
+        assert await refusal(address) == 429
+
+
+async def test_a_client_that_answered_heartbeats_and_stops_is_closed_one_that_never_did_is_not() -> None:
+    async with started(settings(socket_heartbeat_seconds=0.1)) as world, serving(world) as address:
+        key = await world.key()
+        async with socket(address, key) as silent, socket(address, key) as answering:
+            await answering.send(type="pong")
+            assert await answering.closed() == CloseCode.SILENT
+            await silent.send(type="ping")
+            assert (await silent.until(is_type("pong")))[-1] == {"type": "pong"}
+
+
+async def test_a_client_that_answers_each_heartbeat_stays() -> None:
+    async with (
+        started(settings(socket_heartbeat_seconds=0.2)) as world,
+        serving(world) as address,
+        socket(address, await world.key()) as client,
+    ):
+        for _ in range(6):
+            assert (await client.receive())["type"] == "ping"
+            await client.send(type="pong")
+
+
+async def test_a_flood_of_messages_is_ended(world: World, address: str) -> None:
+    async with socket(address, await world.key()) as client:
+        with suppress(ConnectionClosed):
+            for _ in range(MESSAGES_PER_MINUTE + 10):
+                await client.send(type="ping")
+        assert await client.closed() == CloseCode.BUSY
 
 
 async def test_who_subscribes_all_the_time_is_sent_away() -> None:
@@ -149,10 +216,17 @@ async def test_the_pages_cookie_counts_only_from_the_page(world: World, address:
         async with socket(address, origin=origin, additional_headers=cookie) as client:
             await client.send(type="auth")
             assert (await client.receive())["userId"] == "ada"
-    for origin in ("http://evil.test", f"https://{address}", "null", None):
-        async with socket(address, origin=origin, additional_headers=cookie) as client:
-            await client.send(type="auth")
-            assert await client.closed() == CloseCode.UNAUTHORIZED
+    async with socket(address, additional_headers=cookie) as client:
+        await client.send(type="auth")
+        assert await client.closed() == CloseCode.UNAUTHORIZED
+
+
+async def test_pages_of_strangers_are_refused_at_the_handshake_even_with_a_key(world: World, address: str) -> None:
+    key = await world.key()
+    for origin in ("http://evil.test", f"https://{address}", "null", ""):
+        assert await refusal(address, key, origin=origin) == 403
+    async with socket(address, key, origin=ORIGIN):
+        pass
 
 
 async def test_a_reader_that_stops_is_closed_and_heals_by_its_position() -> None:

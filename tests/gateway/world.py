@@ -18,13 +18,18 @@ from repo.memory import MemoryDatabase, MemoryEventLog, MemoryJobStore, MemoryOb
 from repo.stores import ObjectStores
 from schemas.accounts import Role
 from schemas.codec import Message, decode, encode
-from schemas.commands import AskUsage, CancelJob, DeleteJob, RetryJob, SubmitJob
+from schemas.commands import AccountCommand, AskUsage, AttemptReport, CancelJob, DeleteJob, RetryJob, SubmitJob
 from schemas.events import CommandAnswered, JobEvent, Outcome
 from schemas.failures import FailureCode
 from schemas.jobs import Charge, ChargeState, Job, Output, Remaining, StoredFile
 from schemas.lifecycle import ACTIVE, State
 from schemas.requests import GenerationRequest
 from schemas.topics import COMMANDS, EVENTS
+from streams.core.effects import UserView
+from streams.core.ledger import decide, new_account
+from streams.core.policy import Policy
+from streams.perform import announce, messages_of, write
+from tests.gateway import spec_check
 
 ORIGIN = "http://videos.test"
 DEADLINE_S = 10.0
@@ -88,10 +93,13 @@ class FakeLedger:
         async for batch in self.log.tail(COMMANDS.name, dict.fromkeys(range(COMMANDS.partitions), 0)):
             for record in batch:
                 message = decode(record)
-                assert isinstance(message, SubmitJob | CancelJob | DeleteJob | RetryJob | AskUsage), message
                 self.heard.append(message)
-                if self.silent:
+                if self.silent or isinstance(message, AttemptReport):
                     continue
+                if isinstance(message, AccountCommand):
+                    await self.decide_account(message)
+                    continue
+                assert isinstance(message, SubmitJob | CancelJob | DeleteJob | RetryJob | AskUsage), message
                 if isinstance(message, AskUsage):
                     await self.answer(message, Outcome.UNCHANGED)
                 else:
@@ -120,6 +128,18 @@ class FakeLedger:
                 await self.move(command, known, Outcome.ADMITTED, state=State.QUEUED, run=known.run + 1)
             case _:
                 await self.answer(command, Outcome.UNCHANGED)
+
+    async def decide_account(self, command: AccountCommand) -> None:
+        """As the real ledger does."""
+        while True:
+            account = await self.store.account(command.user_id) or new_account(command.user_id)
+            jobs = {one.job_id: one for one in await self.store.jobs_of(command.user_id, limit=500)}
+            now = now_ms()
+            decision = decide(UserView(account, jobs), command, now, Policy(), now)
+            assert await write(self.store, decision)
+            if not decision.again:
+                await announce(self.log, messages_of(decision), source="/test", at=now)
+                return
 
     async def move(self, command: Any, known: Job, outcome: Outcome = Outcome.DONE, **changes: Any) -> None:
         await self.write(replace(known, version=known.version + 1, updated_at=now_ms(), **changes))
@@ -178,7 +198,9 @@ class World:
         """An HTTP client of this user (None: of nobody), without a network."""
         headers = {"Authorization": f"Bearer {await self.key(user_id, **how)}"} if user_id is not None else {}
         transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url=ORIGIN, headers=headers) as client:
+        # Whatever a test asks, the answer must be one that the OpenAPI document knows.
+        hooks = {"response": [spec_check.check]}
+        async with httpx.AsyncClient(transport=transport, base_url=ORIGIN, headers=headers, event_hooks=hooks) as client:
             yield client
 
     @contextmanager

@@ -27,6 +27,7 @@ TEXTS = {
     "worker_id": "gpu-1",
     "pool": "mochi-1",
     "prompt": "a corgi surfing at sunset",
+    "remote_url": "https://files.example.org/video.mp4",
 }
 
 

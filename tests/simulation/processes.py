@@ -7,6 +7,7 @@ once, as with Faust.
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
+from repo.memory_access import MemoryAccessStore
 from repo.ports import Unavailable
 from repo.stores import ObjectStores
 from schemas.codec import Message, Record, Unreadable, decode, encode
@@ -95,7 +96,7 @@ class StreamsProcess:
         handlers: dict[Role, Callable[[], Handler]] = {
             Role.LEDGER: lambda: Ledger(store, log, policy, clock=lambda: world.now),
             Role.SCHEDULER: lambda: Pools(store, log, self._patience, reconcile_ms=RECONCILE_MS),
-            Role.JANITOR: lambda: Janitor(store, ObjectStores(objects)),
+            Role.JANITOR: lambda: Janitor(store, MemoryAccessStore(), ObjectStores(objects), now=lambda: world.now),
         }
         self._handler = handlers[role]()
         self.member: Member = servers.groups[role].join(self.process)

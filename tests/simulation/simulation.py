@@ -128,7 +128,7 @@ class Simulation:
         self.world.at(self.world.between(100, 10_000), lambda: self._start_streams(process.role))
 
     def _move_partitions(self) -> None:
-        self.servers.groups[self.world.random.choice(list(Role))].rebalance()
+        self.servers.groups[self.world.random.choice(list(self.servers.groups))].rebalance()
 
     def _hang_workers(self) -> None:
         """One, or all at once: then nobody takes over what they lost, and they may still deliver it."""

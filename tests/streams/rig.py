@@ -44,7 +44,9 @@ class Recording:
 class Rig:
     """One reader of ``openv.commands`` that owns one partition."""
 
-    def __init__(self, handler: Handler, *, topic: Topic = COMMANDS, reach: int | None = None) -> None:
+    def __init__(
+        self, handler: Handler, *, topic: Topic = COMMANDS, reach: int | None = None, only: frozenset[str] | None = None
+    ) -> None:
         self.log = MemoryEventLog()
         self.store = MemoryJobStore()
         self.clock = Clock()
@@ -55,7 +57,7 @@ class Rig:
         self.topic = topic
         self.offsets = AppliedOffsets("ledger", topic, self.store, self.log, reach=reach)
         role = self.vitals.roles[Role.LEDGER]
-        self.reader = Reader(Role.LEDGER, topic, handler, self.offsets, self.log, self.board, role)
+        self.reader = Reader(Role.LEDGER, topic, handler, self.offsets, self.log, self.board, role, only=only)
         self.reader.on_assigned([PARTITION])
 
     async def fill(self, count: int) -> list[Record]:

@@ -7,10 +7,11 @@ import pytest
 import structlog
 
 from repo.core.object_keys import file_key, job_prefixes, session_keys
-from repo.memory import MemoryJobStore, MemoryObjectStore
+from repo.memory import MemoryAccessStore, MemoryJobStore, MemoryObjectStore
 from repo.ports import Unavailable
 from repo.stores import FALLBACK, ObjectStores
-from schemas.accounts import Account
+from schemas.access import Acceptance, ApiKey, Person
+from schemas.accounts import Account, Role
 from schemas.codec import Message, Record
 from schemas.events import AccountEvent, FilesDiscarded, JobEvent
 from schemas.jobs import Charge, ChargeState, Job, Output, StoredFile
@@ -18,6 +19,7 @@ from schemas.lifecycle import State
 from schemas.requests import GenerationRequest
 from streams.janitor import Janitor
 
+NOW = 1_000_000
 RECORD = Record("openv.events", 0, 0, 0, b"ann", b"", ())
 
 
@@ -45,8 +47,9 @@ class Room:
 
     def __init__(self) -> None:
         self.store, self.objects = MemoryJobStore(), MemoryObjectStore()
-        self.fallback = MemoryObjectStore("s3_fallback")
-        self.janitor = Janitor(self.store, ObjectStores(self.objects, self.fallback))
+        self.fallback, self.access = MemoryObjectStore("s3_fallback"), MemoryAccessStore()
+        stores = ObjectStores(self.objects, self.fallback)
+        self.janitor = Janitor(self.store, self.access, stores, now=lambda: NOW)
 
     async def fill(self) -> None:
         for user in ("ann", "ann/evil", "bob"):
@@ -128,7 +131,7 @@ async def test_a_store_that_is_away_is_waited_for_and_the_other_is_not_spared(ro
 
 
 async def test_a_store_that_is_not_configured_here_is_said_once_and_holds_up_nothing() -> None:
-    janitor = Janitor(MemoryJobStore(), ObjectStores(MemoryObjectStore()))
+    janitor = Janitor(MemoryJobStore(), MemoryAccessStore(), ObjectStores(MemoryObjectStore()))
     video = StoredFile(key="k", bytes=1, sha256="0", media_type="video/mp4", store=FALLBACK)
     with structlog.testing.capture_logs() as logs:
         for version in (3, 4):
@@ -146,3 +149,54 @@ async def test_a_deleted_users_files_go_unless_the_user_came_back(room: Room) ->
     await room.hear(AccountEvent(deleted))
     assert await room.left("ann") == []
     assert len(await room.left("ann/evil")) == 6
+
+
+async def belongings(room: Room, made_at: int, name: str) -> None:
+    """A key and an acceptance of ann's, made then."""
+    key = ApiKey(key_hash=name, prefix="ov_", user_id="ann", role=Role.ADMIN, name=name, created_at=made_at)
+    await room.access.store_api_key(key)
+    await room.access.accept_terms(Acceptance(user_id="ann", version=name, accepted_at=made_at))
+
+
+async def test_what_let_a_deleted_user_in_goes_too_whenever_it_was_made(room: Room) -> None:
+    await room.store.store_account(Account(user_id="ann", version=2, deleted_at=60, deleted_issued_at=50), 0)
+    for made_at, name in ((1, "before"), (55, "meanwhile"), (90, "by a faster clock")):
+        await belongings(room, made_at, name)
+    bobs = ApiKey(key_hash="b", prefix="ov_", user_id="bob", role=Role.USER, name="", created_at=1)
+    await room.access.store_api_key(bobs)
+    await room.access.store_person(Person(user_id="ann", updated_at=40, email="ann@example.org", first_name="Ann"))
+
+    await room.hear(AccountEvent(Account(user_id="ann", version=2, deleted_at=60, deleted_issued_at=50)))
+    assert await room.access.api_keys("ann") == []
+    assert await room.access.acceptances("ann") == []
+    assert await room.access.person("ann") == Person(user_id="ann", updated_at=40)
+    assert await room.access.api_keys("bob") == [bobs]
+
+
+async def test_who_came_back_keeps_what_is_new_but_no_old_key_opens_the_new_account(room: Room) -> None:
+    await room.store.store_account(Account(user_id="ann", version=3, deleted_issued_at=50), 0)
+    await belongings(room, 49, "old")
+    await belongings(room, 70, "new")
+    await room.access.store_person(Person(user_id="ann", updated_at=70, email="ann@example.org"))
+
+    await room.hear(AccountEvent(Account(user_id="ann", version=2, deleted_at=60, deleted_issued_at=50)))
+    assert [key.name for key in await room.access.api_keys("ann")] == ["new"]
+    assert [one.version for one in await room.access.acceptances("ann")] == ["new"]
+    assert await room.access.person("ann") == Person(user_id="ann", updated_at=70, email="ann@example.org")
+    assert len(await room.left("ann")) == 6
+
+
+async def test_keys_go_while_the_files_wait_for_their_store(room: Room) -> None:
+    deleted = Account(user_id="ann", version=2, deleted_at=60, deleted_issued_at=50)
+    await room.store.store_account(deleted, 0)
+    await belongings(room, 1, "old")
+    room.objects.away = True
+    with pytest.raises(Unavailable):
+        await room.hear(AccountEvent(deleted))
+    assert await room.access.api_keys("ann") == []
+    room.objects.away, room.access.away = False, True
+    with pytest.raises(Unavailable):
+        await room.hear(AccountEvent(deleted))
+    room.access.away = False
+    await room.hear(AccountEvent(deleted))
+    assert await room.left("ann") == []

@@ -2,9 +2,11 @@
 
 import pytest
 
+from gateway.settings import GatewaySettings
+from repo.core.addresses import Rules, read_networks
 from repo.environment import SettingsError
 from streams.core.policy import Policy
-from streams.settings import Role, StreamsSettings
+from streams.settings import Mailing, Role, StreamsSettings
 
 
 @pytest.fixture(autouse=True)
@@ -15,7 +17,7 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_defaults_are_the_policys_own() -> None:
     assert StreamsSettings().policy() == Policy()
-    assert StreamsSettings().roles == (Role.LEDGER, Role.SCHEDULER, Role.JANITOR)
+    assert StreamsSettings().roles == (Role.LEDGER, Role.SCHEDULER, Role.JANITOR, Role.NOTIFIER)
 
 
 def test_every_limit_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,3 +79,33 @@ def test_a_window_that_makes_no_sense_is_the_month(start: str | None, end: str |
 def test_nonsense_is_refused_in_one_sentence(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name.upper()} is not valid: .*\\.$"):
         StreamsSettings(**{name: value})
+
+
+def test_mail_is_off_until_a_server_and_a_sender_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert StreamsSettings().mailing is None
+    monkeypatch.setenv("OPENV_SMTP_HOST", "mail.example")
+    with pytest.raises(SettingsError, match="OPENV_SMTP_HOST needs OPENV_SMTP_FROM"):
+        StreamsSettings()
+    monkeypatch.setenv("OPENV_SMTP_FROM", "OpenV <openv@mail.example>")
+    assert StreamsSettings().mailing == Mailing("mail.example", 587, "OpenV <openv@mail.example>")
+    monkeypatch.setenv("OPENV_SMTP_TLS", "tls")
+    monkeypatch.setenv("OPENV_SMTP_USERNAME", "openv")
+    with pytest.raises(SettingsError, match="go together"):
+        StreamsSettings()
+    monkeypatch.setenv("OPENV_SMTP_PASSWORD", "hidden")
+    settings = StreamsSettings()
+    assert settings.mailing is not None
+    assert (settings.mailing.port, settings.mailing.tls, settings.mailing.password) == (465, "tls", "hidden")
+    assert "hidden" not in f"{settings!r}{settings.mailing!r}"
+
+
+def test_where_webhooks_may_lead_is_read_alike_by_gateway_and_notifier(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert StreamsSettings().webhook_rules == GatewaySettings().webhook_rules == Rules()
+    monkeypatch.setenv("OPENV_WEBHOOK_ALLOW_HTTP", "true")
+    monkeypatch.setenv("OPENV_WEBHOOK_ALLOWED_NETWORKS", "10.0.0.0/8, fd00::/8")
+    expected = Rules(allow_http=True, networks=read_networks("10.0.0.0/8,fd00::/8"))
+    assert StreamsSettings().webhook_rules == GatewaySettings().webhook_rules == expected
+    monkeypatch.setenv("OPENV_WEBHOOK_ALLOWED_NETWORKS", "10.0.0.1/8")
+    for settings in (StreamsSettings, GatewaySettings):
+        with pytest.raises(SettingsError, match="OPENV_WEBHOOK_ALLOWED_NETWORKS is not valid"):
+            settings()

@@ -1,12 +1,13 @@
 """The hub: who watches what, and what is remembered of progress."""
 
-from gateway.core.hub import ENDED_MAX, Hub
-from gateway.core.subscription import Progress
+from gateway.core.frame import Frame
+from gateway.core.hub import ENCODINGS, ENDED_MAX, Hub
+from gateway.core.inputs import Progress
 from schemas.lifecycle import State
 
 
 def progress(job: str, frame: str = "frame", kind: str = "progress") -> Progress:
-    return Progress(job, kind, frame)
+    return Progress(job, kind, Frame(kind, frame.encode()))
 
 
 def test_watchers_are_those_of_the_user() -> None:
@@ -28,7 +29,7 @@ def test_the_newest_of_each_kind_is_remembered_for_its_user() -> None:
     assert hub.progressed("ada", 1, progress("j", "old"))
     assert hub.progressed("ada", 1, progress("j", "new"))
     assert hub.progressed("ada", 1, progress("j", "picture", "preview"))
-    assert [p.frame for p in hub.newest("ada")] == ["new", "picture"]
+    assert [p.frame.text.decode() for p in hub.newest("ada")] == ["new", "picture"]
     assert hub.newest("bob") == []
 
 
@@ -37,7 +38,7 @@ def test_an_older_attempt_says_nothing_any_more() -> None:
     hub.progressed("ada", 1, progress("j", "first", "preview"))
     assert hub.progressed("ada", 2, progress("j", "second"))
     assert not hub.progressed("ada", 1, progress("j", "late"))
-    assert [p.frame for p in hub.newest("ada")] == ["second"]
+    assert [p.frame.text.decode() for p in hub.newest("ada")] == ["second"]
 
 
 def test_what_ended_is_silent_until_it_runs_again() -> None:
@@ -53,7 +54,7 @@ def test_what_ended_is_silent_until_it_runs_again() -> None:
 
 
 def test_memory_is_bounded() -> None:
-    hub: Hub[str] = Hub(100)
+    hub: Hub[str] = Hub(100 * ENCODINGS)
     for n in range(30):
         hub.progressed("ada", 1, progress(f"j{n}", "x" * 10))
     assert [p.job_id for p in hub.newest("ada")] == [f"j{n}" for n in range(20, 30)]

@@ -28,7 +28,12 @@ def test_who_may_act(origin: str | None, scheme: str, host: str | None, may: boo
 
 def test_cookies_are_named_by_port_because_browsers_do_not_tell_ports_apart() -> None:
     assert cookie_name("http://127.0.0.1:8000") == "openv_session_8000"
-    assert cookie_name("https://videos.test") == "openv_session"
+    assert cookie_name("http://videos.test") == "openv_session"
+
+
+def test_over_https_a_cookie_is_bound_to_the_host() -> None:
+    assert cookie_name("https://videos.test") == "__Host-openv_session"
+    assert cookie_name("https://videos.test:8443") == "__Host-openv_session_8443"
 
 
 def test_an_origin_is_scheme_and_host() -> None:

@@ -7,35 +7,44 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.outbox import Outbox
-from gateway.core.subscription import (
-    MISTAKES_MAX,
-    TABLE,
-    VERSIONS_MAX,
-    Act,
+from gateway.core.frame import BinaryFrame, Frame, PreviewFrame
+from gateway.core.inputs import (
     Asked,
     Beat,
     Ended,
     Event,
+    Expiring,
     Granted,
     Input,
     Mistake,
-    Phase,
     Pinged,
     Progress,
     Resumed,
     Shown,
-    Subscription,
 )
+from gateway.core.outbox import Outbox
+from gateway.core.subscription import MISTAKES_MAX, TABLE, VERSIONS_MAX, Act, Phase, Subscription, event_frame
 from gateway.core.window import Cursor, Entry, Happened, Replay, check_of
 from schemas.api import live
-from schemas.api.live import CloseCode
+from schemas.api.live import CloseCode, Previews
 
 
 def event(offset: int, job: str = "j", version: int | None = None) -> Event:
     cursor = Cursor(0, offset, check_of(str(offset)))
     happened = Happened("dev.openv.job.queued.v1", job, version or offset + 1, b'{"n":%d}' % offset)
-    return Event(Entry(cursor, "ada", 0, happened), live.event(happened.event_type, str(cursor), happened.value))
+    entry = Entry(cursor, "ada", 0, happened)
+    return Event(entry, event_frame(entry))
+
+
+def progress(job: str, **members: int) -> Progress:
+    text = json.dumps({"type": "progress", **members})
+    return Progress(job, "progress", Frame("progress", text.encode()))
+
+
+def preview(jpeg: str = "QUJD") -> Progress:
+    body = {"jobId": "j", "step": 3, "jpeg": jpeg}
+    text = json.dumps({"type": "preview", "data": body})
+    return Progress("j", "preview", PreviewFrame(text.encode()))
 
 
 def replay(*events: Event, head: int) -> Resumed:
@@ -49,9 +58,10 @@ INPUTS: list[Input] = [
     replay(head=0),
     Shown((), {}, None),
     event(0),
-    Progress("j", "progress", "p"),
+    progress("j"),
     Pinged(),
     Beat(None),
+    Expiring(20_000),
     Mistake("bad_message", "why"),
     Ended(CloseCode.RESTARTING),
 ]
@@ -72,10 +82,11 @@ def subscription(*inputs: Input, frames: int = 64, size: int = 100_000, buffer: 
 
 
 def seen(made: Subscription) -> list[dict[str, Any]]:
-    taken = []
-    while (frame := made.take()) is not None:
-        taken.append(frame)
-    return [json.loads(frame) if frame.startswith("{") else {"type": frame} for frame in taken]
+    return [json.loads(frame.text) for frame in taken(made)]
+
+
+def taken(made: Subscription) -> list[Frame]:
+    return made.take(10**9)
 
 
 def types(made: Subscription) -> list[str]:
@@ -97,7 +108,7 @@ def test_every_input_in_every_phase_does_what_the_table_says_and_no_more(phase: 
     row = TABLE[phase].get(type(happened))
     assert made.phase is (row[1] if row else phase)
     if row is None:
-        assert (made.take(), made.closing) == (None, before)
+        assert (taken(made), made.closing) == ([], before)
     assert (made.phase is Phase.CLOSED) == (made.closing is not None)
 
 
@@ -150,16 +161,16 @@ def test_a_subscription_to_one_job_sees_that_job_alone() -> None:
     made.receive(replay(event(0, "b"), head=0))
     made.receive(event(3, "b"))
     made.receive(event(4, "a"))
-    made.receive(Progress("b", "progress", '{"type":"progress"}'))
+    made.receive(progress("b"))
     assert numbers(made) == [1, 4]
 
 
 def test_progress_is_the_newest_and_not_after_the_event_that_ends_it() -> None:
     made = subscription(*WAYS[Phase.LIVE])
-    made.receive(Progress("j", "progress", '{"type":"progress","n":1}'))
-    made.receive(Progress("j", "progress", '{"type":"progress","n":2}'))
+    made.receive(progress("j", n=1))
+    made.receive(progress("j", n=2))
     assert seen(made)[-1]["n"] == 2
-    made.receive(Progress("j", "progress", '{"type":"progress","n":3}'))
+    made.receive(progress("j", n=3))
     made.receive(event(1))
     assert types(made) == ["event"]
 
@@ -192,7 +203,7 @@ def test_who_reads_too_slowly_is_closed_and_never_loses_an_event_in_between() ->
         made.receive(event(n))
     assert made.closing is CloseCode.SLOW
     assert live.may_reconnect(made.closing)
-    assert made.take() is None
+    assert taken(made) == []
 
 
 def test_a_catch_up_that_is_overtaken_is_closed() -> None:
@@ -212,6 +223,30 @@ def test_a_heartbeat_carries_the_position_only_when_everything_before_it_was_sen
     assert seen(catching_up)[-1] == {"type": "ping"}
     alive = subscription(*WAYS[Phase.LIVE], Beat(head))
     assert seen(alive)[-1] == {"type": "ping", "position": "0:9:00000000"}
+
+
+def test_previews_come_as_they_were_asked_for() -> None:
+    for how, wanted in ((Previews.JSON, Frame), (Previews.BINARY, BinaryFrame)):
+        made = subscription(GRANTED, Asked(None, how), Shown((), {}, None), preview())
+        assert isinstance(taken(made)[-1], wanted), how
+    assert types(subscription(GRANTED, Asked(None, Previews.NONE), Shown((), {}, None), preview()))[-1] == "snapshot"
+
+
+def test_a_preview_is_decoded_once_for_all_and_not_sent_if_it_can_not_be() -> None:
+    it = preview()
+    for _ in range(2):
+        made = subscription(GRANTED, Asked(None, Previews.BINARY), Shown((), {}, None), it)
+        assert taken(made)[-1] is it.frame.binary  # type: ignore[attr-defined]
+    broken = preview("no base64!")
+    made = subscription(GRANTED, Asked(None, Previews.BINARY), Shown((), {}, None), broken)
+    assert types(made)[-1] == "snapshot"
+
+
+def test_the_end_of_a_credential_is_told_at_the_beginning_and_ahead_of_time() -> None:
+    made = subscription(Granted("ada", 20_000, 60_000), Expiring(20_000))
+    frames = seen(made)
+    assert frames[0] == {"type": "welcome", "userId": "ada", "heartbeatMs": 20_000, "expiresInMs": 60_000}
+    assert frames[1] == {"type": "expiring", "expiresInMs": 20_000}
 
 
 @settings(max_examples=150, deadline=None)

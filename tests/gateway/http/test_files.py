@@ -35,6 +35,18 @@ async def test_the_owner_is_sent_to_a_signed_address(stored: World) -> None:
         assert (await http.get(row["posterUrl"])).headers["location"].startswith("memory://objects/ada/p/")
 
 
+async def test_head_tells_size_and_type_without_a_store(stored: World) -> None:
+    async with stored.client() as http:
+        stored.objects.away = True
+        answer = await http.head(f"/api/videos/{READY}/video")
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert (answer.headers["content-type"], answer.headers["content-length"]) == ("video/mp4", "3")
+        assert answer.headers["accept-ranges"] == "bytes"
+        assert (await http.head(f"/api/videos/{QUEUED}/video")).status_code == 409
+    async with stored.client("bob") as http:
+        assert (await http.head(f"/api/videos/{READY}/video")).status_code == 404
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [(f"{READY}/thumbnail", 404), (f"{READY}/sound", 404), (f"{QUEUED}/video", 409), ("nothing/video", 404)],

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from gateway.http import openv
+from gateway.http import videos
 from tests.gateway.world import World, eventually, started
 
 
@@ -66,7 +66,7 @@ async def test_a_defect_is_a_500_without_its_story(world: World, monkeypatch: py
     def broken(_: object) -> object:
         raise ZeroDivisionError("secret detail")
 
-    monkeypatch.setattr(openv, "listing", broken)
+    monkeypatch.setattr(videos, "listing", broken)
     async with world.client() as http:
         answer = await http.get("/api/videos")
     assert answer.status_code == 500

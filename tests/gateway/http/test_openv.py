@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -11,8 +12,14 @@ from schemas.accounts import Role
 from schemas.commands import SubmitJob
 from schemas.failures import FailureCode
 from schemas.ids import job_id_of_key
+from schemas.instants import from_datetime
 from schemas.shape import from_json
-from tests.gateway.world import REMAINING, World, settings, started, until
+from tests.gateway.world import REMAINING, World, job, settings, started, until
+
+
+def from_iso(text: str) -> int:
+    return from_datetime(datetime.fromisoformat(text))
+
 
 IDS = [f"00000000-0000-4000-8000-{n:012d}" for n in range(20)]
 BODY = {"prompt": "a corgi surfing at sunset"}
@@ -132,7 +139,8 @@ async def test_strangers_are_told_so_before_anything_else(world: World, header: 
                              ("GET", f"/api/videos/{IDS[0]}/video")]:  # fmt: skip
             answer = await http.request(method, path, headers=headers, content=b"broken")
             assert answer.status_code == 401
-            assert list(answer.json()) == ["message"]
+            member = "error" if path == "/api/videos" else "message"
+            assert answer.json() == {member: "Unauthorized"}
 
 
 async def test_a_raw_key_is_a_key_and_a_restricted_one_may_only_look(world: World) -> None:
@@ -142,7 +150,10 @@ async def test_a_raw_key_is_a_key_and_a_restricted_one_may_only_look(world: Worl
         assert (await http.get("/api/videos", headers={"Authorization": f"bearer {secret}"})).status_code == 200
     async with world.client("eve", role=Role.RESTRICTED) as http:
         assert (await http.get("/api/videos")).status_code == 200
-        assert (await http.post("/api/runpod", content=b"broken")).status_code == 403
+        refused = await http.post("/api/runpod", content=b"broken")
+        assert (refused.status_code, refused.json()) == (403, {"message": "This action requires user role"})
+    async with world.client("root", role=Role.ADMIN) as http:
+        assert (await http.post("/api/runpod", content=b"broken")).status_code == 400, "an admin may make videos"
     assert world.ledger.heard == []
 
 
@@ -158,11 +169,20 @@ QUOTA = replace(REMAINING, remaining_seconds=0.404, used_seconds=599.6, suggeste
             403,
             {
                 "error": "Monthly limit exceeded",
-                "message": "You have 0.40 seconds remaining in this period. Try 7 frames (0.29 seconds) or fewer.",
+                "message": "You have 0.40 seconds remaining in your monthly quota",
                 "suggestedFrames": 7,
             },
         ),
-        (FailureCode.CONCURRENCY_EXCEEDED, replace(REMAINING, active=3), 409, {"count": 3}),
+        (
+            FailureCode.CONCURRENCY_EXCEEDED,
+            replace(REMAINING, active=4, max_active=4),
+            409,
+            {
+                "error": "You have reached the maximum limit of 4 concurrent jobs. "
+                "Please wait for your other videos to finish processing.",
+                "count": 4,
+            },
+        ),
         (FailureCode.RATE_LIMITED, replace(REMAINING, retry_after_ms=4_200), 429, {}),
         (
             FailureCode.CREDITS_EXCEEDED,
@@ -222,9 +242,16 @@ async def test_no_decision_in_time_is_202_and_the_job_is_in_the_log() -> None:
         answer = await http.post("/api/runpod", json=BODY)
         assert answer.status_code == 202
         body = answer.json()
-        assert body["status"] == "queued"
         (command,) = world.ledger.heard
+        assert isinstance(command, SubmitJob)
         assert command.subject == body["jobId"]
+        # The whole row, under the id that it will have: OpenV's page shows it at once and finds it again.
+        await world.ledger.write(job(command.job_id, at=from_iso(body["createdAt"]), request=command.request))
+        listed = (await http.get("/api/videos")).json()
+        assert [{name: row[name] for name in body} for row in listed] == [body]
+        await world.ledger.write(job(job_id_of_key("ada", "k"), at=5_000))
+        repeated = await http.post("/api/runpod", json=BODY, headers={"Idempotency-Key": "k"})
+        assert (repeated.status_code, repeated.json()["createdAt"]) == (202, "1970-01-01T00:00:05.000Z")
 
 
 async def test_kafka_away_is_a_503_that_names_the_job_and_appends_nothing_later() -> None:
@@ -283,7 +310,8 @@ async def test_mongodb_away_after_the_decision_is_still_an_answer(world: World, 
         world.ledger.answer = answer_then_away  # type: ignore[method-assign]
         answer = await http.post("/api/runpod", json=BODY)
         assert (answer.status_code, answer.json()["status"]) == (status, "queued")
-        assert ("prompt" in answer.json()) is (status == 200)
+        assert ("version" in answer.json()) is (status == 200)
+        assert answer.json()["prompt"] == BODY["prompt"]
         listed = await http.get("/api/videos")
         assert (listed.status_code, listed.json()["missing"]) == (503, ["mongodb"])
 

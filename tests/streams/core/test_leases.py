@@ -2,9 +2,10 @@
 
 import pytest
 
-from schemas.dispatch import WorkerKind, WorkerState
+from schemas.dispatch import WEBHOOK_WORKER, WorkerKind, WorkerState
+from schemas.lifecycle import State
 from streams.core.draft import Draft
-from streams.core.leases import ABSENT_MS, AFTER, SILENT_MS, Sign, grant, observe, observed
+from streams.core.leases import ABSENT_MS, AFTER, SILENT_MS, Sign, grant, observe, observed, owed
 from streams.core.pool_state import LIVE, Lease, Phase, Worker, empty_pool, entry_of
 from tests.streams.core.pool_steps import POOL, T0, job_of, tells
 
@@ -62,6 +63,19 @@ def test_silence_is_as_long_as_the_kind_of_worker_allows(kind: WorkerKind, phase
     early = observed(lease, _worker(kind), SILENT_MS[kind] - 1)
     assert early in (None, Sign.ABSENT if (kind, phase) == (SDK, Phase.OFFERED) else None)
     assert observed(_lease(Phase.RUNNING, kind), None, SILENT_MS[kind]) is Sign.SILENT
+
+
+@pytest.mark.parametrize("phase", sorted(LIVE))
+def test_what_only_webhook_calls_tell_of_is_not_lost_by_silence(phase: Phase) -> None:
+    """Its service renders for many minutes and says nothing meanwhile; the execution timeout bounds it."""
+    draft = Draft(empty_pool(POOL), T0)
+    running = job_of("a", state=State.PROCESSING, worker_id=WEBHOOK_WORKER, started_at=T0)
+    entry = grant(draft, entry_of(running), None, phase)
+    assert entry.lease is not None
+    assert entry.lease.worker_id == WEBHOOK_WORKER
+    assert observed(entry.lease, None, 10 * SILENT_MS[SDK]) is None
+    assert owed(entry, T0 + 600_000 - 1) is None
+    assert owed(entry, T0 + 600_000) == "execution_timeout"
 
 
 def test_absence_needs_a_beat_that_was_sent_after_the_offer_could_be_read() -> None:

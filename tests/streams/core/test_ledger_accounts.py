@@ -170,6 +170,22 @@ def test_a_deletion_of_a_user_never_heard_of_is_kept() -> None:
     assert documents.ask(retry("j1"), now=NOON + SECOND).outcome is Outcome.UNCHANGED
 
 
+def test_what_a_deleted_user_still_asks_for_is_refused_and_its_words_are_not_kept() -> None:
+    """Nobody would delete them any more. Who comes back may ask for it again."""
+    documents = Documents()
+    documents.do(delete_user(5))
+    late = submit(webhook="https://h")
+    for _ in range(2):
+        assert documents.ask(late, now=NOON + SECOND).code is FailureCode.ACCOUNT_BLOCKED
+        kept = documents.job()
+        assert (kept.state, kept.request.prompt, kept.request.negative_prompt) == (State.REJECTED, "", "")
+        assert (kept.webhook, kept.request.num_frames) == (None, 31)
+    documents.do(role(Role.USER, 6), now=NOON + 2 * SECOND)
+    again = submit(command_id="again")
+    assert documents.ask(again, now=NOON + 3 * SECOND).outcome is Outcome.ADMITTED
+    assert documents.job().request.prompt == "a corgi"
+
+
 def test_an_unchanged_account_that_was_never_stored_is_not_announced() -> None:
     documents = Documents()
     decision = documents.do(role(Role.USER, 0))

@@ -178,7 +178,7 @@ def test_who_may_not_submit(changes: dict[str, object]) -> None:
 
 
 def test_a_quota_refusal_says_the_exact_remainder_and_what_would_fit() -> None:
-    documents = Documents(Policy(monthly_limit_seconds=4.0, overshoot_frames=6))
+    documents = Documents(Policy(monthly_limit_seconds=4.0))
     documents.do(submit("j1", frames=61))
     answer = documents.ask(submit("j2", frames=61))
     assert answer.code is C.QUOTA_EXCEEDED
@@ -191,8 +191,8 @@ def test_a_quota_refusal_says_the_exact_remainder_and_what_would_fit() -> None:
 
 def test_the_last_video_may_overshoot_by_one_step_and_no_more() -> None:
     documents = Documents(Policy(monthly_limit_seconds=1.0))
-    assert documents.ask(submit("j1", frames=31)).code is C.QUOTA_EXCEEDED
-    assert documents.ask(submit("j2", frames=30)).outcome is Outcome.ADMITTED
+    assert documents.ask(submit("j1", frames=26)).code is C.QUOTA_EXCEEDED
+    assert documents.ask(submit("j2", frames=25)).outcome is Outcome.ADMITTED
     full = documents.ask(submit("j3", frames=7))
     assert full.code is C.QUOTA_EXCEEDED
     assert full.remaining is not None

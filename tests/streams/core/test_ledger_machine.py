@@ -23,6 +23,7 @@ from schemas.commands import (
     DeleteUser,
     GrantCredits,
     JobExpired,
+    RedeemVoucher,
     SetBlocked,
     SetOverrides,
     SetRole,
@@ -37,7 +38,7 @@ from streams.core.credits import balance
 from streams.core.effects import Decision
 from streams.core.folds import charges, counted
 from streams.core.policy import Policy
-from streams.core.quota import period_of
+from streams.core.quota import LENGTHS, period_of
 from tests.streams.core.ledger_documents import (
     NOON,
     SECOND,
@@ -201,6 +202,13 @@ class Ledger(RuleBasedStateMachine):
             SetBlocked(command_id=number, user_id=USER, blocked=issued % 9 == 0, issued_at=issued),
             SetRole(command_id=number, user_id=USER, role=Role.USER, issued_at=issued),
             SetOverrides(command_id=number, user_id=USER, overrides=Overrides(rate_limit=8), issued_at=issued),
+            RedeemVoucher(
+                command_id=number,
+                user_id=USER,
+                code=f"code-{issued % 3}",
+                role=Role.USER,
+                append_by=self.now + 2 * SECOND,
+            ),
         ]
         self.send(data.draw(st.sampled_from(kinds)))
 
@@ -236,6 +244,13 @@ class Ledger(RuleBasedStateMachine):
             self.log.append((two, self.now, stale))
         else:
             self.send(two)
+
+    @invariant()
+    def a_voucher_counts_once_and_its_users_are_no_guests(self) -> None:
+        account: Account = self.documents.account
+        codes = [use.code for use in account.vouchers]
+        assert len(codes) == len(set(codes))
+        assert not codes or account.role is not Role.RESTRICTED
 
     # ---- the shell
 
@@ -298,7 +313,7 @@ class Ledger(RuleBasedStateMachine):
         spent: Counter[int] = Counter()
         for charge in counted(self.documents.jobs):
             spent[period_of(policy, charge.reserved_at)[0]] += round(charge.seconds * 1_000_000)  # type: ignore[assignment]
-        most = policy.monthly_limit_seconds + policy.overshoot_frames / FPS
+        most = policy.monthly_limit_seconds + LENGTHS[0] / FPS  # the shortest, while anything is left
         assert all(micros <= most * 1_000_000 + 100 for micros in spent.values())
 
     @invariant()

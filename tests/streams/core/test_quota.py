@@ -43,10 +43,10 @@ def test_months_are_those_of_utc(now: int, start: int, end: int) -> None:
         (at(2026, 1, 31), at(2026, 1), at(2026, 2)),
         (at(2026, 2, 9), at(2026, 2), at(2026, 2, 10)),
         (at(2026, 2, 9, 23, 59, 59, 999), at(2026, 2), at(2026, 2, 10)),
-        (at(2026, 2, 10), at(2026, 2, 10), at(2026, 4, 20)),
-        (at(2026, 3), at(2026, 2, 10), at(2026, 4, 20)),
-        (at(2026, 4, 19, 23, 59, 59, 999), at(2026, 2, 10), at(2026, 4, 20)),
-        (at(2026, 4, 20), at(2026, 4, 20), at(2026, 5)),
+        (at(2026, 2, 10), at(2026, 2, 10), at(2026, 4, 20) + 1),
+        (at(2026, 3), at(2026, 2, 10), at(2026, 4, 20) + 1),
+        (at(2026, 4, 20), at(2026, 2, 10), at(2026, 4, 20) + 1),
+        (at(2026, 4, 20) + 1, at(2026, 4, 20) + 1, at(2026, 5)),
         (at(2026, 5), at(2026, 5), at(2026, 6)),
     ],
 )
@@ -77,7 +77,8 @@ def test_periods_cover_time_without_gap_or_overlap(now: int, later: int, window:
     )
     moment = to_datetime(start)
     months_first = (moment.day, moment.hour, moment.minute, moment.second, moment.microsecond) == (1, 0, 0, 0, 0)
-    assert months_first or start in (policy.window() or ())
+    begin, last = policy.window() or (0, 0)
+    assert months_first or start in (begin, last + 1)
 
 
 @given(now=INSTANTS, window=WINDOWS, rate=st.integers(0, 40 * 24 * HOUR), granted=st.lists(INSTANTS, max_size=3))
@@ -98,8 +99,10 @@ def test_what_is_loaded_holds_all_that_counts(
 @pytest.mark.parametrize(
     ("left", "frames"),
     [
+        (-1.0, None),
         (0.0, None),
-        (0.29, None),
+        (0.01, 7),
+        (0.29, 7),
         (7 / 24, 7),
         (0.54, 7),
         (13 / 24, 13),
@@ -115,14 +118,25 @@ def test_the_longest_length_that_fits(left: float, frames: int | None) -> None:
 
 @example(left=0.0, frames=6)
 @example(left=-0.125, frames=1)
+@example(left=1e12, frames=200)
 @given(left=st.floats(-10, 10), frames=st.integers(1, 200))
-def test_a_request_is_denied_where_nothing_is_left_or_it_is_over_by_more_than_a_step(left: float, frames: int) -> None:
-    policy = Policy()
-    denied = exceeds(left, frames / 24, policy)
-    if (left == 0 or abs(left) > 1e-6) and abs(frames / 24 - left - 6 / 24) > 1e-6:
-        assert denied == (left <= 0 or frames / 24 > left + 6 / 24)
+def test_what_is_allowed_grows_with_what_is_left_and_what_is_suggested_is_allowed(left: float, frames: int) -> None:
+    if not exceeds(left, frames / 24):
+        assert left > 0
+        assert not exceeds(left + 0.1, frames / 24)
+        assert not exceeds(left, (frames - 1) / 24)
+        assert frames / 24 < max(left + 6 / 24, 7 / 24) + 1e-6, "a step too long at most"
     fits = fitting_frames(left)
-    assert fits is None or left <= 1e-9 or not exceeds(left, fits / 24, policy)
+    assert (fits is None) == exceeds(left, 7 / 24)
+    assert fits is None or not exceeds(left, fits / 24)
+
+
+@pytest.mark.parametrize("left", [6.0, 10.0])
+def test_videos_longer_than_openvs_go_on_in_its_steps(left: float) -> None:
+    assert not exceeds(left, left)
+    past = next(frames for frames in range(7, 400, 6) if frames / 24 > left)
+    assert not exceeds(left, past / 24)
+    assert exceeds(left, (past + 1) / 24)
 
 
 def charge(seconds: float, reserved_at: int, state: ChargeState = ChargeState.CAPTURED) -> Charge:

@@ -44,6 +44,14 @@ def test_waits_grow_up_to_the_cap_and_are_the_same_each_time(tries: int, attempt
     assert backoff_ms(policy, failed) == backoff_ms(policy, failed)
 
 
+@given(st.integers(1, 1_000), st.integers(1, 1_000))
+def test_every_wait_is_longer_than_the_one_before_until_the_cap(number: int, base: int) -> None:
+    policy = Policy(backoff_base_ms=base, backoff_factor=4, backoff_max_ms=base * 4**3)
+    waits = [backoff_ms(policy, job(job_id=f"j{number}", attempt=tries, tries=tries)) for tries in range(1, 7)]
+    assert waits[0] < waits[1] < waits[2] < waits[3]
+    assert max(waits) <= base * 4**3
+
+
 def test_jobs_that_fail_together_come_back_apart() -> None:
     waits = {backoff_ms(Policy(backoff_base_ms=100_000), job(job_id=f"j{n}")) for n in range(50)}
     assert len(waits) > 45

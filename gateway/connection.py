@@ -1,0 +1,140 @@
+"""One HTTP/1.1 connection: uvicorn's, with bounds on a request's head, on how long it may arrive, and in our words.
+
+Uvicorn limits how long an idle connection is kept after an answer, and nothing else: a client that sends its first
+head, or a body, a byte now and then would hold a connection for ever. Nothing here looks at what a request says.
+"""
+
+import asyncio
+from http import HTTPStatus
+from typing import Any
+
+import h11
+import orjson
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from gateway.middleware import HEADERS
+
+HEAD_BYTES = 16 * 1024
+HEADERS_MAX = 100
+# A head is parsed as it arrives, in pieces of this size: one that is too large is refused before it is all parsed.
+SLICE = 4 * 1024
+_WORDS = {
+    HTTPStatus.BAD_REQUEST: "This is not an HTTP request that can be read.",
+    HTTPStatus.REQUEST_TIMEOUT: "The request did not arrive in time.",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: f"The head of a request may have {HEAD_BYTES} bytes and "
+    f"{HEADERS_MAX} fields.",
+}
+
+
+class _Parser(h11.Connection):
+    """Counts heads, refuses those with too many fields, and remembers with which status a request was refused."""
+
+    def __init__(self) -> None:
+        super().__init__(h11.SERVER, HEAD_BYTES)
+        self.heads = 0
+        self.status = HTTPStatus.BAD_REQUEST
+
+    def next_event(self) -> Any:
+        try:
+            event = super().next_event()
+        except h11.RemoteProtocolError as error:
+            if error.error_status_hint in _WORDS:
+                self.status = HTTPStatus(error.error_status_hint)
+            raise
+        if isinstance(event, h11.Request):
+            self.heads += 1
+            size = len(event.target) + sum(len(name) + len(value) for name, value in event.headers)
+            if len(event.headers) > HEADERS_MAX or size > HEAD_BYTES:
+                self.status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+                raise h11.RemoteProtocolError("the head is too large", error_status_hint=int(self.status))
+        return event
+
+
+class Connection(H11Protocol):
+    """Uvicorn's protocol for HTTP/1.1 with a deadline for each head and each body. ``bounded`` names the seconds."""
+
+    head_s = 10.0
+    body_s = 60.0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.conn: _Parser = _Parser()
+        self._awaited: tuple[object, int] | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        while data and not self._is_over():
+            size = SLICE if self.conn.their_state is h11.IDLE else len(data)
+            super().data_received(data[:size])
+            data = data[size:]
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 -- uvicorn's signature
+        """Uvicorn's door for what is no request; with an answer under way nothing more can be said."""
+        self._refuse(self.conn.status)
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            body = orjson.dumps({"error": _WORDS[status]})
+            named = {**HEADERS, "Content-Type": "application/json", "Content-Length": str(len(body))}
+            headers = [(name, value) for name, value in (*named.items(), ("Connection", "close"))]
+            for event in (
+                h11.Response(status_code=status, headers=headers, reason=status.phrase),
+                h11.Data(data=body),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event) or b"")
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.transport.close()
+
+    def _watch(self) -> None:
+        """Set the deadline for what the client still owes: a head, a body, or nothing."""
+        if self._is_over():
+            self._forget()
+            return
+        state = self.conn.their_state
+        owed = (state, self.conn.heads) if state in {h11.IDLE, h11.SEND_BODY} else None
+        if owed == self._awaited:
+            return
+        self._forget()
+        self._awaited = owed
+        if owed is not None:
+            seconds = self.head_s if state is h11.IDLE else self.body_s
+            self._deadline = self.loop.call_later(seconds, self._late)
+
+    def _forget(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = self._awaited = None
+
+    def _is_over(self) -> bool:
+        """Whether it is closing, or was handed to the WebSocket protocol."""
+        return self.transport.is_closing() or self.transport.get_protocol() is not self
+
+    def _late(self) -> None:
+        if self._is_over():
+            return
+        if self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]:
+            self.transport.close()  # it has asked for nothing
+        else:
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT)
+
+
+def bounded(head_s: float, body_s: float) -> type[Connection]:
+    """The protocol with these deadlines: seconds for a head from the connection's begin or the end of the request
+    before, and for a body from its head."""
+    return type("Connection", (Connection,), {"head_s": head_s, "body_s": body_s})

@@ -1,0 +1,169 @@
+"""Rows of what a user's own servers are told, and of RunPod's calls about jobs."""
+
+from typing import Any
+
+from gateway.errors import Problem
+from gateway.spec.operation import Access, Operation, Parameter, Reply
+from schemas.api.answers import Success
+from schemas.api.webhooks import (
+    PAGE_DEFAULT,
+    PAGE_MAX,
+    Webhook,
+    WebhookBody,
+    WebhookChange,
+    WebhookDeliveries,
+    WebhookDelivery,
+    Webhooks,
+    WebhookWithSecret,
+)
+
+P = Problem
+_TAG = "Webhooks"
+_ONE = "/api/webhooks/{webhook_id}"
+_CHANGING = (P.RATE, P.NO_WEBHOOK)
+_THIS = {"webhook_id": "$response.body#/id"}
+_TEXT: dict[str, Any] = {"type": "string"}
+
+OPERATIONS = (
+    Operation(
+        method="get",
+        path="/api/webhooks",
+        name="listWebhooks",
+        tag=_TAG,
+        summary="The caller's webhooks, oldest first",
+        replies={200: Reply("All of them.", Webhooks)},
+    ),
+    Operation(
+        method="post",
+        path="/api/webhooks",
+        name="createWebhook",
+        tag=_TAG,
+        access=Access.WRITE,
+        summary="Be told at an address how videos end",
+        words="Signed as the Standard Webhooks specification has it. The secret is in this answer and in no other.",
+        body=WebhookBody,
+        body_example={"url": "https://hooks.example.org/openv", "events": ["video.completed"]},
+        replies={
+            201: Reply(
+                "Made.",
+                WebhookWithSecret,
+                headers={"Location": "Where it is from now on."},
+                links=dict.fromkeys(
+                    ("getWebhook", "changeWebhook", "rotateWebhookSecret", "testWebhook", "listDeliveries"), _THIS
+                ),
+            ),
+        },
+        problems=(P.RATE, P.NOT_JSON, P.INVALID, P.WEBHOOKS_FULL),
+    ),
+    Operation(
+        method="get",
+        path=_ONE,
+        name="getWebhook",
+        tag=_TAG,
+        summary="One webhook",
+        replies={200: Reply("The webhook.", Webhook)},
+        problems=(P.NO_WEBHOOK,),
+    ),
+    Operation(
+        method="patch",
+        path=_ONE,
+        name="changeWebhook",
+        tag=_TAG,
+        access=Access.WRITE,
+        summary="Change a webhook, or switch it on again",
+        body=WebhookChange,
+        body_example={"enabled": True},
+        replies={200: Reply("The webhook as it is now.", Webhook)},
+        problems=(*_CHANGING, P.NOT_JSON, P.INVALID),
+    ),
+    Operation(
+        method="delete",
+        path=_ONE,
+        name="deleteWebhook",
+        tag=_TAG,
+        access=Access.WRITE,
+        summary="Delete a webhook and its log",
+        words="What was still to be sent is not.",
+        replies={204: Reply("Gone.")},
+        problems=_CHANGING,
+    ),
+    Operation(
+        method="post",
+        path=f"{_ONE}/rotate",
+        name="rotateWebhookSecret",
+        tag=_TAG,
+        access=Access.WRITE,
+        summary="A new secret",
+        words="Shown in this answer and in no other; the old one signs too for 24 hours.",
+        replies={200: Reply("The webhook with its new secret.", WebhookWithSecret)},
+        problems=_CHANGING,
+    ),
+    Operation(
+        method="post",
+        path=f"{_ONE}/test",
+        name="testWebhook",
+        tag=_TAG,
+        access=Access.WRITE,
+        summary="Send a `webhook.test`",
+        words="Once, also where the webhook is disabled; what became of it is in the log.",
+        replies={
+            202: Reply(
+                "It will be sent.",
+                WebhookDelivery,
+                links={
+                    "redeliver": {"webhook_id": "$request.path.webhook_id", "delivery_id": "$response.body#/id"},
+                    "deleteWebhook": {"webhook_id": "$request.path.webhook_id"},
+                },
+            )
+        },
+        problems=_CHANGING,
+    ),
+    Operation(
+        method="get",
+        path=f"{_ONE}/deliveries",
+        name="listDeliveries",
+        tag=_TAG,
+        summary="What a webhook was told, newest first",
+        parameters=(
+            Parameter("before", "Where the page begins; `next` of the page before.", _TEXT),
+            Parameter(
+                "limit",
+                "How many at most.",
+                {"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": PAGE_DEFAULT},
+            ),
+        ),
+        replies={200: Reply("A page.", WebhookDeliveries)},
+        problems=(P.NO_WEBHOOK, P.BAD_QUERY),
+    ),
+    Operation(
+        method="post",
+        path=f"{_ONE}/deliveries/{{delivery_id}}/redeliver",
+        name="redeliver",
+        tag=_TAG,
+        access=Access.WRITE,
+        summary="Send a delivery again, under its old id",
+        replies={202: Reply("It will be sent.", WebhookDelivery)},
+        problems=(*_CHANGING, P.NO_DELIVERY, P.WEBHOOK_DISABLED, P.BEING_SENT),
+    ),
+    Operation(
+        method="post",
+        path="/api/runpod/webhook",
+        name="hearOfJob",
+        tag="RunPod",
+        access=Access.OPEN,
+        summary="RunPod's news of a job",
+        words="Vouched for by the deployment's token, or by a signature over job and attempt. 200 means that it is "
+        "recorded, or that it would change nothing; repeating is harmless.",
+        parameters=(
+            Parameter("token", "The deployment's token.", _TEXT),
+            Parameter("job", "Of a signed address: the job.", _TEXT),
+            Parameter("attempt", "Of a signed address: the attempt.", _TEXT),
+            Parameter("expires", "Of a signed address: until when it is good.", _TEXT),
+            Parameter("signature", "Of a signed address.", _TEXT),
+        ),
+        body=dict[str, Any],
+        body_example={"id": "6f1c2a52-3f0e-4e0c-9f5e-2c8c6f1d7a10", "status": "IN_PROGRESS"},
+        replies={200: Reply("Recorded.", Success, example={"success": True})},
+        problems=(P.NO_CALLER, P.BAD_BODY, P.NOT_FOUND, P.RATE, P.UNAVAILABLE),
+    ),
+)

@@ -1,0 +1,128 @@
+"""The ``openv users`` commands; the work is in ``operations/users.py``."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from operations.running import DEFAULT_DATA_DIR, DataDirOption, run
+
+users_app = typer.Typer(
+    help="Users: show one, set role and limits, block, grant credits, delete. Exit code 3: recorded, not decided yet.",
+    no_args_is_help=True,
+)
+User = Annotated[str, typer.Argument(help="The user id.")]
+
+
+@users_app.command("show")
+def show(user: User, data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
+    """Show what is known of a user, and where they stand: usage, limits, credits.
+
+    Example: `openv users show alice`
+    """
+    from operations.users import show as work
+
+    run(work(data_dir, user, Console()))
+
+
+@users_app.command("role")
+def role(
+    user: User,
+    role: Annotated[str, typer.Argument(help="restricted, user or admin.")],
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+) -> None:
+    """Set a user's role. A deleted user is let back in by it.
+
+    Example: `openv users role alice admin`
+    """
+    from operations.users import set_role as work
+
+    run(work(data_dir, user, role))
+
+
+@users_app.command("limit")
+def limit(
+    user: User,
+    seconds: Annotated[float | None, typer.Option(min=0, help="Seconds of video in a period.")] = None,
+    max_active: Annotated[int | None, typer.Option(min=0, help="Videos that may be under way at a time.")] = None,
+    rate: Annotated[int | None, typer.Option(min=1, help="Requests in a rate window.")] = None,
+    rate_window: Annotated[float | None, typer.Option(min=0.001, help="The rate window, in seconds.")] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Back to the deployment's limits, all of them.")] = False,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+) -> None:
+    """Set a user's own limits; those not named stay as they are.
+
+    Example: `openv users limit alice --seconds 1200 --max-active 5`
+    """
+    from operations.users import limit as work
+
+    run(work(data_dir, user, seconds, max_active, rate, rate_window, clear=clear))
+
+
+@users_app.command("block")
+def block(
+    user: User,
+    reason: Annotated[str, typer.Option(help="Why; kept in the log of commands.")] = "",
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+) -> None:
+    """Let a user make no more videos; what runs goes on.
+
+    Example: `openv users block alice --reason "unpaid since May"`
+    """
+    from operations.users import set_blocked as work
+
+    run(work(data_dir, user, reason, blocked=True))
+
+
+@users_app.command("unblock")
+def unblock(
+    user: User,
+    reason: Annotated[str, typer.Option(help="Why; kept in the log of commands.")] = "",
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+) -> None:
+    """Let a blocked user make videos again.
+
+    Example: `openv users unblock alice`
+    """
+    from operations.users import set_blocked as work
+
+    run(work(data_dir, user, reason, blocked=False))
+
+
+@users_app.command("credits")
+def grant_credits(
+    user: User,
+    grant: Annotated[float, typer.Option(help="How many; negative ones are taken away.")],
+    reason: Annotated[str, typer.Option(help="Why; kept with the grant.")] = "",
+    expires_days: Annotated[
+        int | None, typer.Option(min=1, max=36_500, help="For how many days they are good; for ever by default.")
+    ] = None,
+    grant_id: Annotated[
+        str | None, typer.Option("--id", help="Counts once: to repeat a grant safely, repeat its id.")
+    ] = None,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+) -> None:
+    """Give a user credits, or take some.
+
+    Example: `openv users credits alice --grant 50 --reason "order 1047" --id order-1047`
+    """
+    from operations.users import grant as work
+
+    run(work(data_dir, user, grant, reason, expires_days, grant_id))
+
+
+@users_app.command("delete")
+def delete(
+    user: User,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+) -> None:
+    """Delete a user: videos, files, keys, credits and personal data.
+
+    Example: `openv users delete alice --yes`
+    """
+    from operations.users import delete as work
+
+    if not yes:
+        typer.confirm(f"Delete {user} with all videos, files and keys? This can't be undone.", abort=True)
+    run(work(data_dir, user))

@@ -1,0 +1,96 @@
+"""What a job's end is to those who want to be told: which deliveries, and the body that is signed and sent.
+
+The body is a function of the document, and holds no prompt: it goes to a server that keeps logs of its own.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import orjson
+
+from schemas.deliveries import (
+    KEPT_MS,
+    MAIL,
+    TOLD_WITHIN_MS,
+    Delivery,
+    DeliveryKind,
+    Endpoint,
+    Hooks,
+    WebhookEvent,
+    delivery_id_of,
+)
+from schemas.documents import job_document
+from schemas.instants import to_iso
+from schemas.jobs import Job
+from schemas.lifecycle import State
+
+MAILED_WITHIN_MS = 86_400_000  # nobody wants to be told of last month's failures when mail is first set up
+WORDS_MAX = 500
+
+EVENT_OF: Mapping[State, WebhookEvent] = MappingProxyType(
+    {
+        State.COMPLETED: WebhookEvent.COMPLETED,
+        State.FAILED: WebhookEvent.FAILED,
+        State.TIMED_OUT: WebhookEvent.FAILED,
+        State.CANCELLED: WebhookEvent.CANCELLED,
+    }
+)
+
+
+def ended_at(job: Job) -> int:
+    """When it ended (ms)."""
+    return job.finished_at if job.finished_at is not None else job.updated_at
+
+
+def deliveries_of(job: Job, hooks: Hooks, now: int, *, origin: str | None, mail: bool) -> list[Delivery]:
+    """All that is to be told of this job's end, to its user's endpoints and, with ``mail``, by mail.
+
+    ``origin``: the gateway's public address; None: links in the body are paths. Nothing for a job that goes on.
+    """
+    event = EVENT_OF.get(job.state)
+    age = now - ended_at(job)
+    if event is None or age > TOLD_WITHIN_MS:
+        return []
+    body = body_of(job, event, origin)
+    listening = [one for one in hooks.endpoints if listens(one, event, ended_at(job))]
+    made = [_delivery(job, DeliveryKind.WEBHOOK, one.endpoint_id, event, body, now) for one in listening]
+    if mail and event is WebhookEvent.FAILED and age <= MAILED_WITHIN_MS:
+        made.append(_delivery(job, DeliveryKind.MAIL, MAIL, event, body, now))
+    return made
+
+
+def listens(endpoint: Endpoint, event: WebhookEvent, at: int) -> bool:
+    """Whether the endpoint wants to be told of such an event of this time."""
+    since = endpoint.listens.get(event)
+    return endpoint.enabled and since is not None and since <= at
+
+
+def body_of(job: Job, event: WebhookEvent, origin: str | None) -> str:
+    """``{"type","timestamp","data"}`` as the Standard Webhooks specification wants it: JSON, below 20 kB."""
+    document = job_document(job)
+    names = ("jobId", "status", "state", "run", "frames", "createdAt", "updatedAt", "finishedAt")
+    data: dict[str, Any] = {name: document[name] for name in names if name in document}
+    for name in ("url", "posterUrl", "thumbnailUrl"):
+        if document.get(name):
+            data[name] = f"{origin or ''}{document[name]}"
+    if job.failure is not None:
+        data["error"] = {"code": job.failure.code.value, "message": job.failure.message[:WORDS_MAX]}
+    told = {"type": event.value, "timestamp": to_iso(ended_at(job)), "data": data}
+    return orjson.dumps(told).decode()
+
+
+def _delivery(job: Job, kind: DeliveryKind, endpoint_id: str, event: WebhookEvent, body: str, now: int) -> Delivery:
+    return Delivery(
+        delivery_id=delivery_id_of(job.job_id, job.run, endpoint_id),
+        user_id=job.user_id,
+        endpoint_id=endpoint_id,
+        kind=kind,
+        type=event.value,
+        body=body,
+        version=1,
+        created_at=now,
+        delete_at=now + KEPT_MS,
+        next_at=now,
+        job_id=job.job_id,
+    )

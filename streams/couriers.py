@@ -1,0 +1,192 @@
+"""The leased loop beside the notifier's agent: claims what is due, sends it, notes how that ended.
+
+Any number of processes may run one. A claim is a compare-and-set that lasts for a lease: whoever dies in the middle of
+a try is followed by another with the same ``webhook-id`` when the lease is over. A slow endpoint holds its own few
+places, and its user's, and nobody else's.
+"""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import TypeVar
+from uuid import uuid4
+
+import structlog
+
+from repo.core.documents import DamagedDocumentError
+from repo.deliveries import DeliveryStore
+from schemas.deliveries import Delivery, DeliveryKind
+from streams.core.deliveries import Result, SendingPolicy, cancelled, claimed, hooks_after, tried
+from streams.deadletters import describe, stack_of
+from streams.patience import Patience
+from streams.senders import Clock, Sender, Skip
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+SWEEP_EVERY_MS = 3_600_000
+
+
+class Couriers:
+    """``senders`` by kind; a delivery of another kind is cancelled (mail was switched off since)."""
+
+    def __init__(
+        self,
+        store: DeliveryStore,
+        senders: Mapping[DeliveryKind, Sender],
+        policy: SendingPolicy,
+        patience: Patience,
+        clock: Clock,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._store = store
+        self._senders = senders
+        self._policy = policy
+        self._patience = patience
+        self._clock = clock
+        self._chance = chance
+        self._name = uuid4().hex
+        self._running: dict[asyncio.Task[None], Delivery] = {}
+        self._woken = asyncio.Event()
+        self._stopping = False
+        self._sweep_at = 0
+
+    def wake(self) -> None:
+        """There may be something to do."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """For ever; cancelled, it leaves what it was sending to the next one."""
+        try:
+            while True:
+                self._woken.clear()
+                if self._stopping or not await self._begin():
+                    await self._rest()
+                await self._sweep()
+        finally:
+            for task in self._running:
+                task.cancel()
+            await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def stop(self, within_s: float) -> None:
+        """Begin no more; wait for the tries under way, but not longer than this."""
+        self._stopping = True
+        if self._running:
+            await asyncio.wait(list(self._running), timeout=within_s)
+
+    async def _rest(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._policy.look_ms / 1000):
+                await self._woken.wait()
+
+    async def _begin(self) -> bool:
+        """Claim what is due, as far as there is room; whether there was something."""
+        room = self._policy.at_once - len(self._running)
+        if room <= 0:
+            return False
+        users, endpoints = self._full()
+        due = await self._patience.until_done(
+            lambda: self._store.due(self._clock(), room, not_of=users, not_to=endpoints)
+        )
+        begun = False
+        for delivery in due:
+            if self._stopping or not self._has_room(delivery):
+                continue
+            begun = await self._claim(delivery) or begun
+        return begun
+
+    async def _claim(self, delivery: Delivery) -> bool:
+        ours = claimed(delivery, self._name, self._clock(), self._policy)
+        if ours is None:
+            return False
+        if not await self._patience.until_done(lambda: self._store.store_delivery(ours, delivery.version)):
+            return False  # another courier was first, or it was cancelled
+        task = asyncio.create_task(self._deliver(ours), name=f"courier-{ours.delivery_id}")
+        self._running[task] = ours
+        task.add_done_callback(self._done)
+        return True
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._running.pop(task, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a delivery could not be carried out", cause=describe(error), stack=stack_of(error))
+        self.wake()
+
+    async def _deliver(self, ours: Delivery) -> None:
+        sender = self._senders.get(ours.kind)
+        prepared = Skip("It is not sent here.") if sender is None else await self._until_done(sender.prepare, ours)
+        if isinstance(prepared, Skip):
+            await self._cancel(ours, prepared.reason)
+            return
+        if self._clock() + self._policy.timeout_ms > (ours.next_at or 0):
+            return  # a server was waited for: the lease is over before the try would be
+        try:
+            result = await prepared()
+        except Exception as error:  # noqa: BLE001 -- a try that fails here as well is a try that failed
+            log.error("a delivery could not be sent", cause=describe(error), stack=stack_of(error))
+            result = Result(at=self._clock(), duration_ms=0, error="it could not be sent")
+        await self._note(ours, result)
+
+    async def _note(self, ours: Delivery, result: Result) -> None:
+        after = tried(ours, result, self._policy, self._chance())
+        if not await self._until_done(lambda one: self._store.store_delivery(one, ours.version), after):
+            return  # cancelled, redelivered or claimed by another meanwhile: theirs is what counts
+        log.info(
+            "delivery tried",
+            delivery=ours.delivery_id,
+            endpoint=ours.endpoint_id,
+            kind=ours.kind,
+            tries=ours.tries,
+            state=after.state,
+            status=result.status,
+            error=result.error,
+        )
+        await self._until_done(lambda one: self._note_health(one, result), after)
+
+    async def _note_health(self, after: Delivery, result: Result) -> None:
+        """Until no other writer of the user's endpoints comes between."""
+        while True:
+            try:
+                hooks = await self._store.hooks(after.user_id)
+            except DamagedDocumentError:
+                return
+            changed = hooks_after(hooks, after, result, self._policy)
+            if changed is None or await self._store.store_hooks(changed, hooks.version):
+                return
+
+    async def _cancel(self, ours: Delivery, reason: str) -> None:
+        after = cancelled(ours, reason)
+        if after is not None:
+            await self._until_done(lambda one: self._store.store_delivery(one, ours.version), after)
+
+    async def _until_done(self, ask: Callable[[Delivery], Awaitable[T]], about: Delivery) -> T:
+        return await self._patience.until_done(lambda: ask(about))
+
+    def _full(self) -> tuple[list[str], list[str]]:
+        """The users and the endpoints that have as many tries under way as they may."""
+        users, endpoints = self._counts()
+        return (
+            [user for user, count in users.items() if count >= self._policy.per_user],
+            [one for one, count in endpoints.items() if count >= self._policy.most_at_once(one)],
+        )
+
+    def _has_room(self, delivery: Delivery) -> bool:
+        users, endpoints = self._counts()
+        free = endpoints[delivery.endpoint_id] < self._policy.most_at_once(delivery.endpoint_id)
+        return free and users[delivery.user_id] < self._policy.per_user
+
+    def _counts(self) -> tuple[Counter[str], Counter[str]]:
+        running = self._running.values()
+        return Counter(one.user_id for one in running), Counter(one.endpoint_id for one in running)
+
+    async def _sweep(self) -> None:
+        """What is too old to be kept goes, now and then; that it happens twice does no harm."""
+        now = self._clock()
+        if now < self._sweep_at:
+            return
+        self._sweep_at = now + SWEEP_EVERY_MS
+        swept = await self._patience.until_done(lambda: self._store.sweep(now))
+        if swept:
+            log.info("old deliveries deleted", count=swept)

@@ -1,0 +1,139 @@
+"""``openv keys`` against the database: what is stored, what is shown, and that a revoked key stays so."""
+
+import asyncio
+import io
+import uuid
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from gateway.keys import hash_of, is_key, new_key
+from operations.cli import app
+from operations.keys import create, revoke, show
+from operations.stack.errors import StackError
+from repo.clock import now_ms
+from repo.mongo_access import MongoAccessStore
+from schemas.access import KeyKind, Scope
+from schemas.accounts import Role
+
+pytestmark = pytest.mark.servers
+NOWHERE = Path("nowhere")  # the environment names the servers
+
+
+@pytest.fixture(autouse=True)
+def environment(servers: dict[str, str], database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**servers, "MONGODB_DATABASE": database}.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def user() -> str:
+    return f"user-{uuid.uuid4().hex[:8]}"
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().out.strip()
+
+
+async def listed(user: str) -> list[list[str]]:
+    """The rows of the table, cell by cell."""
+    out = io.StringIO()
+    await show(NOWHERE, user, Console(file=out, width=300))
+    rows = [line.split("│") for line in out.getvalue().splitlines() if line.startswith("│")]
+    return [[cell.strip() for cell in row[1:-1]] for row in rows]
+
+
+async def test_scopes_and_expiry_are_stored_and_the_secret_is_not(
+    access_store: MongoAccessStore, user: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await create(NOWHERE, user, "dashboard", "user", ["write", "read"], 90)
+    secret = printed(capsys)
+    assert is_key(secret)
+    (key,) = await access_store.api_keys(user)
+    assert (key.key_hash, key.scopes, key.kind, key.role) == (
+        hash_of(secret),
+        (Scope.READ, Scope.WRITE),
+        KeyKind.KEY,
+        Role.USER,
+    )
+    assert key.expires_at == key.created_at + 90 * 86_400_000
+    assert secret not in repr(key)
+    await create(NOWHERE, user, "", "user")
+    every = (await access_store.api_keys(user))[-1]
+    assert (every.scopes, every.expires_at) == (tuple(Scope), None)
+
+
+async def test_the_list_shows_what_each_key_is_for_and_nothing_that_opens_once(
+    access_store: MongoAccessStore, user: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await create(NOWHERE, user, "dashboard", "user", ["read"], 1)
+    first = printed(capsys)
+    await access_store.touch_api_key(hash_of(first), 1_800_000_000_000)
+    now = now_ms()
+    others = {kind: new_key(user, now=now + 1, kind=kind, expires_at=now - 1) for kind in KeyKind}
+    for _, stored in others.values():
+        await access_store.store_api_key(stored)
+    rows = await listed(user)
+    assert {(row[0], row[1], row[-1]) for row in rows} == {
+        (f"{first[:9]}…", "key", "active"),
+        (f"{others[KeyKind.KEY][0][:9]}…", "key", "expired"),
+        (f"{others[KeyKind.SESSION][0][:9]}…", "session", "expired"),
+    }
+    row = next(row for row in rows if row[2] == "dashboard")
+    assert row[3:5] == ["user", "read"]
+    assert row[6] == "2027-01-15 08:00"
+    assert all(first not in cell for one in rows for cell in one)
+
+
+async def test_a_revoked_key_is_shown_as_such_and_stays_so_while_it_is_used(
+    access_store: MongoAccessStore, user: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await create(NOWHERE, user, "", "user")
+    secret = printed(capsys)
+    notes = [access_store.touch_api_key(hash_of(secret), now_ms() + n) for n in range(30)]
+    await asyncio.gather(revoke(NOWHERE, user, f"{secret[:9]}…"), *notes)
+    assert printed(capsys) == f"Revoked {secret[:9]}…."
+    key = await access_store.api_key(hash_of(secret))
+    assert key is not None
+    assert key.revoked_at is not None
+    assert key.last_used_at is not None
+    assert [row[-1] for row in await listed(user)] == ["revoked"]
+    with pytest.raises(StackError, match="No active keys"):
+        await revoke(NOWHERE, user, secret[:9])
+
+
+async def test_a_prefix_must_name_one_key_that_is_there(
+    access_store: MongoAccessStore, user: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        await create(NOWHERE, user, "", "user")
+    capsys.readouterr()
+    link, stored = new_key(user, now=now_ms(), kind=KeyKind.PAGE_LINK)
+    await access_store.store_api_key(stored)
+    for prefix, words in (("ov_", "2 active keys"), ("sk_", "No active keys"), (link[:9], "No active keys")):
+        with pytest.raises(StackError, match=words):
+            await revoke(NOWHERE, user, prefix)
+    with pytest.raises(StackError, match="No active keys"):
+        await revoke(NOWHERE, f"{user}-another", "ov_")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--scope", "everything"), "A scope is one of read, write, admin."),
+        (("--scope", "admin"), "add --role admin"),
+        (("--role", "root"), "A role is one of restricted, user, admin."),
+    ],
+)
+def test_mistakes_are_one_sentence(arguments: tuple[str, ...], words: str, user: str) -> None:
+    result = CliRunner().invoke(app, ["keys", "create", "--user", user, *arguments])
+    assert result.exit_code == 1
+    assert words in result.output
+    assert result.output.count("\n") == 1
+
+
+@pytest.mark.parametrize("days", ["0", "-1", "nan", "1e9"])
+def test_days_that_are_none(days: str, user: str) -> None:
+    assert CliRunner().invoke(app, ["keys", "create", "--user", user, "--expires-days", days]).exit_code == 2

@@ -1,0 +1,198 @@
+"""The leased loop: who sends what, how often, and who waits for whom."""
+
+import asyncio
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from repo.ports import Unavailable
+from schemas.deliveries import Delivery, DeliveryKind, DeliveryState
+from streams.core.deliveries import Result, SendingPolicy
+from tests.streams.post import NOW, QUICK, FakeSender, Post, broken, until, working
+
+
+@pytest.fixture
+async def post() -> Post:
+    made = Post()
+    await made.endpoint()
+    return made
+
+
+async def ended(post: Post, delivery_id: str) -> bool:
+    return (await post.got(delivery_id)).next_at is None
+
+
+async def test_what_is_due_is_sent_and_noted(post: Post) -> None:
+    await post.add("m1")
+    await post.add("m2", next_at=NOW + 1)
+    async with working(post.couriers()):
+        await until(lambda: ended(post, "m1"))
+        assert [one.delivery_id for one in post.sender.sent] == ["m1"]
+        post.now += 1
+        await until(lambda: ended(post, "m2"))
+    assert (await post.got("m1")).state is DeliveryState.SUCCEEDED
+
+
+async def test_a_failure_is_tried_again_when_it_is_due_and_under_the_same_id(post: Post) -> None:
+    post.sender.answer = broken
+    await post.add("m1")
+    async with working(post.couriers()):
+        for tries in range(1, 11):
+            await until(lambda tries=tries: tried(post, "m1", tries))  # type: ignore[misc]
+            assert len(post.sender.sent) == tries
+            post.now = (await post.got("m1")).next_at or post.now
+    over = await post.got("m1")
+    assert (over.state, over.tries, len(over.attempts)) == (DeliveryState.FAILED, 10, 10)
+    assert {(one.delivery_id, one.body) for one in post.sender.sent} == {("m1", "{}")}
+    endpoint = (await post.store.hooks("ann")).endpoints[0]
+    assert (endpoint.enabled, endpoint.failing_since) == (True, NOW)
+
+
+async def tried(post: Post, delivery_id: str, tries: int) -> bool:
+    return len((await post.got(delivery_id)).attempts) == tries
+
+
+async def test_many_couriers_send_each_delivery_once(post: Post) -> None:
+    for number in range(200):
+        user, endpoint = f"u{number % 20}", f"wh_{number % 40}"
+        await post.add(f"m{number}", user, endpoint)
+    async with working(*(post.couriers() for _ in range(4))):
+        await until(lambda: none_open(post))
+    assert Counter(one.delivery_id for one in post.sender.sent) == {f"m{number}": 1 for number in range(200)}
+
+
+async def none_open(post: Post) -> bool:
+    return not await post.store.due(NOW + 10**9, 1)
+
+
+async def test_who_dies_in_the_middle_is_followed_after_the_lease_with_the_same_id(post: Post) -> None:
+    await post.add("m1")
+    dying = FakeSender(held=lambda _: asyncio.Event())
+    async with working(post.couriers(sender=dying)):
+        await until(lambda: dying.sent)
+    assert (await post.got("m1")).state is DeliveryState.SENDING
+    post.now += QUICK.lease_ms - 1
+    async with working(post.couriers()):
+        await asyncio.sleep(0.05)  # several looks: nobody may take it before the lease is over
+        assert not post.sender.sent
+        post.now += 1
+        await until(lambda: ended(post, "m1"))
+    assert [one.delivery_id for one in (*dying.sent, *post.sender.sent)] == ["m1", "m1"]
+    assert (await post.got("m1")).state is DeliveryState.SUCCEEDED
+
+
+async def test_a_slow_endpoint_delays_nobody_else_and_a_slow_user_neither(post: Post) -> None:
+    never = asyncio.Event()
+    for number in range(40):
+        await post.add(f"slow{number}", "ann", "wh_slow", next_at=NOW - 100)
+        await post.add(f"more{number}", "bob", f"wh_bob{number}", next_at=NOW - 100)
+    for number in range(5):
+        await post.add(f"quick{number}", "ann", "wh_1")
+        await post.add(f"cyd{number}", "cyd", "wh_2")
+    post.sender.held = lambda one: never if one.delivery_id.startswith(("slow", "more")) else None
+    async with working(post.couriers(SendingPolicy(look_ms=5, at_once=16))):
+        for number in range(5):
+            await until(lambda number=number: ended(post, f"quick{number}"))  # type: ignore[misc]
+            await until(lambda number=number: ended(post, f"cyd{number}"))  # type: ignore[misc]
+        held = Counter(one.endpoint_id for one in post.sender.sent if one.delivery_id.startswith("slow"))
+        assert held == {"wh_slow": QUICK.per_endpoint}
+        of_bob = [one for one in post.sender.sent if one.user_id == "bob"]
+        assert len(of_bob) == QUICK.per_user
+
+
+async def test_a_delivery_that_is_not_to_be_sent_is_cancelled(post: Post) -> None:
+    await post.add("m1")
+    await post.add("m2", kind=DeliveryKind.MAIL, endpoint_id="mail")
+    post.sender.skip = "The endpoint was deleted."
+    async with working(post.couriers()):
+        await until(lambda: ended(post, "m1"))
+        await until(lambda: ended(post, "m2"))
+    assert ((await post.got("m1")).state, (await post.got("m1")).reason) == ("cancelled", "The endpoint was deleted.")
+    assert (await post.got("m2")).state is DeliveryState.CANCELLED, "mail was switched off"
+
+
+async def test_410_disables_the_endpoint_and_what_waits_for_it_is_not_sent(post: Post) -> None:
+    post.sender.answer = lambda _: Result(at=NOW, duration_ms=1, status=410, error="HTTP 410")
+    await post.add("m1")
+
+    async def is_disabled() -> bool:
+        return not (await post.store.hooks("ann")).endpoints[0].enabled
+
+    async with working(post.couriers()):
+        await until(is_disabled)
+    assert (await post.got("m1")).state is DeliveryState.FAILED
+
+
+async def test_an_error_of_ours_is_a_try_that_failed(post: Post) -> None:
+    def bug(_: Delivery) -> Result:
+        raise RuntimeError("a prompt or a secret")
+
+    post.sender.answer = bug
+    await post.add("m1")
+    async with working(post.couriers()):
+        await until(lambda: tried(post, "m1", 1))
+    assert (await post.got("m1")).attempts[0].error == "it could not be sent"
+    assert (await post.got("m1")).state is DeliveryState.PENDING
+
+
+async def test_mongodb_away_is_waited_for_and_nothing_is_lost(post: Post) -> None:
+    held = asyncio.Event()
+    post.sender.held = lambda _: held
+    await post.add("m1")
+    await post.add("m2", endpoint_id="wh_2")
+    async with working(post.couriers()):
+        await until(lambda: len(post.sender.sent) == 2)
+        post.database.away = True
+        held.set()
+        await asyncio.sleep(0.05)  # the tries end while nothing can be noted
+        with pytest.raises(Unavailable):
+            await post.got("m1")
+        post.database.away = False
+        await until(lambda: ended(post, "m1"))
+        await until(lambda: ended(post, "m2"))
+    assert len(post.sender.sent) == 2, "what was sent is not sent again because noting it took a while"
+
+
+async def test_what_is_taken_back_while_it_is_sent_stays_taken_back(post: Post) -> None:
+    held = asyncio.Event()
+    post.sender.held = lambda _: held
+    post.sender.answer = broken
+    await post.add("m1")
+    async with working(post.couriers()):
+        await until(lambda: post.sender.sent)
+        sending = await post.got("m1")
+        cancelled = replace(sending, state=DeliveryState.CANCELLED, version=sending.version + 1, next_at=None)
+        assert await post.store.store_delivery(cancelled, sending.version)
+        held.set()
+        await post.add("m2")
+        await until(lambda: len(post.sender.sent) == 2)
+    assert await post.got("m1") == cancelled
+
+
+async def test_stopping_waits_for_what_is_under_way_and_begins_nothing(post: Post) -> None:
+    held = asyncio.Event()
+    post.sender.held = lambda _: held
+    couriers = post.couriers()
+    await post.add("m1")
+    async with working(couriers):
+        await until(lambda: post.sender.sent)
+        stopping = asyncio.create_task(couriers.stop(20))
+        await post.add("m2")
+        couriers.wake()
+        held.set()
+        await stopping
+        assert await ended(post, "m1")
+    assert [one.delivery_id for one in post.sender.sent] == ["m1"]
+
+
+async def test_the_old_are_swept(post: Post) -> None:
+    await post.add("m1", next_at=None, state=DeliveryState.SUCCEEDED, delete_at=NOW)
+    await post.add("m2", next_at=None, state=DeliveryState.SUCCEEDED, delete_at=NOW + 1)
+
+    async def swept() -> bool:
+        return await post.store.delivery("m1") is None
+
+    async with working(post.couriers()):
+        await until(swept)
+    assert await post.got("m2")
