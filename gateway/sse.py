@@ -16,11 +16,12 @@ from starlette.types import Receive, Scope, Send
 from gateway import guard
 from gateway.asgi_wire import AsgiWire
 from gateway.core.frame import Frame
+from gateway.entry import why_not
 from gateway.errors import Problem, Refused
 from gateway.parts import parts_of
 from gateway.principal import Principal
 from gateway.sockets import Sockets
-from gateway.watch import Watch, why_not
+from gateway.watch import Watch
 from gateway.wire import Listener
 from repo.ports import Unavailable
 from schemas.access import Scope as ScopeOfKey

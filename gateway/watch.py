@@ -19,14 +19,11 @@ from gateway.core.inputs import Asked, Beat, Ended, Expiring, Granted, Input, Mi
 from gateway.core.outbox import Outbox
 from gateway.core.patience import GRACE_MS, Silence, warn_before
 from gateway.core.subscription import Phase, Subscription
-from gateway.guard import terms_accepted
-from gateway.keys import is_ticket
-from gateway.parts import Parts
+from gateway.entry import who_shows, why_not
 from gateway.principal import Principal
 from gateway.sockets import Sockets
 from gateway.wire import CLOSE_S, Wire
 from repo.ports import Unavailable
-from schemas.access import Scope
 from schemas.api.live import (
     CLOSE_WORDS,
     AuthFrame,
@@ -50,26 +47,9 @@ class Watch:
     """Tell it what happens; it is over when the wire is lost."""
 
     __slots__ = (
-        "_beat_at",
-        "_cut_at",
-        "_doing",
-        "_end_at",
-        "_handshake",
-        "_inbox",
-        "_is_dirty",
-        "_left",
-        "_meters",
-        "_partition",
-        "_parts",
-        "_principal",
-        "_said_good_bye",
-        "_silence",
-        "_sockets",
-        "_subscription",
-        "_warn_at",
-        "_wire",
-        "place",
-        "slot",
+        "_beat_at", "_cut_at", "_doing", "_end_at", "_handshake", "_inbox", "_is_dirty", "_left", "_meters",
+        "_partition", "_parts", "_principal", "_said_good_bye", "_silence", "_sockets", "_subscription", "_warn_at",
+        "_wire", "place", "slot",
     )  # fmt: skip
 
     def __init__(self, sockets: Sockets, wire: Wire, place: str, handshake: HTTPConnection | None) -> None:
@@ -95,11 +75,6 @@ class Watch:
         self.place = place
         self.slot: int | None = None
         self._sockets.wheel.set(self, self._next_moment())
-
-    @property
-    def user_id(self) -> str | None:
-        """Whose connection it is, once that is known."""
-        return self._principal.user_id if self._principal is not None else None
 
     def receive(self, happened: Input) -> None:
         """An input for the subscription, from the feed, the client or the wheel."""
@@ -218,19 +193,13 @@ class Watch:
             case BadFrame(reason):
                 self.receive(Mistake("bad_message", reason))
             case AuthFrame(token=token):
-                self._do(self._authenticate(self._who_shows(token)))
+                self._do(self._authenticate(who_shows(self._parts.auth, token, self._handshake)))
             case SubscribeFrame(position=position, job_id=job_id, previews=previews):
                 self._do(self._subscribe(position, job_id, previews))
             case PingFrame():
                 self.receive(Pinged())
             case PongFrame():
                 pass  # it was heard
-
-    async def _who_shows(self, token: str | None) -> Principal | None:
-        auth = self._parts.auth
-        if token is None:
-            return await auth.of_handshake(self._handshake) if self._handshake is not None else None
-        return await (auth.by_ticket(token) if is_ticket(token) else auth.by_secret(token))
 
     async def _authenticate(self, asking: Coroutine[Any, Any, Principal | None]) -> None:
         try:
@@ -343,13 +312,3 @@ class Watch:
             self._sockets.release(self._principal.user_id)
         self._cut_at = self._sockets.clock() + CLOSE_S
         self._sockets.wheel.set(self, self._cut_at)
-
-
-async def why_not(parts: Parts, principal: Principal) -> CloseCode | None:
-    """Why this caller may not watch, or None. Raises ``Unavailable``."""
-    if not principal.may(Scope.READ):
-        return CloseCode.SCOPE
-    standing = await parts.accounts.standing(principal.user_id)
-    if standing.blocked or standing.deleted:
-        return CloseCode.ACCOUNT
-    return None if await terms_accepted(parts, principal) else CloseCode.TERMS

@@ -89,7 +89,8 @@ class MemoryAccessStore:
     async def vouchers(self, limit: int = 100) -> list[Voucher]:
         """See ``AccessStore.vouchers``."""
         self._check()
-        return sorted(self._vouchers.values(), key=lambda one: (one.created_at, one.code), reverse=True)[: max(0, limit)]
+        newest = sorted(self._vouchers.values(), key=lambda one: (one.created_at, one.code), reverse=True)
+        return newest[: max(0, limit)]
 
     async def deactivate_voucher(self, code: str, at: int) -> Voucher | None:
         """See ``AccessStore.deactivate_voucher``."""

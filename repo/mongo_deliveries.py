@@ -95,6 +95,7 @@ class MongoDeliveryStore:
         wanted: dict[str, Any] = {"userId": user_id, "endpointId": endpoint_id}
         if before is not None:
             at, last = to_moment(before[0]), before[1]
+            wanted["createdAt"] = {"$lte": at}  # says no more than the next line, in words that bound an index
             wanted["$or"] = [{"createdAt": {"$lt": at}}, {"createdAt": at, "_id": {"$lt": last}}]
         order = [("createdAt", DESCENDING), ("_id", DESCENDING)]
         found = await self._answer(lambda: self._deliveries.find(wanted).sort(order).limit(limit).to_list(None))

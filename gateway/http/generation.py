@@ -17,7 +17,7 @@ from gateway.guard import caller, maker
 from gateway.http.answers import ask, decided, shed
 from gateway.http.bodies import read_json
 from gateway.http.rows import host_for, own_job, row_of, status_of
-from gateway.parts import Parts, parts_of
+from gateway.parts import parts_of
 from repo.ports import Position
 from schemas.access import Scope
 from schemas.commands import CancelJob, RetryJob, SubmitJob
@@ -35,7 +35,7 @@ async def submit(request: Request) -> Response:
     if key is not None and not is_idempotency_key(key):
         raise Refused(Problem.BAD_KEY)
     body = await read_json(request, parts.settings.body_bytes)
-    append_by = _append_by(parts)
+    append_by = parts.append_by()
     ticket = Ticket(str(uuid4()), job_id_for(principal.user_id, key, str(uuid4())), append_by)
     command = submission(body, principal.user_id, ticket)
     if isinstance(command, Invalid):
@@ -80,7 +80,7 @@ async def retry(request: Request) -> Response:
     if Fact.RETRIED not in TRANSITIONS[job.state]:
         raise Refused(Problem.NOT_FINISHED, state=job.state.value)
     shed(parts.allowance, principal.user_id, parts.now())
-    append_by = _append_by(parts)
+    append_by = parts.append_by()
     command = RetryJob(
         command_id=str(uuid4()), user_id=principal.user_id, job_id=job.job_id, run=job.run, append_by=append_by
     )
@@ -88,11 +88,6 @@ async def retry(request: Request) -> Response:
     if answer is not None and answer.outcome is Outcome.UNCHANGED:
         raise Refused(Problem.NOT_FINISHED, state=(await own_job(parts, principal, job.job_id)).state.value)
     return await decided(parts, answer, job.job_id, host_for(request))
-
-
-def _append_by(parts: Parts) -> int:
-    settings = parts.settings
-    return parts.now() + int((settings.decision_timeout_seconds + settings.append_margin_seconds) * 1000)
 
 
 def _expected(command: SubmitJob, at: int) -> dict[str, object]:

@@ -203,7 +203,13 @@ public final class DurableMongo {
     public Document handleCommand(Channel channel, String database, String command, Document query) {
       try {
         if (isRead(command, query)) {
-          return super.handleCommand(channel, database, command, query);
+          // What a long scan has still to read must not be compacted away, nor the chunks of old commits be used again.
+          MVStore.TxCounter scan = store.registerVersionUsage();
+          try {
+            return super.handleCommand(channel, database, command, query);
+          } finally {
+            store.deregisterVersionUsage(scan);
+          }
         }
         long ticket = 0;
         try {

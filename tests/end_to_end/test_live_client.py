@@ -63,7 +63,7 @@ class Peer:
         await self._connection.send(json.dumps(frame))
 
     async def shows(self, message: dict[str, Any]) -> None:
-        preview = binary_preview(message)
+        preview = binary_preview(json.dumps({"type": "preview", "data": message}).encode())
         assert preview is not None
         await self._connection.send(preview)
 

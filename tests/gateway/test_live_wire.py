@@ -17,6 +17,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.exceptions import ConnectionClosed
 
 from gateway import server
+from gateway import sockets as registry
 from gateway.watch import Watch
 from gateway.wire import TESTED_WITH, UvicornWire, protocol_class
 from repo.clock import now_ms
@@ -24,7 +25,7 @@ from schemas.api.live import CloseCode
 from schemas.codec import encode
 from schemas.progress import AttemptPreview
 from tests.gateway.sockets import serving, socket
-from tests.gateway.world import World, job, settings, started, until
+from tests.gateway.world import DEADLINE_S, World, job, settings, started, until
 
 JOB = "00000000-0000-4000-8000-000000000000"
 PLAIN = "websockets-sansio"
@@ -120,7 +121,8 @@ async def test_previews_as_they_were_asked_for(world: World, address: str) -> No
 
 
 @pytest.mark.usefixtures("wire")
-async def test_it_ends_in_order_whoever_ends_it(world: World, address: str) -> None:
+async def test_it_ends_in_order_whoever_ends_it(world: World, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "CLOSE_S", 1_000.0)  # nobody is waited for who has gone
     key = await world.key()
     async with socket(address, key, subscribe={}) as leaving, socket(address, key, subscribe={}) as cut:
         await leaving.connection.close()
@@ -133,28 +135,31 @@ async def test_it_ends_in_order_whoever_ends_it(world: World, address: str) -> N
     async with socket(address, key) as last:
         closing = asyncio.create_task(world.app.state.sockets.close_all(CloseCode.RESTARTING))
         assert await last.closed() == CloseCode.RESTARTING
-        await closing
+        async with asyncio.timeout(DEADLINE_S):
+            await closing
     assert not world.app.state.sockets._of_user
     assert not world.app.state.sockets._at_place
 
 
-async def test_without_uvicorns_own_connection_a_slow_reader_is_closed_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "protocol_class", lambda: PLAIN)
-    limits = settings(socket_queue_frames=16, socket_queue_bytes=64 * 1024)
+@pytest.mark.usefixtures("wire")
+async def test_a_slow_reader_is_closed_and_its_connection_does_not_stay() -> None:
+    limits = settings(socket_queue_frames=16)
     async with (
         started(limits) as world,
         serving(world) as address,
-        socket(address, await world.key(), subscribe={}, max_queue=1, close_timeout=0.1) as client,
+        socket(address, await world.key(), subscribe={}, max_queue=1, max_size=None) as client,
     ):
         assert (await client.receive())["type"] == "snapshot"
         client.connection.transport.pause_reading()
         made = job(JOB)
-        request = replace(made.request, input="x" * 400_000)
+        request = replace(made.request, input="x" * 60_000)
         await world.ledger.write(made)
         while world.app.state.sockets.open:
             made = replace(made, version=made.version + 1, request=request)
             await world.ledger.write(made)
             await asyncio.sleep(0.002)
+        client.connection.transport.resume_reading()
+        assert await client.closed() in {CloseCode.SLOW, 1006}
 
 
 async def test_an_idle_socket_has_no_task(world: World, address: str) -> None:

@@ -200,7 +200,9 @@ class World:
         transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False)
         # Whatever a test asks, the answer must be one that the OpenAPI document knows.
         hooks = {"response": [spec_check.check]}
-        async with httpx.AsyncClient(transport=transport, base_url=ORIGIN, headers=headers, event_hooks=hooks) as client:
+        async with httpx.AsyncClient(
+            transport=transport, base_url=ORIGIN, headers=headers, event_hooks=hooks
+        ) as client:
             yield client
 
     @contextmanager

@@ -9,6 +9,7 @@ import pytest
 from repo.ports import Unavailable
 from schemas.deliveries import Delivery, DeliveryKind, DeliveryState
 from streams.core.deliveries import Result, SendingPolicy
+from streams.senders import Skip, Try
 from tests.streams.post import NOW, QUICK, FakeSender, Post, broken, until, working
 
 
@@ -154,6 +155,27 @@ async def test_mongodb_away_is_waited_for_and_nothing_is_lost(post: Post) -> Non
     assert len(post.sender.sent) == 2, "what was sent is not sent again because noting it took a while"
 
 
+async def test_who_waits_until_its_lease_is_nearly_over_leaves_it_to_the_next(post: Post) -> None:
+    class Waiting(FakeSender):
+        async def prepare(self, delivery: Delivery) -> Try | Skip:
+            self.prepared += 1
+            if self.prepared == 1:
+                post.now += QUICK.lease_ms - QUICK.timeout_ms + 1  # MongoDB was away
+            return await super().prepare(delivery)
+
+        prepared = 0
+
+    sender = Waiting()
+    await post.add("m1")
+    async with working(post.couriers(sender=sender)):
+        await until(lambda: sender.prepared)
+        await asyncio.sleep(0.05)  # several looks: the lease is not over
+        assert sender.sent == []
+        post.now += QUICK.timeout_ms
+        await until(lambda: ended(post, "m1"))
+    assert [one.tries for one in sender.sent] == [2]
+
+
 async def test_what_is_taken_back_while_it_is_sent_stays_taken_back(post: Post) -> None:
     held = asyncio.Event()
     post.sender.held = lambda _: held
@@ -178,6 +200,7 @@ async def test_stopping_waits_for_what_is_under_way_and_begins_nothing(post: Pos
     async with working(couriers):
         await until(lambda: post.sender.sent)
         stopping = asyncio.create_task(couriers.stop(20))
+        await asyncio.sleep(0)  # it has begun
         await post.add("m2")
         couriers.wake()
         held.set()

@@ -14,6 +14,7 @@ from schemas.accounts import Account, Role, VoucherUse
 from schemas.api.access import voucher_document
 from schemas.commands import RedeemVoucher
 from schemas.instants import to_iso
+from tests.gateway.clerk import own_clerk
 from tests.gateway.world import World, settings, started, until
 
 USED = "You have already used this voucher code"
@@ -129,6 +130,25 @@ async def test_a_restricted_user_redeems_and_may_make_videos(world: World) -> No
         assert details["expiresAt"] == to_iso(voucher.expires_at)
         assert "createdBy" not in details
         assert said(await redeem(http)) == (400, {"message": USED})
+
+
+async def test_whom_the_identity_provider_names_is_restricted_until_a_voucher() -> None:
+    """As with OpenV: signed up, nobody gave a role, a code in hand."""
+    async with own_clerk() as clerk, started(clerk.settings()) as world:
+        await put_voucher(world)
+        async with world.client(None) as http:
+            http.headers["Authorization"] = f"Bearer {clerk.token('user_eve')}"
+            refused = await http.post("/api/runpod", json={"prompt": "a"})
+            assert said(refused) == (403, {"message": "This action requires user role"})
+            assert (await http.get("/api/voucher")).json()["role"] == "restricted"
+            applied = await redeem(http)
+            assert (applied.status_code, applied.json()["user"]["role"]) == (200, "user")
+            assert (await http.post("/api/runpod", json={"prompt": "a"})).status_code == 200
+            opened = await world.parts.auth.by_ticket((await http.post("/api/live/ticket")).json()["ticket"])
+        assert opened is not None
+        assert (opened.user_id, opened.role, opened.key_hash) == ("user_eve", Role.USER, None)
+        assert opened.expires_at is not None
+        assert opened.expires_at <= now_ms() + 60_000, "the session's end, not the ticket's"
 
 
 async def test_each_refusal_in_openvs_words(world: World) -> None:
