@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import AliasChoices, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -28,7 +28,9 @@ class EnvironmentSettings(BaseSettings):
     @classmethod
     def variables(cls) -> frozenset[str]:
         """The names of all variables that are read."""
-        return frozenset(cls._variable(name) for name in cls.model_fields)
+        others = [field.validation_alias for field in cls.model_fields.values()]
+        named = {str(one).upper() for alias in others if isinstance(alias, AliasChoices) for one in alias.choices}
+        return frozenset({cls._variable(name) for name in cls.model_fields} | named)
 
     @classmethod
     def _variable(cls, member: str) -> str:

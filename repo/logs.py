@@ -20,7 +20,11 @@ LEVELS: Mapping[str, int] = {
 }
 FORMATS = ("json", "pretty")
 # Client libraries tell at length what our own lines say in one; their warnings are kept.
-_TALKATIVE = ("aiokafka", "faust", "mode", "pymongo", "botocore", "aiobotocore", "boto3", "urllib3", "asyncio")
+# (Those of HTTP and mail would tell addresses with their queries, and headers.)
+_TALKATIVE = (
+    "aiokafka", "faust", "mode", "pymongo", "botocore", "aiobotocore", "boto3", "urllib3", "asyncio", "httpx",
+    "httpcore", "aiohttp", "aiosmtplib", "websockets",
+)  # fmt: skip
 
 
 class LogSettingsError(ValueError):

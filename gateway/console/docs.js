@@ -6,7 +6,7 @@ const $ = (id) => document.getElementById(id);
 function make(name, attributes = {}, ...parts) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...parts.flat().filter((part) => part != null && part !== ""));
+  made.append(...parts.flat(Infinity).filter((part) => part != null && part !== ""));
   return made;
 }
 

@@ -81,7 +81,8 @@ class Described:
 
     def of(self, model: Any, mode: Mode) -> dict[str, Any]:
         """The schema to put where this model is meant. KeyError if it was not among the wanted."""
-        return self._schemas[_key_of(model, mode)]
+        found: dict[str, Any] = self._schemas[_key_of(model, mode)]
+        return found
 
 
 def _key_of(model: Any, mode: Mode) -> str:

@@ -94,6 +94,13 @@ async def test_records_of_a_key_keep_their_order(log: EventLog) -> None:
     assert values(await first(tail, len(expected))) == expected
 
 
+async def test_where_a_command_lies_comes_with_the_brokers_time(log: EventLog) -> None:
+    """Which is the time of what is decided on it."""
+    position = await log.append(message("v", uuid.uuid4().bytes, COMMANDS.name))
+    (record,) = await log.read(COMMANDS.name, position.partition, position.offset, position.offset + 1)
+    assert position.at == record.timestamp
+
+
 async def test_append_all_keeps_the_order_of_each_key_and_says_where_each_record_is(log: EventLog) -> None:
     keys = [uuid.uuid4().bytes for _ in range(5)]
     sent = [message(str(number), keys[number % 5], EVENTS.name) for number in range(500)]

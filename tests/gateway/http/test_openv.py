@@ -14,6 +14,7 @@ from schemas.failures import FailureCode
 from schemas.ids import job_id_of_key
 from schemas.instants import from_datetime
 from schemas.shape import from_json
+from schemas.topics import COMMANDS
 from tests.gateway.world import REMAINING, World, job, settings, started, until
 
 
@@ -246,6 +247,8 @@ async def test_no_decision_in_time_is_202_and_the_job_is_in_the_log() -> None:
         assert isinstance(command, SubmitJob)
         assert command.subject == body["jobId"]
         # The whole row, under the id that it will have: OpenV's page shows it at once and finds it again.
+        (record,) = world.log.records(COMMANDS.name)
+        assert from_iso(body["createdAt"]) == record.timestamp
         await world.ledger.write(job(command.job_id, at=from_iso(body["createdAt"]), request=command.request))
         listed = (await http.get("/api/videos")).json()
         assert [{name: row[name] for name in body} for row in listed] == [body]
