@@ -99,7 +99,7 @@ async def _figure(size: Size, changed: int, who: str, ours: Poller, base: Poller
 
 
 async def _warmed_up(poller: Poller, changed: int) -> None:
-    """Connections are open and code is compiled. The first look at a large database may outlast a gateway's patience."""
+    """Connections are open and code is compiled. The first look at a large database may take too long for it."""
     for tries_left in (2, 1, 0):
         try:
             await poller.ask(changed, 2)

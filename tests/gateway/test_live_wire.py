@@ -162,6 +162,24 @@ async def test_a_slow_reader_is_closed_and_its_connection_does_not_stay() -> Non
         assert await client.closed() in {CloseCode.SLOW, 1006}
 
 
+@pytest.mark.usefixtures("wire")
+async def test_who_reads_on_in_time_is_sent_what_waited(world: World, address: str) -> None:
+    async with socket(address, await world.key(), subscribe={}, max_queue=1, max_size=None) as client:
+        assert (await client.receive())["type"] == "snapshot"
+        (member,) = world.app.state.sockets.open
+        client.connection.transport.pause_reading()
+        made = job(JOB)
+        request = replace(made.request, input="x" * 60_000)
+        await world.ledger.write(made)
+        while not len(member._subscription._outbox):
+            made = replace(made, version=made.version + 1, request=request)
+            await world.ledger.write(made)
+            await asyncio.sleep(0.002)
+        client.connection.transport.resume_reading()
+        versions = [(await client.receive())["data"]["version"] for _ in range(made.version)]
+        assert versions == list(range(1, made.version + 1))
+
+
 async def test_an_idle_socket_has_no_task(world: World, address: str) -> None:
     key = await world.key()
     async with socket(address, key, subscribe={}) as client, socket(address) as stranger:
