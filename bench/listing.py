@@ -14,7 +14,7 @@ from bench.figures import Aim, Figure
 from bench.measurement import Measurement
 from bench.rounds import by_turns
 from bench.world import World
-from gateway.keys import new_key
+from gateway.identity.keys import new_key
 from repo.clock import now_ms
 from repo.core.documents import to_document
 from repo.mongo import MongoDatabase
@@ -40,7 +40,7 @@ class Size:
     changed: tuple[int, ...]
 
 
-FULL = Size(rounds=5, requests=8, videos=10_000, others=(0, 50_000), changed=(1, 10, 100))
+FULL = Size(rounds=5, requests=3, videos=10_000, others=(0, 50_000), changed=(1, 10, 100))
 QUICK = Size(rounds=1, requests=2, videos=200, others=(300,), changed=(1, 10))
 OWNERS = 500  # of the others' videos
 BATCH = 2_000

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from bench.driver import ROOT, Failed
-from gateway.keys import new_key
+from gateway.identity.keys import new_key
 from operations.stack.child import Child, Command
 from operations.stack.ports import choose
 from operations.stack.readiness import NotifySocket

@@ -13,7 +13,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import WebSocketRoute
 
-from gateway import sse
 from gateway.errors import Problem, Refused, answer
 from gateway.http import (
     clerk,
@@ -30,11 +29,12 @@ from gateway.http import (
     vouchers,
     webhooks,
 )
-from gateway.live import socket_endpoint
+from gateway.live import sse
+from gateway.live.handshake import socket_endpoint
+from gateway.live.sockets import Sockets
 from gateway.middleware import Envelope
 from gateway.parts import Parts, build
 from gateway.settings import GatewaySettings
-from gateway.sockets import Sockets
 from repo.clock import now_ms
 from repo.database import Database
 from repo.ports import EventLog, Unavailable

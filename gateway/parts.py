@@ -7,19 +7,19 @@ from typing import cast
 
 from starlette.requests import HTTPConnection
 
-from gateway.accounts import Accounts
-from gateway.auth import Authenticator
-from gateway.clerk import Clerk, clerk_of
 from gateway.core.allowance import Allowance
 from gateway.core.hub import Hub
 from gateway.core.window import Window
 from gateway.decisions import Decisions
-from gateway.feed import Feed, Watcher
+from gateway.identity.accounts import Accounts
+from gateway.identity.auth import Authenticator
+from gateway.identity.clerk import Clerk, clerk_of
+from gateway.identity.terms import Terms
+from gateway.live.feed import Feed, Watcher
 from gateway.notifications import Notifications, notifications_of
 from gateway.probes import Probes
 from gateway.settings import GatewaySettings
 from gateway.standings import Standings
-from gateway.terms import Terms
 from repo.access import AccessStore
 from repo.database import Database
 from repo.ports import EventLog, JobStore

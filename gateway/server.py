@@ -12,9 +12,9 @@ from starlette.applications import Starlette
 
 from gateway.app import leave
 from gateway.connection import bounded
+from gateway.live.sse import cuttable
+from gateway.live.wire import protocol_class
 from gateway.settings import GatewaySettings
-from gateway.sse import cuttable
-from gateway.wire import protocol_class
 from repo import notify
 
 BACKLOG = 1024

@@ -8,7 +8,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from gateway.core.addresses import is_proxy
 from gateway.core.listing import Form
-from gateway.identity_settings import IdentitySettings
+from gateway.identity.settings import IdentitySettings
 from gateway.notification_settings import NotificationSettings
 from gateway.webhook_settings import WebhookSettings
 from schemas.accounts import Role

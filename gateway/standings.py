@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from gateway.core.window import Cursor, Replay
 from gateway.decisions import Decisions, NotRecorded
-from gateway.feed import Feed
+from gateway.live.feed import Feed
 from repo.ports import Unavailable
 from schemas.commands import AskUsage
 from schemas.jobs import Remaining

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gateway.keys import new_key
+from gateway.identity.keys import new_key
 from operations.local import server_environment
 from operations.stack.errors import StackError
 from repo.clock import now_ms

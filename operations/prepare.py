@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 
-from gateway.keys import PREFIX_LENGTH, hash_of, new_key
+from gateway.identity.keys import PREFIX_LENGTH, hash_of, new_key
 from operations.stack.data_dir import DataDir
 from repo.clock import now_ms
 from repo.mongo import MongoDatabase

@@ -18,8 +18,8 @@ from starlette.routing import Route
 from gateway.core.clerk_events import BadEvent, NotOurs, UserGone, UserTold, as_openv, read_event
 from gateway.errors import Problem, Refused
 from gateway.http.bodies import read_body
+from gateway.identity.persons import take
 from gateway.parts import parts_of
-from gateway.persons import take
 
 BODY_MAX = 256 * 1024
 NAMES = {"svix-id": "webhook-id", "svix-timestamp": "webhook-timestamp", "svix-signature": "webhook-signature"}

@@ -6,8 +6,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from gateway.errors import Problem, Refused
-from gateway.guard import caller
 from gateway.http.rows import own_job
+from gateway.identity.guard import caller
 from gateway.parts import Parts, parts_of
 from schemas.jobs import Job, StoredFile
 from schemas.lifecycle import State

@@ -13,10 +13,10 @@ from starlette.routing import Route
 
 from gateway.core.submission import Invalid, Ticket, is_idempotency_key, job_id_for, submission
 from gateway.errors import Problem, Refused
-from gateway.guard import caller, maker
 from gateway.http.answers import ask, decided, shed
 from gateway.http.bodies import read_json
 from gateway.http.rows import host_for, own_job, row_of, status_of
+from gateway.identity.guard import caller, maker
 from gateway.parts import parts_of
 from repo.ports import Position
 from schemas.access import Scope

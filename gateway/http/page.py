@@ -8,8 +8,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from gateway.auth import DAY_MS
 from gateway.core.origins import origin_of
+from gateway.identity.auth import DAY_MS
 from gateway.parts import Parts, parts_of
 
 CONSOLE = Path(__file__).parent.parent / "console"

@@ -10,8 +10,8 @@ from starlette.requests import Request
 
 from gateway.core.origins import may_act
 from gateway.errors import Problem, Refused
+from gateway.identity.principal import Principal
 from gateway.parts import Parts, parts_of
-from gateway.principal import Principal
 from schemas.documents import job_document
 from schemas.instants import to_iso
 from schemas.jobs import Job

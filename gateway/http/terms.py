@@ -10,8 +10,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gateway.errors import Problem, Refused
-from gateway.guard import caller
 from gateway.http.bodies import read_body
+from gateway.identity.guard import caller
 from gateway.parts import parts_of
 from schemas.access import Scope
 from schemas.api.access import Accepted, TermsStatus, TermsYes

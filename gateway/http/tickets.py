@@ -4,8 +4,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gateway.guard import caller
 from gateway.http.answers import shed
+from gateway.identity.guard import caller
 from gateway.parts import parts_of
 from schemas.api.access import Ticket
 from schemas.shape import to_plain

@@ -13,8 +13,8 @@ from starlette.routing import Route
 
 from gateway.decisions import NotRecorded
 from gateway.errors import Problem, Refused
-from gateway.guard import caller
 from gateway.http.answers import shed
+from gateway.identity.guard import caller
 from gateway.parts import parts_of
 from schemas.api.usage import usage_of
 from schemas.commands import AskUsage

@@ -18,12 +18,12 @@ from starlette.routing import Route
 
 from gateway.core.listing import LIMIT_MAX, BadQuery, Form, Listing, listing, place
 from gateway.errors import Problem, Refused
-from gateway.guard import caller
 from gateway.http.answers import ask, shed
 from gateway.http.bodies import read_json
 from gateway.http.rows import host_for, listed
+from gateway.identity.guard import caller
+from gateway.identity.principal import Principal
 from gateway.parts import Parts, parts_of
-from gateway.principal import Principal
 from schemas.access import Scope
 from schemas.api.openv import DeleteBody, monthly_quota
 from schemas.commands import DeleteJob

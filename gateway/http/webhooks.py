@@ -15,11 +15,11 @@ from starlette.routing import Route
 
 from gateway.core import webhooks as core
 from gateway.errors import Problem, Refused
-from gateway.guard import caller
 from gateway.http.answers import shed
 from gateway.http.bodies import read_json
+from gateway.identity.guard import caller
+from gateway.identity.principal import Principal
 from gateway.parts import Parts, parts_of
-from gateway.principal import Principal
 from repo.outgoing import wrong_with_url
 from schemas.access import Scope
 from schemas.api.openv import FieldError

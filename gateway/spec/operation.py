@@ -61,7 +61,7 @@ class Reply:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """``name`` is the operationId. ``body``: what the request's JSON must be; ``problems``: refusals of its own, beside
-    those that come with ``access`` and ``body``. ``nobody`` and ``terms`` as for ``gateway.guard.caller``."""
+    those that come with ``access`` and ``body``. ``nobody`` and ``terms`` as for ``gateway.identity.guard.caller``."""
 
     method: str
     path: str

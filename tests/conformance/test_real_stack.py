@@ -19,7 +19,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from standardwebhooks import Webhook
 
-from gateway.keys import new_key
+from gateway.identity.keys import new_key
 from gateway.spec.table import OPERATIONS
 from repo.clock import now_ms
 from repo.mongo_access import MongoAccessStore

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright, expect
 
-from gateway.keys import new_key
+from gateway.identity.keys import new_key
 from repo.access import AccessStore
 from repo.clock import now_ms
 from repo.kafka import KafkaEventLog

@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.keys import new_key
+from gateway.identity.keys import new_key
 from operations.stack.child import Child, Command
 from operations.stack.readiness import NotifySocket
 from operations.stack.servers import EmbeddedServers

@@ -11,7 +11,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Error, expect
 
 from gateway.core.origins import cookie_name
-from gateway.keys import new_key
+from gateway.identity.keys import new_key
 from repo.clock import now_ms
 from schemas.access import Acceptance, KeyKind, Voucher
 from schemas.accounts import Role

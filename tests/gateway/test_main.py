@@ -15,7 +15,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from gateway.keys import new_key
+from gateway.identity.keys import new_key
 from repo.clock import now_ms
 from repo.kafka import KafkaEventLog
 from repo.mongo import MongoDatabase

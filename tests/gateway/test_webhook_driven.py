@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from gateway.core.signed_calls import Signed, signed_call
-from gateway.keys import new_key
+from gateway.identity.keys import new_key
 from repo.clock import now_ms
 from repo.mongo import MongoDatabase
 from schemas.dispatch import WEBHOOK_WORKER

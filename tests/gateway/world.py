@@ -10,7 +10,7 @@ import httpx
 from starlette.applications import Starlette
 
 from gateway.app import create_app
-from gateway.keys import new_key
+from gateway.identity.keys import new_key
 from gateway.parts import Parts
 from gateway.settings import GatewaySettings
 from repo.clock import now_ms

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from gateway.keys import hash_of, is_key, new_key
+from gateway.identity.keys import hash_of, is_key, new_key
 from operations.cli import app
 from operations.keys import create, revoke, show
 from operations.stack.errors import StackError

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from gateway.keys import new_key
+from gateway.identity.keys import new_key
 from operations.stack import kafka, tether
 from operations.stack.child import Child
 from operations.stack.jars import ensure_jars, program

@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 
-from gateway.keys import new_key
+from gateway.identity.keys import new_key
 from operations.stack import tether
 from repo.clock import now_ms
 from repo.kafka import KafkaEventLog

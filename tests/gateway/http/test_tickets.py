@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.auth import Authenticator
-from gateway.keys import hash_of, is_key, is_ticket, new_key
-from gateway.principal import Principal, Way
+from gateway.identity.auth import Authenticator
+from gateway.identity.keys import hash_of, is_key, is_ticket, new_key
+from gateway.identity.principal import Principal, Way
 from repo.clock import now_ms
 from repo.ports import Unavailable
 from schemas.access import KeyKind, Scope

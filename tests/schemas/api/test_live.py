@@ -54,7 +54,7 @@ def test_a_clients_frames_are_read(text: str, frame: live.ClientFrame) -> None:
         '{"type":"subscribe","position":7}',
         '{"type":"subscribe","position":"' + "9" * 101 + '"}',
         "{" * 5000,
-        '{"type":"auth","token":"' + "s3cret" * 200 + '"}',
+        '{"type":"auth","token":"' + "s3cret" * 2_000 + '"}',
     ],
 )
 def test_anything_else_is_refused_in_words_that_do_not_quote_it(text: str) -> None:
@@ -78,11 +78,22 @@ def test_frames_are_the_stored_bytes_in_an_envelope() -> None:
     assert json.loads(live.progress(QueuePlace.TYPE, b"{}"))["type"] == "place"
 
 
-def test_bytes_that_are_no_text_and_types_that_are_no_progress_are_refused() -> None:
-    with pytest.raises(UnicodeDecodeError):
-        live.event("t", "p", b"\xff")
+def test_types_that_are_no_progress_are_refused() -> None:
     with pytest.raises(KeyError):
         live.progress("dev.openv.job.queued.v1", b"{}")
+
+
+def test_a_binary_preview_is_its_header_and_the_picture() -> None:
+    message = live.binary_preview(live.progress(AttemptPreview.TYPE, b'{"step":1,"jpeg":"/9j/"}'))
+    assert message is not None
+    length = int.from_bytes(message[:4], "big")
+    assert json.loads(message[4 : 4 + length]) == {"type": "preview", "data": {"step": 1}}
+    assert message[4 + length :] == b"\xff\xd8\xff"
+
+
+@pytest.mark.parametrize("data", [b'{"step":1}', b'{"jpeg":"no base64"}', b'{"jpeg":7}'])
+def test_a_preview_without_a_picture_is_none(data: bytes) -> None:
+    assert live.binary_preview(live.progress(AttemptPreview.TYPE, data)) is None
 
 
 def test_the_other_frames() -> None:

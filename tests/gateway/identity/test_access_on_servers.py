@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.keys import hash_of, new_key
+from gateway.identity.keys import hash_of, new_key
 from repo.clock import now_ms
 from repo.mongo_access import MongoAccessStore
 from repo.mongo_jobs import MongoJobStore

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from gateway.keys import hash_of
+from gateway.identity.keys import hash_of
 from repo.access import AccessStore
 from repo.ports import Unavailable
 from schemas.access import ApiKey, KeyKind

@@ -8,9 +8,9 @@ import pytest
 import structlog
 from jwt.algorithms import RSAAlgorithm
 
-from gateway import jwks
-from gateway.identity_settings import JWKS_PATH
-from gateway.jwks import BYTES_MAX, Keys, keys_of
+from gateway.identity import jwks
+from gateway.identity.jwks import BYTES_MAX, Keys, keys_of
+from gateway.identity.settings import JWKS_PATH
 from repo.ports import Unavailable
 from tests.gateway.clerk import OwnClerk, own_clerk, private_key, public_jwk
 from tests.gateway.world import until

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.accounts import FRESH_MS, REMEMBERED_MAX, STALE_MS, Accounts, Standing
-from gateway.keys import new_key
+from gateway.identity.accounts import FRESH_MS, REMEMBERED_MAX, STALE_MS, Accounts, Standing
+from gateway.identity.keys import new_key
 from repo.memory import MemoryJobStore
 from repo.ports import Unavailable
 from schemas.access import ApiKey

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.keys import hash_of, new_key
-from gateway.stored_keys import NOTE_EVERY_MS, NOTES_MAX, StoredKeys
+from gateway.identity.keys import hash_of, new_key
+from gateway.identity.stored_keys import NOTE_EVERY_MS, NOTES_MAX, StoredKeys
 from repo.memory import MemoryAccessStore
 from schemas.access import ApiKey, KeyKind
 from tests.gateway.world import World, started, until

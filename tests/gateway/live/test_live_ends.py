@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from gateway.watch import MESSAGES_PER_MINUTE
+from gateway.live.watch import MESSAGES_PER_MINUTE
 from repo.clock import now_ms
 from schemas.api.live import CloseCode
 from schemas.lifecycle import State

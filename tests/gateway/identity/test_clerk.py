@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from websockets.exceptions import InvalidStatus
 
 from gateway.core.claims import Doubt
-from gateway.principal import Way
+from gateway.identity.principal import Way
 from schemas.accounts import Account, Role
 from schemas.api.live import CloseCode
 from tests.gateway.clerk import OwnClerk, own_clerk, private_key, public_jwk

@@ -1,7 +1,7 @@
 """Who the caller is: a key or an identity provider's token, in a header, a socket's first message or a cookie.
 
 A session of the page is a key like any other, held in an HttpOnly cookie. A ticket opens one socket for whoever asked
-for it. What the account says of the user limits them all (``gateway/accounts.py``).
+for it. What the account says of the user limits them all (``gateway/identity/accounts.py``).
 """
 
 import hmac
@@ -10,15 +10,15 @@ from dataclasses import replace
 
 from starlette.requests import HTTPConnection
 
-from gateway.accounts import Accounts
-from gateway.clerk import Clerk, has_session
 from gateway.core.claims import is_token
 from gateway.core.origins import cookie_name, may_act
 from gateway.errors import Problem, Refused
-from gateway.keys import hash_of, is_key, is_ticket, new_key
-from gateway.principal import Principal, Way
+from gateway.identity.accounts import Accounts
+from gateway.identity.clerk import Clerk, has_session
+from gateway.identity.keys import hash_of, is_key, is_ticket, new_key
+from gateway.identity.principal import Principal, Way
+from gateway.identity.stored_keys import StoredKeys
 from gateway.settings import GatewaySettings
-from gateway.stored_keys import StoredKeys
 from repo.access import AccessStore
 from schemas.access import ApiKey, KeyKind, Scope
 

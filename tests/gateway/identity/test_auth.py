@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.accounts import Accounts
-from gateway.auth import DAY_MS, Authenticator
-from gateway.keys import hash_of, is_key, new_key
-from gateway.stored_keys import STALE_MS
+from gateway.identity.accounts import Accounts
+from gateway.identity.auth import DAY_MS, Authenticator
+from gateway.identity.keys import hash_of, is_key, new_key
+from gateway.identity.stored_keys import STALE_MS
 from repo.memory import MemoryAccessStore, MemoryJobStore
 from repo.ports import Unavailable
 from schemas.access import KeyKind

@@ -14,15 +14,15 @@ from typing import Any
 import structlog
 from starlette.requests import HTTPConnection
 
-from gateway.catch_up import catch_up
 from gateway.core.inputs import Asked, Beat, Ended, Expiring, Granted, Input, Mistake, Pinged
 from gateway.core.outbox import Outbox
 from gateway.core.patience import GRACE_MS, Silence, warn_before
 from gateway.core.subscription import Phase, Subscription
-from gateway.entry import who_shows, why_not
-from gateway.principal import Principal
-from gateway.sockets import Sockets
-from gateway.wire import CLOSE_S, Wire
+from gateway.identity.principal import Principal
+from gateway.live.catch_up import catch_up
+from gateway.live.entry import who_shows, why_not
+from gateway.live.sockets import Sockets
+from gateway.live.wire import CLOSE_S, Wire
 from repo.ports import Unavailable
 from schemas.api.live import (
     CLOSE_WORDS,

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.keys import new_key
+from gateway.identity.keys import new_key
 from repo.clock import now_ms
 from repo.core.object_keys import file_key, user_prefix
 from repo.kafka import KafkaEventLog

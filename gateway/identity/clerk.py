@@ -6,10 +6,10 @@ from itertools import islice
 import jwt
 import structlog
 
-from gateway.accounts import Accounts
 from gateway.core.claims import ALGORITHM, Claims, Doubt, Expected, is_token, judge, key_id, unverified
-from gateway.jwks import Keys
-from gateway.principal import Principal, Way
+from gateway.identity.accounts import Accounts
+from gateway.identity.jwks import Keys
+from gateway.identity.principal import Principal, Way
 from gateway.settings import GatewaySettings
 from repo.ports import Unavailable
 

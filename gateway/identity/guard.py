@@ -3,8 +3,8 @@
 from starlette.requests import Request
 
 from gateway.errors import Problem, Refused
+from gateway.identity.principal import Principal
 from gateway.parts import Parts, parts_of
-from gateway.principal import Principal
 from schemas.access import Scope
 from schemas.accounts import Role
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from gateway import watch
-from gateway.principal import Principal
+from gateway.identity.principal import Principal
+from gateway.live import watch
 from repo.clock import now_ms
 from schemas.access import Scope
 from schemas.accounts import Account, Role

@@ -6,11 +6,11 @@ from typing import cast
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from gateway.asgi_wire import PlainWire
 from gateway.errors import Refused, answer
-from gateway.sockets import Sockets
-from gateway.watch import Watch
-from gateway.wire import EXTENSION, UvicornWire
+from gateway.live.asgi_wire import PlainWire
+from gateway.live.sockets import Sockets
+from gateway.live.watch import Watch
+from gateway.live.wire import EXTENSION, UvicornWire
 
 FULL = {"error": "Too many sockets; try again."}
 RETRY_S = "2"

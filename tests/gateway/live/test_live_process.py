@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from websockets.exceptions import InvalidHandshake
 
-from gateway.keys import new_key
+from gateway.identity.keys import new_key
 from repo.clock import now_ms
 from repo.kafka import KafkaEventLog
 from repo.mongo import MongoDatabase

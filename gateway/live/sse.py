@@ -13,16 +13,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from gateway import guard
-from gateway.asgi_wire import AsgiWire
 from gateway.core.frame import Frame
-from gateway.entry import why_not
 from gateway.errors import Problem, Refused
+from gateway.identity import guard
+from gateway.identity.principal import Principal
+from gateway.live.asgi_wire import AsgiWire
+from gateway.live.entry import why_not
+from gateway.live.sockets import Sockets
+from gateway.live.watch import Watch
+from gateway.live.wire import Listener
 from gateway.parts import parts_of
-from gateway.principal import Principal
-from gateway.sockets import Sockets
-from gateway.watch import Watch
-from gateway.wire import Listener
 from repo.ports import Unavailable
 from schemas.access import Scope as ScopeOfKey
 from schemas.api.live import JOB_ID_MAX, POSITION_MAX, CloseCode, Previews, close

@@ -9,7 +9,7 @@ import structlog
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from gateway.core.frame import BinaryFrame, Frame
-from gateway.wire import Listener
+from gateway.live.wire import Listener
 
 logger = structlog.get_logger()
 

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from gateway.wheel import STEP_S, Wheel
+from gateway.live.wheel import STEP_S, Wheel
 from tests.gateway.world import until
 
 

@@ -12,9 +12,9 @@ from gateway.core.allowance import Allowance
 from gateway.core.inputs import Ended, Input
 from gateway.core.origins import may_act
 from gateway.errors import Problem, Refused
+from gateway.live.wheel import Wheel
+from gateway.live.wire import CLOSE_S
 from gateway.parts import Parts
-from gateway.wheel import Wheel
-from gateway.wire import CLOSE_S
 from schemas.api.live import CloseCode
 
 MINUTE_MS = 60_000

@@ -2,11 +2,11 @@
 
 from starlette.requests import HTTPConnection
 
-from gateway.auth import Authenticator
-from gateway.guard import terms_accepted
-from gateway.keys import is_ticket
+from gateway.identity.auth import Authenticator
+from gateway.identity.guard import terms_accepted
+from gateway.identity.keys import is_ticket
+from gateway.identity.principal import Principal
 from gateway.parts import Parts
-from gateway.principal import Principal
 from schemas.access import Scope
 from schemas.api.live import CloseCode
 

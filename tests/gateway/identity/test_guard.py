@@ -13,8 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from gateway.errors import PROBLEMS, Problem
-from gateway.guard import terms_accepted
-from gateway.principal import Principal
+from gateway.identity.guard import terms_accepted
+from gateway.identity.principal import Principal
 from gateway.spec.operation import Access, Operation
 from gateway.spec.table import OPERATIONS
 from repo.clock import now_ms

@@ -17,9 +17,9 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.exceptions import ConnectionClosed
 
 from gateway import server
-from gateway import sockets as registry
-from gateway.watch import Watch
-from gateway.wire import TESTED_WITH, UvicornWire, protocol_class
+from gateway.live import sockets as registry
+from gateway.live.watch import Watch
+from gateway.live.wire import TESTED_WITH, UvicornWire, protocol_class
 from repo.clock import now_ms
 from schemas.api.live import CloseCode
 from schemas.codec import encode

@@ -10,8 +10,8 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from gateway import watch
-from gateway.principal import Principal
+from gateway.identity.principal import Principal
+from gateway.live import watch
 from repo.clock import now_ms
 from schemas.access import Scope
 from schemas.accounts import Account, Role

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from starlette.requests import HTTPConnection
 
-from gateway.principal import Way
+from gateway.identity.principal import Way
 from gateway.settings import GatewaySettings
 from repo.environment import SettingsError
 from schemas.accounts import Role
