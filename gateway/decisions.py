@@ -20,6 +20,7 @@ from schemas.events import CommandAnswered
 
 SOURCE = "/openv/gateway"
 LEAST_WAIT_S = 0.05
+LEAVING_S = 0.5  # for an append that is under way when the process stops: most take a few ms
 Answered: TypeAlias = "asyncio.Future[CommandAnswered | None]"
 logger = structlog.get_logger()
 
@@ -66,6 +67,8 @@ class Decisions:
                 patience = max(LEAST_WAIT_S, (give_up_at - self._now()) / 1000)
                 either: set[asyncio.Future[Any]] = {appending, answered}
                 await asyncio.wait(either, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+                if self._leaving and not appending.done():
+                    await asyncio.wait([appending], timeout=LEAVING_S)
                 if not _acknowledged(appending):
                     return await self._unacknowledged(answered, give_up_at)
                 recorded(appending.result())

@@ -50,13 +50,18 @@ class Standings:
         if asking is None:
             asking = asyncio.create_task(self._ask(user_id), name="standings.ask")
             self._asking[user_id] = asking
-            asking.add_done_callback(lambda _: self._asking.pop(user_id, None))
+            asking.add_done_callback(lambda done: self._asked(user_id, done))
         done, _ = await asyncio.wait([asking], timeout=PATIENCE_S)
         return asking.result() if done else None
 
     def forget(self, user_id: str) -> None:
-        """The account has changed."""
+        """The account has changed: what is being asked now may have been answered before, and is not kept."""
         self._known.pop(user_id, None)
+        self._asking.pop(user_id, None)
+
+    def _asked(self, user_id: str, done: "asyncio.Task[Remaining | None]") -> None:
+        if self._asking.get(user_id) is done:
+            del self._asking[user_id]
 
     def _holds(self, user_id: str, known: _Known) -> bool:
         if self._now() >= known.until:
@@ -79,6 +84,8 @@ class Standings:
             remaining = answer.remaining if answer else None
         except (NotRecorded, Unavailable):
             pass
+        if self._asking.get(user_id) is not asyncio.current_task():  # the account changed meanwhile
+            return remaining
         until = self._now() + (UNKNOWN_MS if remaining is None else GOOD_MS)
         if remaining is not None and remaining.period_end is not None:
             until = min(until, remaining.period_end)

@@ -26,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 topics_app = typer.Typer(help="Kafka topics: make them as the table says, or show them.", no_args_is_help=True)
-keys_app = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
+keys_app = typer.Typer(help="API keys: create, list, revoke; links to the page.", no_args_is_help=True)
 app.add_typer(topics_app, name="topics")
 app.add_typer(keys_app, name="keys")
 app.add_typer(users_app, name="users")
@@ -188,14 +188,14 @@ def gateway() -> None:
 @app.command()
 def streams(
     role: Annotated[
-        list[str] | None, typer.Option(help="ledger, scheduler or janitor; all of them by default.")
+        str | None, typer.Option(help="ledger, scheduler, janitor or notifier; all of them by default.")
     ] = None,
 ) -> None:
-    """Run one stream processor: ledger, scheduler and janitor, or one role alone. Any number may run.
+    """Run one stream processor: ledger, scheduler, janitor and notifier, or one role alone. Any number may run.
 
     Example: `openv streams --role ledger`
     """
-    _part("streams", [word for name in role or [] for word in ("--role", name)])
+    _part("streams", [] if role is None else ["--role", role])
 
 
 @app.command()
@@ -252,6 +252,19 @@ def keys_create(
     _run(create(data_dir, user, name, role, scope or (), expires_days))
 
 
+@keys_app.command("link")
+def keys_link(
+    user: Annotated[str, typer.Option(help="Whose page: the user id.")], data_dir: DataDirOption = DEFAULT_DATA_DIR
+) -> None:
+    """Print a link that opens the page once, within a day, and keeps it open for 30 days.
+
+    Example: `openv keys link --user alice`
+    """
+    from operations.keys import link
+
+    _run(link(data_dir, user))
+
+
 @keys_app.command("list")
 def keys_list(
     user: Annotated[str, typer.Option(help="Whose keys.")], data_dir: DataDirOption = DEFAULT_DATA_DIR
@@ -268,7 +281,9 @@ def keys_list(
 @keys_app.command("revoke")
 def keys_revoke(
     user: Annotated[str, typer.Option(help="Whose key.")],
-    prefix: Annotated[str, typer.Argument(help="The key's first characters, as `openv keys list` shows them.")],
+    prefix: Annotated[
+        str, typer.Argument(help="The key's first characters, as `openv keys list` shows them, or all of it.")
+    ],
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
     """Revoke a key; gateways refuse it within half a minute.

@@ -1,5 +1,6 @@
 """``openv keys``: API keys and the page's sessions. The store keeps hashes only, so a key is printed once."""
 
+import hmac
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,8 +8,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gateway.identity.keys import new_key
-from operations.local import server_environment
+from gateway.identity.keys import PREFIX_LENGTH, hash_of, new_key
+from gateway.settings import GatewaySettings
+from operations.local import running_stack, server_environment
+from operations.prepare import one_time_token
 from operations.stack.errors import StackError
 from repo.clock import now_ms
 from repo.mongo import MongoDatabase
@@ -19,6 +22,7 @@ from schemas.ids import is_name
 from schemas.instants import to_datetime
 
 DAY_MS = 86_400_000
+WIDE = 200
 
 
 async def create(
@@ -45,6 +49,16 @@ async def create(
     return 0
 
 
+async def link(data_dir: Path, user: str) -> int:
+    """Print a link that opens the page once, for this user."""
+    if not is_name(user):
+        raise StackError("A user id has 1 to 128 letters, digits and . _ : @ | -, and begins with a letter or digit.")
+    server_environment(data_dir)
+    address = (running_stack(data_dir) or {}).get("url") or GatewaySettings().origin
+    typer.echo(f"{address}/?token={await one_time_token(user)}")
+    return 0
+
+
 async def show(data_dir: Path, user: str, console: Console) -> int:
     """List a user's API keys and sessions, newest first; what is good for one use is neither."""
     server_environment(data_dir)
@@ -55,22 +69,34 @@ async def show(data_dir: Path, user: str, console: Console) -> int:
     for key in reversed(keys):
         times = (_minute(at) for at in (key.created_at, key.last_used_at, key.expires_at))
         table.add_row(f"{key.prefix}…", key.kind, key.name, key.role, ", ".join(key.scopes), *times, _state(key, now))
+    if not console.is_terminal:
+        console.width = max(console.width, WIDE)  # else what reads it gets names and dates cut to 80 columns
     console.print(table)
     return 0
 
 
 async def revoke(data_dir: Path, user: str, prefix: str) -> int:
-    """Revoke the one key or session that begins with the prefix."""
+    """Revoke the one key or session that begins with the prefix, which may be the whole key."""
     server_environment(data_dir)
     async with MongoDatabase(ServerSettings()) as database:
         active = [key for key in await _lasting_keys(database, user) if key.revoked_at is None]
-        found = [key for key in active if key.prefix.startswith(prefix.rstrip("…"))]
+        found = [key for key in active if _is_named(key, prefix.rstrip("…"))]
         if len(found) != 1:
-            raise StackError(f"{len(found) or 'No'} active keys of {user} begin with {prefix}; name exactly one.")
+            raise StackError(
+                f"{len(found) or 'No'} active keys of {user} begin with {prefix[:PREFIX_LENGTH]}; name exactly one, "
+                f"by its first {PREFIX_LENGTH} characters or whole."
+            )
         if not await database.access.revoke_api_key(found[0].key_hash, now_ms()):
             raise StackError(f"{found[0].prefix}… was revoked by somebody else just now.")
     typer.echo(f"Revoked {found[0].prefix}….")
     return 0
+
+
+def _is_named(key: ApiKey, words: str) -> bool:
+    """Of a key only its beginning is kept, and its hash."""
+    if len(words) <= PREFIX_LENGTH:
+        return key.prefix.startswith(words)
+    return hmac.compare_digest(key.key_hash, hash_of(words))
 
 
 async def _lasting_keys(database: MongoDatabase, user: str) -> list[ApiKey]:

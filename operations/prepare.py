@@ -46,10 +46,10 @@ def _stored_form(secret: str) -> ApiKey:
     )
 
 
-async def one_time_token() -> str:
-    """A token that opens the page once."""
+async def one_time_token(user: str = LOCAL_USER) -> str:
+    """A token that opens the page once, for this user."""
     now = now_ms()
-    secret, key = new_key(LOCAL_USER, now=now, name="page", kind=KeyKind.PAGE_LINK, expires_at=now + ONE_TIME_TOKEN_MS)
+    secret, key = new_key(user, now=now, name="page", kind=KeyKind.PAGE_LINK, expires_at=now + ONE_TIME_TOKEN_MS)
     async with MongoDatabase(ServerSettings()) as database:
         await database.access.store_api_key(key)
     return secret

@@ -174,7 +174,7 @@ class SetOverrides(Command):
 
 @shape
 class SetRole(Command):
-    """Operator, voucher or identity provider → ledger. The newest ``issued_at`` wins."""
+    """Operator or identity provider → ledger. The newest ``issued_at`` wins."""
 
     TYPE: ClassVar[str] = "dev.openv.account.role.v1"
     role: Role

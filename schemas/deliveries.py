@@ -36,10 +36,18 @@ class WebhookEvent(StrEnum):
 
 
 @shape
+class RetiredSecret:
+    """A secret that was replaced: it signs too, ``until`` then."""
+
+    secret: str = field(repr=False)
+    until: Instant
+
+
+@shape
 class Endpoint:
     """One address of a user. ``listens``: to what, and since when, so that no event from before is told.
 
-    ``secret`` signs, ``previous_secret`` signs too until ``previous_until``. ``failing_since``: the first failure
+    ``secret`` signs, and so do those ``retired`` a short while ago. ``failing_since``: the first failure
     after which nothing succeeded. ``disabled_reason`` None and not ``enabled``: its owner switched it off.
     """
 
@@ -52,8 +60,7 @@ class Endpoint:
     description: str = ""
     enabled: bool = True
     disabled_reason: str | None = None
-    previous_secret: str | None = field(default=None, repr=False)
-    previous_until: Instant | None = None
+    retired: tuple[RetiredSecret, ...] = ()
     failing_since: Instant | None = None
 
 
@@ -111,7 +118,6 @@ TRANSITIONS: Mapping[DeliveryState, Mapping[Step, DeliveryState]] = MappingProxy
         S.CANCELLED: {Step.REDELIVERED: S.PENDING},
     }
 )
-OPEN = frozenset({S.PENDING, S.SENDING})
 
 
 @shape

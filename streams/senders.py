@@ -69,11 +69,9 @@ class WebhookSender:
 
 
 def headers_of(delivery: Delivery, endpoint: Endpoint, at: int) -> dict[str, str]:
-    """The headers of a try at this time (ms); while a secret is being replaced, both sign."""
+    """The headers of a try at this time (ms); while a secret is being replaced, the old one signs too."""
     seconds = at // 1000
-    secrets = [endpoint.secret]
-    if endpoint.previous_secret is not None and at < (endpoint.previous_until or 0):
-        secrets.append(endpoint.previous_secret)
+    secrets = [endpoint.secret, *(one.secret for one in endpoint.retired if at < one.until)]
     moment = datetime.fromtimestamp(seconds, UTC)
     signatures = [Webhook(secret).sign(delivery.delivery_id, moment, delivery.body) for secret in secrets]
     return {

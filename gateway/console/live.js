@@ -59,8 +59,8 @@ export function connect({ url, token, jobId, position, previews = "binary", on, 
   function lost(code, reason) {
     drop();
     if (code >= 4500 && code <= 4999) return stop("closed", reason || `closed (${code})`, code);
-    status("connecting");
     pause = setTimeout(open, Math.random() * Math.min(PAUSE_MOST_MS, PAUSE_MS * 2 ** tries++));
+    status("connecting"); // last: it may stop everything
   }
   function drop() {
     [pause, watchdog].forEach(clearTimeout);

@@ -7,13 +7,12 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from schemas.ids import is_job_id
-from schemas.instants import from_datetime
+from schemas.instants import LAST, from_datetime
 from schemas.jobs import Job
 from schemas.lifecycle import OPENV_STATUS, State
 
 LIMIT_MAX = 500
 LIMIT_DEFAULT = 100  # of a page that is asked for by its cursor alone
-MS_MAX = 253_402_300_799_999  # the end of the year 9999
 
 VISIBLE = tuple(state for state in State if state not in {State.REJECTED, State.DELETED})
 # What ``status=`` may say: OpenV's words, which gather several states, and the states that it has no word for.
@@ -99,7 +98,7 @@ def _read_states(text: str | None) -> tuple[State, ...] | BadQuery:
 def read_instant(text: str) -> int | None:
     """Milliseconds since the epoch from digits or ISO 8601 text (UTC where it names no zone); None if neither."""
     if text.isascii() and text.isdigit():
-        return int(text) if len(text) <= 15 and int(text) <= MS_MAX else None
+        return int(text) if len(text) <= 15 and int(text) <= LAST else None
     try:
         # A "+" in a query string that was not escaped arrives as a space.
         return from_datetime(datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text))

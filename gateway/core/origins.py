@@ -4,6 +4,7 @@ A browser sends ``Origin`` with every unsafe request and with every WebSocket ha
 """
 
 from collections.abc import Iterable
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 
@@ -16,6 +17,23 @@ def may_act(origin: str | None, *, scheme: str, host: str | None, allowed: Itera
         return False
     own = f"{'https' if scheme in {'https', 'wss'} else 'http'}://{host}" if host else None
     return origin == own or origin in set(allowed)
+
+
+def is_our_name(host: str | None, ours: Iterable[str]) -> bool:
+    """Whether a ``Host`` is an address, this machine's own name, or that of one of our origins.
+
+    Any other name may be made to lead here by whoever owns it, and a page of that name is then of our "own" origin.
+    """
+    name = urlsplit(f"//{host}").hostname if host else None
+    if name is None:
+        return False
+    if name == "localhost" or name in {urlsplit(origin).hostname for origin in ours}:
+        return True
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def cookie_name(public_url: str) -> str:

@@ -17,6 +17,7 @@ from schemas.deliveries import (
     DeliveryState,
     Endpoint,
     Hooks,
+    RetiredSecret,
     Step,
     WebhookEvent,
     step,
@@ -26,6 +27,7 @@ from schemas.instants import LAST, to_iso
 M = TypeVar("M", bound=BaseModel)
 
 BOTH_SIGN_MS = 86_400_000  # after a rotation
+RETIRED_MAX = 8
 
 
 def read(model: type[M], body: Any) -> M | tuple[FieldError, ...]:
@@ -67,14 +69,10 @@ def changed(endpoint: Endpoint, change: WebhookChange, now: int) -> Endpoint:
 
 
 def rotated(endpoint: Endpoint, secret: str, now: int) -> Endpoint:
-    """A new secret; the one before it signs too for a day."""
-    return replace(
-        endpoint,
-        secret=secret,
-        previous_secret=endpoint.secret,
-        previous_until=now + BOTH_SIGN_MS,
-        updated_at=now,
-    )
+    """A new secret; those before it sign too, each for a day from when it was replaced."""
+    still = [one for one in endpoint.retired if one.until > now]
+    retired = (*still, RetiredSecret(secret=endpoint.secret, until=now + BOTH_SIGN_MS))[-RETIRED_MAX:]
+    return replace(endpoint, secret=secret, retired=retired, updated_at=now)
 
 
 def with_endpoint(hooks: Hooks, endpoint: Endpoint) -> Hooks:
@@ -160,7 +158,7 @@ def _listening(before: Mapping[WebhookEvent, int], events: list[WebhookEvent], n
 
 
 def _members(endpoint: Endpoint, now: int) -> dict[str, Any]:
-    until = endpoint.previous_until
+    until = max((one.until for one in endpoint.retired), default=0)
     return {
         "id": endpoint.endpoint_id,
         "url": endpoint.url,
@@ -171,7 +169,7 @@ def _members(endpoint: Endpoint, now: int) -> dict[str, Any]:
         "updated_at": endpoint.updated_at,
         "disabled_reason": endpoint.disabled_reason,
         "failing_since": endpoint.failing_since,
-        "previous_secret_until": until if until is not None and until > now else None,
+        "previous_secret_until": until if until > now else None,
     }
 
 

@@ -78,10 +78,6 @@ class Accounts:
                 return known[0]
             raise
 
-    async def role_of(self, user_id: str) -> Role:
-        """The role of a user whom the identity provider names. Raises ``Unavailable``."""
-        return (await self.standing(user_id)).of_identity()
-
     def forget(self, user_id: str) -> None:
         """The account has changed: the next question reads it again, and what is being read now is not kept."""
         self._known.pop(user_id, None)

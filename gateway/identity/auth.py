@@ -11,7 +11,7 @@ from dataclasses import replace
 from starlette.requests import HTTPConnection
 
 from gateway.core.claims import is_token
-from gateway.core.origins import cookie_name, may_act
+from gateway.core.origins import cookie_name, is_our_name, may_act
 from gateway.errors import Problem, Refused
 from gateway.identity.accounts import Accounts
 from gateway.identity.clerk import Clerk, has_session
@@ -99,8 +99,7 @@ class Authenticator:
         """The caller of an HTTP request. Raises ``Refused``."""
         header = connection.headers.get("authorization")
         if header is not None:
-            scheme, _, rest = header.strip().partition(" ")
-            principal = await self.by_secret(rest.strip() if scheme.lower() == "bearer" else header.strip())
+            principal = await self._by_header(header)
         elif connection.scope.get("method") not in SAFE_METHODS and self._is_led_astray(connection):
             raise Refused(Problem.FORBIDDEN_ORIGIN)
         else:
@@ -110,8 +109,15 @@ class Authenticator:
         return principal
 
     async def of_handshake(self, connection: HTTPConnection) -> Principal | None:
-        """The caller of a WebSocket handshake by its cookie, which counts only from a page of ours."""
+        """The caller of a WebSocket handshake: by header, or by cookie, which counts only from a page of ours."""
+        header = connection.headers.get("authorization")
+        if header is not None:
+            return await self._by_header(header)
         return None if self._is_led_astray(connection) else await self._of_visitor(connection)
+
+    async def _by_header(self, header: str) -> Principal | None:
+        scheme, _, rest = header.strip().partition(" ")
+        return await self.by_secret(rest.strip() if scheme.lower() == "bearer" else header.strip())
 
     async def open_session(self, token: str) -> str | None:
         """A session key for a one-time token, which is used up by this; None if it is not (or no longer) good."""
@@ -147,7 +153,7 @@ class Authenticator:
 
     async def _of_visitor(self, connection: HTTPConnection) -> Principal | None:
         """The caller by what a browser sends of itself; in test mode, who sends nothing is the fixed user."""
-        if self._settings.test_mode and not self._has_cookie(connection):
+        if self._settings.test_mode and not self._has_cookie(connection) and self._is_our_name(connection):
             return Principal(self._settings.test_user, self._settings.test_role, way=Way.TEST)
         secret = connection.cookies.get(self.cookie)
         visitor = await self.by_secret(secret) if secret else None
@@ -165,6 +171,10 @@ class Authenticator:
             return not self._from_our_page(connection)
         open_to_all = self._settings.test_mode and "origin" in connection.headers
         return open_to_all and not self._from_our_page(connection)
+
+    def _is_our_name(self, connection: HTTPConnection) -> bool:
+        """Else a page whose name was made to lead here would be the test user; a cookie stays with its name."""
+        return is_our_name(connection.headers.get("host"), (self._settings.origin, *self._settings.allowed_origins))
 
     def _from_our_page(self, connection: HTTPConnection) -> bool:
         return may_act(

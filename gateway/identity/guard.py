@@ -34,7 +34,8 @@ async def maker(request: Request, *, nobody: Problem = Problem.UNAUTHORIZED) -> 
     """The caller of a route that makes videos. Raises ``Refused`` as ``caller``, and 403 for a restricted account."""
     principal = await caller(request, Scope.WRITE, nobody=nobody)
     if principal.role is Role.RESTRICTED:
-        raise Refused(Problem.RESTRICTED)
+        standing = await parts_of(request).accounts.standing(principal.user_id)
+        raise Refused(Problem.BLOCKED if standing.blocked else Problem.RESTRICTED)
     return principal
 
 

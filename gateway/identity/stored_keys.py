@@ -7,8 +7,7 @@ than ``STALE_MS`` ago still is.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -48,14 +47,15 @@ class StoredKeys:
     async def keep(self, key: ApiKey) -> None:
         """Store a new one. What has expired of the same user's sessions and one-time keys goes."""
         await self._store.store_api_key(key)
-        self._beside(self._store.discard_expired_keys(key.user_id, self._now()))
+        now = self._now()
+        self._beside(lambda: self._store.discard_expired_keys(key.user_id, now))
 
     def used(self, key: ApiKey) -> None:
         """Note that the key was used now, at most once a minute; costs the caller nothing, and may fail unseen."""
         now = self._now()
         if now - self._noted.get(key.key_hash, -NOTE_EVERY_MS) < NOTE_EVERY_MS:
             return
-        if self._beside(self._store.touch_api_key(key.key_hash, now)):
+        if self._beside(lambda: self._store.touch_api_key(key.key_hash, now)):
             self._noted[key.key_hash] = now
             self._noted.move_to_end(key.key_hash)
             if len(self._noted) > REMEMBERED_MAX:
@@ -64,10 +64,9 @@ class StoredKeys:
     def _counts(self, key: ApiKey) -> bool:
         return key.revoked_at is None and (key.expires_at is None or key.expires_at > self._now())
 
-    def _beside(self, work: Coroutine[Any, Any, None]) -> bool:
+    def _beside(self, work: Callable[[], Awaitable[None]]) -> bool:
         """Let it be done while the request goes on; False (and not begun) where too much of this waits already."""
         if len(self._writing) >= NOTES_MAX:
-            work.close()
             return False
         task = asyncio.create_task(_quietly(work))
         self._writing.add(task)
@@ -95,8 +94,8 @@ class StoredKeys:
         return key
 
 
-async def _quietly(work: Coroutine[Any, Any, None]) -> None:
+async def _quietly(work: Callable[[], Awaitable[None]]) -> None:
     try:
-        await work
+        await work()
     except Exception as error:  # noqa: BLE001 -- nobody waits for it, nothing depends on it
         logger.debug("key_note_failed", error=type(error).__name__)

@@ -68,9 +68,13 @@ class Sockets:
         wait_ms = self._handshakes.take(place, self.parts.now())
         if wait_ms:
             raise Refused(Problem.SOCKETS, retry_after=1 + wait_ms // 1000)
-        if self._at_place.get(place, 0) >= settings.sockets_per_address:
+        if not self.has_room_at(place):
             raise Refused(Problem.SOCKETS)
         return place
+
+    def has_room_at(self, place: str) -> bool:
+        """Whether one more from there would be taken."""
+        return self._at_place.get(place, 0) < self.parts.settings.sockets_per_address
 
     def join(self, member: Member) -> None:
         """Count a connection, whoever it is of, until ``forget``."""

@@ -45,15 +45,23 @@ async def events_endpoint(request: Request) -> Response:
     asked = _asked(request)
     if request.method == "HEAD":
         return Response(headers=HEADERS)
-    if sockets.full:
-        return Last(CloseCode.RESTARTING if sockets.leaving else CloseCode.NOT_READY)
+    if (last := _if_full(sockets)) is not None:
+        return last
     try:
         principal = await _caller(request)
     except Unavailable:
         return Last(CloseCode.NOT_READY)
-    if not sockets.has_room_for(principal.user_id):
+    if (last := _if_full(sockets)) is not None:  # others came while it was found out who this is
+        return last
+    if not sockets.has_room_at(place) or not sockets.has_room_for(principal.user_id):
         raise Refused(Problem.SOCKETS)
     return Stream(sockets, place, principal, asked)
+
+
+def _if_full(sockets: Sockets) -> Response | None:
+    if not sockets.full:
+        return None
+    return Last(CloseCode.RESTARTING if sockets.leaving else CloseCode.NOT_READY)
 
 
 def _asked(request: Request) -> tuple[str | None, str | None, Previews]:

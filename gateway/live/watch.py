@@ -6,7 +6,7 @@ it. Frames are written at the end of the loop's turn, those of one turn together
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from math import inf
 from typing import Any
@@ -127,10 +127,8 @@ class Watch:
             self.receive(Ended(CloseCode.BUSY))
         elif self._doing is not None:
             self._inbox.append(message)
-        elif isinstance(message, str):
-            self._answer(read_client_frame(message))
         else:
-            self._answer(BadFrame("binary messages are not understood"))
+            self._answer(message)
 
     def pinged(self) -> None:
         """A ping of the protocol: a sign of life, and a message among the others."""
@@ -159,7 +157,7 @@ class Watch:
 
     def come_in_by_ticket(self, ticket: str) -> None:
         """A ticket was in the address of the handshake."""
-        self._do(self._authenticate(self._parts.auth.by_ticket(ticket)))
+        self._do(self._authenticate(lambda: self._parts.auth.by_ticket(ticket)))
 
     def begin(self, principal: Principal, position: str | None, job_id: str | None, previews: Previews) -> None:
         """The caller is known and may watch; it asked for this with the first word."""
@@ -187,13 +185,14 @@ class Watch:
         for progress in feed.hub.newest(user_id):
             self.receive(progress)
 
-    def _answer(self, frame: ClientFrame | BadFrame) -> None:
+    def _answer(self, message: str | bytes) -> None:
+        frame = _read(message)
         self._silence.heard(pong=isinstance(frame, PongFrame))
         match frame:
             case BadFrame(reason):
                 self.receive(Mistake("bad_message", reason))
             case AuthFrame(token=token):
-                self._do(self._authenticate(who_shows(self._parts.auth, token, self._handshake)))
+                self._do(self._authenticate(lambda: who_shows(self._parts.auth, token, self._handshake)))
             case SubscribeFrame(position=position, job_id=job_id, previews=previews):
                 self._do(self._subscribe(position, job_id, previews))
             case PingFrame():
@@ -201,9 +200,10 @@ class Watch:
             case PongFrame():
                 pass  # it was heard
 
-    async def _authenticate(self, asking: Coroutine[Any, Any, Principal | None]) -> None:
+    async def _authenticate(self, ask: Callable[[], Awaitable[Principal | None]]) -> None:
+        """``ask`` is called here: work that is given up before its first step leaves no question unasked behind."""
         try:
-            principal = await asking
+            principal = await ask()
             if principal is not None:
                 refusal = await why_not(self._parts, principal)
                 if refusal is None:
@@ -278,12 +278,7 @@ class Watch:
             logger.error("watch_failed", error=type(error).__name__, exc_info=error)
             self.receive(Ended(CloseCode.RESTARTING))
         while self._inbox and self._doing is None and not self._left:
-            message = self._inbox.pop(0)
-            self._answer(
-                read_client_frame(message)
-                if isinstance(message, str)
-                else BadFrame("binary messages are not understood")
-            )
+            self._answer(self._inbox.pop(0))
         if self._doing is None and not self._left:
             self._wire.hold(False)
 
@@ -312,3 +307,7 @@ class Watch:
             self._sockets.release(self._principal.user_id)
         self._cut_at = self._sockets.clock() + CLOSE_S
         self._sockets.wheel.set(self, self._cut_at)
+
+
+def _read(message: str | bytes) -> ClientFrame | BadFrame:
+    return read_client_frame(message) if isinstance(message, str) else BadFrame("binary messages are not understood")

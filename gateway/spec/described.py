@@ -46,8 +46,9 @@ class _Wire(GenerateJsonSchema):
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         made = super().default_schema(schema)
-        if made.get("default", ...) is None:
-            made.pop("default")
+        # An instant's default is a number inside, and would be none of the text that its schema asks for.
+        if made.get("default", ...) is None or made.get("format") == "date-time":
+            made.pop("default", None)
         return made
 
     def field_is_required(

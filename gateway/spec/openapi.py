@@ -11,6 +11,8 @@ from gateway.spec.described import Described, Key
 from gateway.spec.operation import PATH_PARAMETERS, SAFE, Access, Operation, Reply
 from gateway.spec.table import OPERATIONS
 from schemas.api.answers import ErrorBody, MessageBody
+from schemas.api.webhooks import Told
+from schemas.deliveries import WebhookEvent
 
 JSON = "application/json"
 # By the member that carries the words.
@@ -18,8 +20,8 @@ _BODIES: Mapping[str, type] = {"error": ErrorBody, "message": MessageBody}
 ABOUT = (
     "Videos from words. Every protected operation takes an API key as `Authorization: Bearer ov_…`; pages of the "
     "gateway act with its cookie, and unsafe operations with a cookie need an `Origin` that is the gateway's own or "
-    "one that its operator allows. Refusals carry words for a person in `error` (401: in `message`). Live progress "
-    "comes over `/ws`: see `/asyncapi.json`."
+    "one that its operator allows. Refusals carry words for a person in `error`, or in `message` where OpenV does. "
+    "Live progress comes over `/ws`: see `/asyncapi.json`."
 )
 _RETRY_AFTER = {"description": "Seconds after which another try makes sense.", "schema": {"type": "integer"}}
 _REQUEST_ID = {
@@ -47,6 +49,7 @@ def openapi(origin: str, operations: Iterable[Operation] = OPERATIONS) -> dict[s
         "servers": [{"url": origin}],
         "tags": [{"name": name} for name in dict.fromkeys(row.tag for row in rows)],
         "paths": paths,
+        "webhooks": {event.value: {"post": _told(event, described)} for event in WebhookEvent},
         "components": {
             "schemas": described.components,
             "headers": {"X-Request-Id": _REQUEST_ID},
@@ -69,7 +72,7 @@ def openapi(origin: str, operations: Iterable[Operation] = OPERATIONS) -> dict[s
 
 
 def _models(rows: Iterable[Operation]) -> Iterable[Key]:
-    yield from ((model, "serialization") for model in _BODIES.values())
+    yield from ((model, "serialization") for model in (*_BODIES.values(), Told))
     for row in rows:
         if row.body is not None:
             yield row.body, "validation"
@@ -92,6 +95,21 @@ def _operation(row: Operation, described: Described) -> dict[str, Any]:
     responses = replies | {status: _joined(row, status, replies, one) for status, one in refusals.items()}
     made["responses"] = {str(status): one for status, one in sorted(responses.items())}
     return made
+
+
+def _told(event: WebhookEvent, described: Described) -> dict[str, Any]:
+    """What a user's endpoint is sent."""
+    headers = ("webhook-id", "webhook-timestamp", "webhook-signature")
+    return {
+        "operationId": f"told.{event.value}",
+        "summary": f"{event.value}, to an endpoint of `createWebhook`",
+        "description": "Signed by Standard Webhooks 1.0.0. `webhook-id` is the same at every try.",
+        "parameters": [
+            {"name": name, "in": "header", "required": True, "schema": {"type": "string"}} for name in headers
+        ],
+        "requestBody": {"required": True, "content": {JSON: {"schema": described.of(Told, "serialization")}}},
+        "responses": {"2XX": {"description": "Taken."}, "410": {"description": "Send nothing more to this endpoint."}},
+    }
 
 
 def _joined(row: Operation, status: int, replies: dict[int, dict[str, Any]], refusal: dict[str, Any]) -> dict[str, Any]:

@@ -95,7 +95,7 @@ class Operation:
         if self.method not in SAFE:
             yield P.FORBIDDEN_ORIGIN
         if self.access is Access.MAKE:
-            yield P.RESTRICTED
+            yield from (P.RESTRICTED, P.BLOCKED)
 
 
 PATH_PARAMETERS: Mapping[str, Mapping[str, Any]] = {

@@ -118,8 +118,8 @@ OPERATIONS = (
         name="makeTicket",
         tag="Live",
         summary="A ticket that opens one socket or event stream",
-        words="For clients that can't send a header there. Good once, for half a minute, for the caller's own events; "
-        "what it opened ends with the credential that it was made with.",
+        words="For clients that can't send a header there. Good once, for `expiresInSeconds`, for the caller's own "
+        "events; what it opened ends with the credential that it was made with.",
         replies={200: Reply("The ticket.", Ticket)},
         problems=(P.RATE,),
     ),

@@ -13,7 +13,7 @@ from schemas.api.answers import (
     VideosObject,
     Waiting,
 )
-from schemas.api.openv import DeleteBody, GenerateBody
+from schemas.api.openv import DeleteBody, GenerateBody, OriginalBody
 
 P = Problem
 _TAG = "Videos"
@@ -38,11 +38,12 @@ OPERATIONS = (
         tag=_TAG,
         access=Access.MAKE,
         summary="Make a video",
-        words="Also read: `positive_prompt` and `positivePrompt` for `prompt`, `negativePrompt`, `numFrames`. Unknown "
-        "members are ignored, `null` reads as left out. Checks come in this order: who, may it, is the body right, "
-        "quota, concurrency, rate, credits.",
+        words="A body with a member `input` is OpenV's own form, any other the flat one. Also read in the flat form: "
+        "`positive_prompt` and `positivePrompt` for `prompt`, `negativePrompt`, `numFrames`. Unknown members are "
+        "ignored, `null` reads as left out. Checks come in this order: who, may it, is the body right, quota, "
+        "concurrency, rate, credits.",
         parameters=(_KEY,),
-        body=GenerateBody,
+        body=GenerateBody | OriginalBody,
         body_example={"prompt": "a corgi surfing at sunset", "width": 848, "height": 480, "num_frames": 31},
         replies={
             200: Reply(

@@ -9,7 +9,9 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.deliveries import Attempt, DeliveryState, WebhookEvent
+from schemas.failures import FailureCode
 from schemas.instants import Instant
+from schemas.lifecycle import State
 from schemas.shape import shape
 
 URL_MAX = 2_048
@@ -97,3 +99,61 @@ class WebhookDeliveries:
 
     deliveries: tuple[WebhookDelivery, ...]
     next: str | None = None
+
+
+@shape
+class ToldFailure:
+    """Why it failed: a code of ``schemas/failures.py``, and words for a person."""
+
+    code: FailureCode
+    message: str
+
+
+@shape
+class ToldVideo:
+    """A video at its end, without its prompt. ``status`` is one of OpenV's four words (a cancelled video reads as
+    failed there), ``state`` tells them apart. Addresses are whole where ``OPENV_PUBLIC_URL`` is known, else paths."""
+
+    job_id: str
+    status: str
+    state: State
+    run: int
+    frames: int
+    created_at: Instant
+    updated_at: Instant
+    finished_at: Instant | None = None
+    url: str | None = None
+    poster_url: str | None = None
+    thumbnail_url: str | None = None
+    error: ToldFailure | None = None
+
+
+@shape
+class Told:
+    """The body of a call to an endpoint; ``type`` is the event."""
+
+    type: WebhookEvent
+    timestamp: Instant
+    data: ToldVideo
+
+
+class RunpodOutput(BaseModel):
+    """``result`` is the video's address, or ``FAILED: …``."""
+
+    model_config = ConfigDict(extra="allow")
+
+    result: str | None = None
+    status: str | None = None
+    error: str | None = None
+
+
+class RunpodCall(BaseModel):
+    """RunPod's status object. ``status``: IN_QUEUE, QUEUED, IN_PROGRESS, PROCESSING, RUNNING, COMPLETED, DONE, FAILED,
+    CANCELLED or TIMED_OUT, in any case. COMPLETED without ``output.result`` is a failure."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    status: str
+    output: RunpodOutput | None = None
+    error: str | None = None

@@ -5,10 +5,8 @@ The body is a function of the document, and holds no prompt: it goes to a server
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
 
-import orjson
-
+from schemas.api.webhooks import Told, ToldFailure, ToldVideo
 from schemas.deliveries import (
     KEPT_MS,
     MAIL,
@@ -21,9 +19,9 @@ from schemas.deliveries import (
     delivery_id_of,
 )
 from schemas.documents import job_document
-from schemas.instants import to_iso
 from schemas.jobs import Job
 from schemas.lifecycle import State
+from schemas.shape import to_json
 
 MAILED_WITHIN_MS = 86_400_000  # nobody wants to be told of last month's failures when mail is first set up
 WORDS_MAX = 500
@@ -67,17 +65,25 @@ def listens(endpoint: Endpoint, event: WebhookEvent, at: int) -> bool:
 
 
 def body_of(job: Job, event: WebhookEvent, origin: str | None) -> str:
-    """``{"type","timestamp","data"}`` as the Standard Webhooks specification wants it: JSON, below 20 kB."""
+    """``schemas.api.webhooks.Told``: JSON, below 20 kB as the Standard Webhooks specification wants it."""
     document = job_document(job)
-    names = ("jobId", "status", "state", "run", "frames", "createdAt", "updatedAt", "finishedAt")
-    data: dict[str, Any] = {name: document[name] for name in names if name in document}
-    for name in ("url", "posterUrl", "thumbnailUrl"):
-        if document.get(name):
-            data[name] = f"{origin or ''}{document[name]}"
-    if job.failure is not None:
-        data["error"] = {"code": job.failure.code.value, "message": job.failure.message[:WORDS_MAX]}
-    told = {"type": event.value, "timestamp": to_iso(ended_at(job)), "data": data}
-    return orjson.dumps(told).decode()
+    places = {name: document.get(name) for name in ("url", "posterUrl", "thumbnailUrl")}
+    whole = {name: f"{origin or ''}{place}" for name, place in places.items() if place}
+    video = ToldVideo(
+        job_id=job.job_id,
+        status=document["status"],
+        state=job.state,
+        run=job.run,
+        frames=document["frames"],
+        created_at=job.created_at,
+        updated_at=job.updated_at,
+        finished_at=job.finished_at,
+        url=whole.get("url"),
+        poster_url=whole.get("posterUrl"),
+        thumbnail_url=whole.get("thumbnailUrl"),
+        error=ToldFailure(code=job.failure.code, message=job.failure.message[:WORDS_MAX]) if job.failure else None,
+    )
+    return to_json(Told(type=event, timestamp=ended_at(job), data=video)).decode()
 
 
 def _delivery(job: Job, kind: DeliveryKind, endpoint_id: str, event: WebhookEvent, body: str, now: int) -> Delivery:

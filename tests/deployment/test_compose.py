@@ -67,10 +67,18 @@ LEFT_OUT = {
 }
 
 
+def documented_variables() -> set[str]:
+    return set(re.findall(r"`([A-Z][A-Z0-9_]{5,})`", (ROOT / "docs" / "configuration.md").read_text()))
+
+
+@pytest.mark.parametrize("kind", [GatewaySettings, StreamsSettings])
+def test_every_setting_of_ours_is_documented(kind: type[EnvironmentSettings]) -> None:
+    assert kind.variables() - documented_variables() == set()
+
+
 def test_every_documented_variable_can_be_set_in_the_env_file() -> None:
     """One that is not passed on would be ignored in silence: a price, for example."""
-    table = (ROOT / "docs" / "configuration.md").read_text()
-    documented = set(re.findall(r"`([A-Z][A-Z0-9_]{5,})`", table))
+    documented = documented_variables()
     assert documented - mentioned() == LEFT_OUT
     assert FallbackSettings.variables() <= mentioned()
 

@@ -47,6 +47,28 @@ async def test_who_leaves_lets_nobody_wait_now_or_later() -> None:
         assert await decisions.ask(command()) is None
 
 
+async def test_who_leaves_waits_a_moment_for_what_is_on_its_way_to_the_log() -> None:
+    """It would be recorded all the same, and whoever was told that it is not would ask for a second video."""
+    log = MemoryEventLog()
+    decisions = made(log)
+    started, may_land = asyncio.Event(), asyncio.Event()
+    append = log.append
+
+    async def slow(*arguments: Any, **how: Any) -> Any:
+        started.set()
+        await may_land.wait()
+        return await append(*arguments, **how)
+
+    log.append = slow  # type: ignore[method-assign]
+    waiting = asyncio.ensure_future(decisions.ask(command()))
+    await started.wait()
+    decisions.leave()
+    asyncio.get_running_loop().call_later(0.01, may_land.set)
+    async with asyncio.timeout(5):
+        assert await waiting is None, "recorded, and decided by whoever reads it"
+    assert len(log.records(COMMANDS.name)) == 1
+
+
 async def test_who_leaves_does_not_call_recorded_what_may_not_be() -> None:
     log = MemoryEventLog()
     decisions = made(log)

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
+import orjson
 import pytest
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
@@ -11,9 +13,14 @@ from gateway.errors import PROBLEMS, Problem
 from gateway.spec.operation import Access, Operation
 from gateway.spec.table import OPERATIONS
 from schemas.api.openv import GenerateBody
+from schemas.deliveries import WebhookEvent
+from schemas.failures import FailureCode
+from schemas.jobs import Failure
+from schemas.lifecycle import State
+from streams.core.notices import body_of
 from tests.gateway.rows_and_routes import raised_by, routes
 from tests.gateway.spec_check import document, fits, wrong
-from tests.gateway.world import World
+from tests.gateway.world import World, job
 
 P = Problem
 # Raised by what these routes share with others: for commands that the ledger never refuses in that way, or where they
@@ -83,6 +90,34 @@ def test_the_document_is_valid_openapi() -> None:
         broken = deepcopy(document())
         spoil(broken)
         assert list(OPENAPI_31_VALIDATOR.iter_errors(broken))
+
+
+def defaults(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        if "default" in node and ("type" in node or "$ref" in node):
+            yield node
+        for value in node.values():
+            yield from defaults(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from defaults(value)
+
+
+def test_every_default_is_what_its_own_schema_allows() -> None:
+    """Generators of clients take defaults at their word."""
+    found = list(defaults(document()))
+    assert found
+    assert [one for one in found if fits(one, one["default"])] == []
+
+
+def test_what_endpoints_are_told_is_described() -> None:
+    told = document()["webhooks"]["video.failed"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    made = replace(
+        job("j-1", state=State.FAILED), failure=Failure(code=FailureCode.ENGINE_ERROR, message="out of luck")
+    )
+    body = orjson.loads(body_of(made, WebhookEvent.FAILED, "https://videos.example.org"))
+    assert fits(told, body) == []
+    assert fits(told, {**body, "data": {}})
 
 
 def references(node: Any) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from gateway.identity.keys import hash_of, is_key, new_key
 from operations.cli import app
-from operations.keys import create, revoke, show
+from operations.keys import create, link, revoke, show
 from operations.stack.errors import StackError
 from repo.clock import now_ms
 from repo.mongo_access import MongoAccessStore
@@ -137,3 +137,28 @@ def test_mistakes_are_one_sentence(arguments: tuple[str, ...], words: str, user:
 @pytest.mark.parametrize("days", ["0", "-1", "nan", "1e9"])
 def test_days_that_are_none(days: str, user: str) -> None:
     assert CliRunner().invoke(app, ["keys", "create", "--user", user, "--expires-days", days]).exit_code == 2
+
+
+async def test_a_whole_key_is_revoked_and_another_of_the_same_beginning_is_not_named(
+    access_store: MongoAccessStore, user: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await create(NOWHERE, user, "", "user")
+    secret = printed(capsys)
+    with pytest.raises(StackError) as refused:
+        await revoke(NOWHERE, user, f"{secret[:-1]}{'a' if secret[-1] != 'a' else 'b'}")
+    assert secret[:12] not in str(refused.value), "what was typed may be a secret"
+    await revoke(NOWHERE, user, secret)
+    (key,) = await access_store.api_keys(user)
+    assert key.revoked_at is not None
+
+
+async def test_a_link_opens_the_page_of_that_user_once(
+    access_store: MongoAccessStore, user: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENV_PUBLIC_URL", "https://videos.example.org")
+    await link(NOWHERE, user)
+    address, _, token = printed(capsys).partition("/?token=")
+    assert address == "https://videos.example.org"
+    taken = await access_store.consume_one_time_key(hash_of(token))
+    assert taken is not None
+    assert (taken.user_id, taken.kind) == (user, KeyKind.PAGE_LINK)

@@ -75,7 +75,7 @@ async def test_who_dies_in_the_middle_is_followed_after_the_lease_with_the_same_
     assert (await post.got("m1")).state is DeliveryState.SENDING
     post.now += QUICK.lease_ms - 1
     async with working(post.couriers()):
-        await asyncio.sleep(0.05)  # several looks: nobody may take it before the lease is over
+        await post.looked()  # nobody may take it before the lease is over
         assert not post.sender.sent
         post.now += 1
         await until(lambda: ended(post, "m1"))
@@ -138,15 +138,22 @@ async def test_an_error_of_ours_is_a_try_that_failed(post: Post) -> None:
 
 
 async def test_mongodb_away_is_waited_for_and_nothing_is_lost(post: Post) -> None:
-    held = asyncio.Event()
+    held, store, refused = asyncio.Event(), post.store.store_delivery, 0
     post.sender.held = lambda _: held
+
+    async def counting(delivery: Delivery, expected: int) -> bool:
+        nonlocal refused
+        refused += post.store.away
+        return await store(delivery, expected)
+
+    post.store.store_delivery = counting  # type: ignore[method-assign]
     await post.add("m1")
     await post.add("m2", endpoint_id="wh_2")
     async with working(post.couriers()):
         await until(lambda: len(post.sender.sent) == 2)
         post.database.away = True
         held.set()
-        await asyncio.sleep(0.05)  # the tries end while nothing can be noted
+        await until(lambda: refused >= 2)  # the tries have ended while nothing can be noted
         with pytest.raises(Unavailable):
             await post.got("m1")
         post.database.away = False
@@ -169,7 +176,7 @@ async def test_who_waits_until_its_lease_is_nearly_over_leaves_it_to_the_next(po
     await post.add("m1")
     async with working(post.couriers(sender=sender)):
         await until(lambda: sender.prepared)
-        await asyncio.sleep(0.05)  # several looks: the lease is not over
+        await post.looked()  # the lease is not over
         assert sender.sent == []
         post.now += QUICK.timeout_ms
         await until(lambda: ended(post, "m1"))

@@ -21,7 +21,7 @@ from repo.core.addresses import Rules, read_networks
 from repo.memory import MemoryDatabase
 from repo.outgoing import Answer, Outgoing
 from schemas.access import Person
-from schemas.deliveries import Delivery, DeliveryKind, Hooks
+from schemas.deliveries import Delivery, DeliveryKind, Hooks, RetiredSecret
 from streams.core.deliveries import Result
 from streams.core.notices import deliveries_of
 from streams.mail import MailSender
@@ -49,7 +49,7 @@ async def sent(sender: Sender, delivery: Delivery) -> Result:
 def test_a_receiver_finds_its_signature_while_secrets_change(body: str, rotated: bool, late: int) -> None:
     at = now_ms()
     delivery = replace(mail(), body=body)
-    previous = {"previous_secret": OLD, "previous_until": at - late} if rotated else {}
+    previous = {"retired": (RetiredSecret(secret=OLD, until=at - late),)} if rotated else {}
     headers = headers_of(delivery, endpoint("a", secret=NEW, **previous), at)
     Webhook(NEW).verify(body.encode(), headers, json_parse=False)
     old_signs = rotated and late < 0

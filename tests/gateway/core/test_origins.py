@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.core.origins import cookie_name, may_act, origin_of
+from gateway.core.origins import cookie_name, is_our_name, may_act, origin_of
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,24 @@ def test_over_https_a_cookie_is_bound_to_the_host() -> None:
 
 def test_an_origin_is_scheme_and_host() -> None:
     assert origin_of("http://s3.test:8333/bucket/key?X-Amz-Signature=1") == "http://s3.test:8333"
+
+
+@pytest.mark.parametrize(
+    ("host", "ours"),
+    [
+        ("videos.example", True),
+        ("videos.example:8000", True),
+        ("app.example", True),
+        ("127.0.0.1:8000", True),
+        ("[::1]:8000", True),
+        ("localhost:8000", True),
+        ("evil.example", False),
+        ("localhost.evil.example", False),
+        ("127.0.0.1.evil.example", False),
+        ("2130706433", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_names_that_somebody_else_owns_are_not_ours(host: str | None, ours: bool) -> None:
+    assert is_our_name(host, ("https://videos.example", "https://app.example")) is ours

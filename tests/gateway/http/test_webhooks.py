@@ -11,6 +11,7 @@ from standardwebhooks import Webhook
 
 from repo.clock import now_ms
 from schemas.access import Scope
+from schemas.accounts import Role
 from schemas.deliveries import Attempt, Delivery, DeliveryKind, DeliveryState, Hooks, Step, WebhookEvent, step
 from tests.gateway.world import World, settings, started
 
@@ -108,6 +109,22 @@ async def test_nobody_meets_anybody_elses(world: World) -> None:
         assert (await world.database.deliveries.delivery("msg_1")) == delivery(told["id"])
 
 
+async def test_who_may_make_no_videos_makes_the_server_call_nobody(world: World) -> None:
+    async with world.client() as http:
+        told = await made(http)
+    async with world.client(role=Role.RESTRICTED) as guest:
+        one = f"/api/webhooks/{told['id']}"
+        for method, path, body in (
+            ("POST", "/api/webhooks", {"url": URL}),
+            ("PATCH", one, {"description": "x"}),
+            ("POST", f"{one}/test", None),
+            ("POST", f"{one}/rotate", None),
+            ("POST", f"{one}/deliveries/msg_1/redeliver", None),
+        ):
+            assert (await guest.request(method, path, json=body)).status_code == 403, path
+        assert (await guest.delete(one)).status_code == 204, "what is there may go"
+
+
 async def test_who_may_only_look_changes_nothing(world: World) -> None:
     async with world.client() as http, world.client(scopes=(Scope.READ,)) as reader:
         told = await made(http)
@@ -175,9 +192,8 @@ async def test_a_new_secret_is_shown_once_and_the_old_one_is_kept_for_a_day(worl
         assert "secret" not in shown
         assert shown["previousSecretUntil"] > shown["updatedAt"]
     (endpoint,) = (await hooks_of(world)).endpoints
-    assert (endpoint.secret, endpoint.previous_secret) == (answer["secret"], told["secret"])
-    assert endpoint.previous_until is not None
-    assert 86_300_000 < endpoint.previous_until - now_ms() <= 86_400_000
+    assert (endpoint.secret, endpoint.retired[0].secret) == (answer["secret"], told["secret"])
+    assert 86_300_000 < endpoint.retired[0].until - now_ms() <= 86_400_000
 
 
 async def test_enabling_it_again_forgets_why_and_tells_nothing_of_the_time_between(world: World) -> None:

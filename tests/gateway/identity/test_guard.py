@@ -31,8 +31,8 @@ def name(operation: Operation) -> str:
     return operation.name
 
 
-class Left(Exception):
-    """Whoever asked has seen enough."""
+class Left(BaseException):
+    """Whoever asked has seen enough. No ``Exception``: the gateway would log it at length, as a defect."""
 
 
 def until_it_streams(app: Starlette) -> ASGIApp:

@@ -1,6 +1,8 @@
 """When keys were last used, and what is cleared away: beside the request, never in its way."""
 
 import asyncio
+import gc
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -95,6 +97,19 @@ async def test_a_store_that_is_away_fails_no_request_and_one_that_hangs_gathers_
     keys.used(crowd[-1])  # it had no turn, so it has one now
     await until(lambda: len(store.notes) == 2 + NOTES_MAX)
     assert clock.now == store.notes[-1]
+
+
+async def test_notes_that_the_end_of_the_process_overtakes_are_no_noise(keys: StoredKeys, store: Store) -> None:
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        keys.used(await stored(store))
+        (note,) = keys._writing
+        note.cancel()  # before its first step
+        await asyncio.gather(note, return_exceptions=True)
+        del note
+        gc.collect()
+    assert [str(one.message) for one in said] == []
+    assert store.notes == []
 
 
 async def test_a_note_that_lands_after_a_revocation_revokes_nothing_back(keys: StoredKeys, store: Store) -> None:

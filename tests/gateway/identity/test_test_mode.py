@@ -55,6 +55,14 @@ async def test_pages_of_others_do_not_act_as_the_fixed_user(world: World) -> Non
     assert (await asked(world, "DELETE")).status_code == 200, "a program sends no origin"
 
 
+async def test_a_name_of_somebody_elses_that_leads_here_is_not_ours(world: World) -> None:
+    """DNS rebinding: a page of that name is of the same origin, so its requests carry no foreign one."""
+    for host, status in (("evil.example", 401), ("evil.example:8000", 401), ("127.0.0.1:8000", 200)):
+        assert (await asked(world, Host=host)).status_code == status
+    key = await world.key("ada")
+    assert (await asked(world, Host="evil.example", Authorization=f"Bearer {key}")).status_code == 200
+
+
 async def test_a_socket_that_shows_nothing_is_the_fixed_users(world: World) -> None:
     async with serving(world) as address:
         async with socket(address) as one:
@@ -71,7 +79,7 @@ async def test_a_socket_that_shows_nothing_is_the_fixed_users(world: World) -> N
 async def test_the_user_and_its_role_may_be_named() -> None:
     async with started(settings(test_mode=True, test_user="tina", test_role="admin")) as world:
         assert (await asked(world)).json() == []
-        scope = {"type": "http", "method": "GET", "headers": [], "scheme": "http", "path": "/"}
+        scope = {"type": "http", "method": "GET", "headers": [(b"host", b"localhost")], "scheme": "http", "path": "/"}
         caller = await world.parts.auth.of_request(HTTPConnection(scope))
         assert (caller.user_id, caller.role, caller.way) == ("tina", Role.ADMIN, Way.TEST)
 

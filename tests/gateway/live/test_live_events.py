@@ -13,7 +13,7 @@ import pytest
 from gateway.identity.principal import Principal
 from gateway.live import watch
 from repo.clock import now_ms
-from schemas.access import Scope
+from schemas.access import ApiKey, Scope
 from schemas.accounts import Account, Role
 from schemas.api.live import CloseCode
 from schemas.codec import encode
@@ -158,6 +158,36 @@ async def test_streams_and_sockets_share_the_limits() -> None:
         await first.until("snapshot")
         async with stream(address, await world.key("bob")) as second:
             assert second.response.status_code == 429
+
+
+@pytest.mark.parametrize("limit", ["sockets_per_address", "sockets_max"])
+async def test_streams_that_wait_for_the_store_together_are_counted_when_they_begin(limit: str) -> None:
+    async with started(settings(**{limit: 2})) as world, serving(world) as address:
+        keys = [await world.key(user_id) for user_id in ("ada", "bob", "cid", "dan")]
+        asked, gate, look_up = 0, asyncio.Event(), world.database.access.api_key
+
+        async def slow(key_hash: str) -> ApiKey | None:
+            nonlocal asked
+            asked += 1
+            await gate.wait()
+            return await look_up(key_hash)
+
+        world.database.access.api_key = slow  # type: ignore[method-assign]
+
+        async def come(key: str) -> str:
+            async with stream(address, key) as client:
+                event = await client.receive()
+                if event is not None and event.name == "welcome":
+                    await until(lambda: len(ends) == 2)
+                    return "welcome"
+                ends.append("refused")
+                return "refused"
+
+        ends: list[str] = []
+        coming = [asyncio.create_task(come(key)) for key in keys]
+        await until(lambda: asked == len(keys))
+        gate.set()
+        assert sorted(await asyncio.gather(*coming)) == ["refused", "refused", "welcome", "welcome"]
 
 
 async def test_what_may_help_later_is_told_in_the_stream_so_that_a_browser_comes_back() -> None:

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from schemas.deliveries import (
     ATTEMPTS_KEPT,
-    OPEN,
     TRANSITIONS,
     Delivery,
     DeliveryKind,
@@ -36,6 +35,7 @@ from streams.core.deliveries import (
 
 NOW = 1_790_000_000_000
 POLICY = SendingPolicy()
+OPEN = frozenset({DeliveryState.PENDING, DeliveryState.SENDING})
 # As published by Standard Webhooks: the delay before each try.
 PUBLISHED = (0, 5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
 

@@ -128,6 +128,15 @@ def test_what_a_completed_video_says() -> None:
     assert orjson.loads(body_of(made, WebhookEvent.COMPLETED, None))["data"]["url"] == "/api/videos/j1/video"
 
 
+@pytest.mark.parametrize("state", [State.FAILED, State.TIMED_OUT, State.CANCELLED])
+@pytest.mark.parametrize("origin", [ORIGIN, None])
+def test_what_made_no_video_names_no_address(state: State, origin: str | None) -> None:
+    """The document has ``url: null`` then, as OpenV's table."""
+    data = orjson.loads(body_of(job(state), EVENT_OF[state], origin))["data"]
+    assert not data.keys() & {"url", "posterUrl", "thumbnailUrl"}
+    assert all(value is not None and "None" not in str(value) for value in data.values())
+
+
 def test_what_a_timed_out_one_says() -> None:
     made = job(State.TIMED_OUT, failure=Failure(code=FailureCode.TTL_EXPIRED, message="Too late."))
     body = orjson.loads(body_of(made, WebhookEvent.FAILED, ORIGIN))

@@ -93,7 +93,7 @@ class Book:
         left = limit - self.used(now)
         if left <= 0:
             return False
-        return frames <= min(step for step in range(7, 20_000, 6) if step > left)
+        return frames <= next(step for step in range(7, 20_000, 6) if step > left)
 
     def newest(self, job_id: str) -> Entry:
         return [one for one in self.entries if one.job_id == job_id][-1]
@@ -153,6 +153,13 @@ class Clocks(RuleBasedStateMachine):
         days = [*self.book.resets(), *(self.book.window or ()), LEAP_DAY, LEAP_DAY + timedelta(1)]
         coming = sorted({day + near for day in days if self.now < day + near < MONTHS[-2]})
         self.now = coming[min(which, len(coming) - 1)] if coming else self.now
+        self.usage_is_what_the_book_says()  # here too: a life passes several edges between two looks of the machine
+
+    @precondition(lambda self: self.book.window is not None and self.now < max(self.book.window) - MS)
+    @rule(near=NEAR)
+    def the_window_begins_or_ends(self, near: timedelta) -> None:
+        """Among all those edges it would seldom be met to the millisecond."""
+        self.now = min(edge + near for edge in self.book.window or () if self.now < edge + near)
 
     @rule(passed=st.sampled_from([MS, timedelta(seconds=1.5), timedelta(hours=7), timedelta(days=9)]))
     def time_passes(self, passed: timedelta) -> None:

@@ -23,6 +23,7 @@ from tests.streams.core.ledger_documents import USER, Documents, submit
 
 STEPS = list(range(7, 128, 6))
 LEFT = [Fraction(quarters, 4) for quarters in range(-8, 4 * 134)]  # frames
+HUNDREDTHS = [Fraction(24 * left, 100) for left in range(-50, 650)]  # OpenV keeps usage in hundredths of a second
 MS = timedelta(milliseconds=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -42,10 +43,15 @@ def openv_allows(frames: int, left: Fraction) -> tuple[bool, int | None]:
 
 @pytest.mark.parametrize("frames", STEPS)
 def test_every_length_is_allowed_or_denied_and_suggested_as_openv_does(frames: int) -> None:
-    for left in LEFT:
+    for left in (*LEFT, *HUNDREDTHS, Fraction(60 * 24), Fraction(600 * 24)):
         allowed, suggested = openv_allows(frames, left)
         assert exceeds(float(left) / 24, frames / 24) is not allowed, left
         assert allowed or fitting_frames(float(left) / 24) == suggested, left
+
+
+def test_what_is_compared_holds_every_kind_of_answer() -> None:
+    answers = {openv_allows(frames, left) for left in LEFT for frames in STEPS}
+    assert answers == {(True, None), (False, None), *((False, step) for step in STEPS[:-2])}
 
 
 def test_between_two_steps_what_is_shorter_than_an_allowed_length_is_allowed() -> None:
