@@ -25,7 +25,7 @@ from schemas.requests import GenerationRequest
 
 HOW = """\
 A client asks one gateway again and again what changed since an instant, over one connection. The user has 10,000 \
-videos, of which 1, 10 or 100 have changed; once the database holds nothing else, once 50,000 videos of 500 others \
+videos, of which 1, 10 or 100 have changed; once the database holds nothing else, once 10,000 videos of 500 others \
 too. The baseline, by turns: the same question by a user whose only videos are those that changed, to a gateway on a \
 database that holds nothing else. So a ratio of 1 means that neither the user's unchanged videos nor anybody else's \
 cost anything. On the embedded stand-in for MongoDB, whose plain indexes lead nowhere, both do."""
@@ -40,7 +40,7 @@ class Size:
     changed: tuple[int, ...]
 
 
-FULL = Size(rounds=5, requests=3, videos=10_000, others=(0, 50_000), changed=(1, 10, 100))
+FULL = Size(rounds=5, requests=3, videos=10_000, others=(0, 10_000), changed=(1, 10, 100))
 QUICK = Size(rounds=1, requests=2, videos=200, others=(300,), changed=(1, 10))
 OWNERS = 500  # of the others' videos
 BATCH = 2_000

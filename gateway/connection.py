@@ -1,7 +1,8 @@
 """One HTTP/1.1 connection: uvicorn's, with bounds on a request's head, on how long it may arrive, and in our words.
 
 Uvicorn limits how long an idle connection is kept after an answer, and nothing else: a client that sends its first
-head, or a body, a byte now and then would hold a connection for ever. Nothing here looks at what a request says.
+head, or a body, a byte now and then would hold a connection for ever. What it reads at once it parses at once, however
+many pieces that is made of. Nothing here looks at what a request says.
 """
 
 import asyncio
@@ -16,8 +17,16 @@ from gateway.middleware import HEADERS
 
 HEAD_BYTES = 16 * 1024
 HEADERS_MAX = 100
-# A head is parsed as it arrives, in pieces of this size: one that is too large is refused before it is all parsed.
+# What arrives is parsed in pieces of this size: what is refused is refused before it is all parsed.
 SLICE = 4 * 1024
+# Asyncio reads 256 KiB at once, and all of it would be parsed before anybody else gets a turn.
+RECEIVE_BYTES = 16 * 1024
+# A body may come in so many pieces, and one more for each so many bytes: each costs as much as hundreds of bytes.
+PIECES = 512
+PIECE_BYTES = 64
+# What is left of a body when its answer begins is read if it is no more than this, so that the connection can go on.
+LEFT_BYTES = 64 * 1024
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _WORDS = {
     HTTPStatus.BAD_REQUEST: "This is not an HTTP request that can be read.",
     HTTPStatus.REQUEST_TIMEOUT: "The request did not arrive in time.",
@@ -27,12 +36,17 @@ _WORDS = {
 
 
 class _Parser(h11.Connection):
-    """Counts heads, refuses those with too many fields, and remembers with which status a request was refused."""
+    """Counts heads and pieces of bodies, refuses what is too much or ambiguous, and remembers with which status.
+
+    An answer that begins while a large or endless body is still coming ends the connection.
+    """
 
     def __init__(self) -> None:
         super().__init__(h11.SERVER, HEAD_BYTES)
         self.heads = 0
         self.status = HTTPStatus.BAD_REQUEST
+        self._ends_soon = True  # whether the body has a length, and a small one
+        self._pieces = self._bytes = 0
 
     def next_event(self) -> Any:
         try:
@@ -43,11 +57,34 @@ class _Parser(h11.Connection):
             raise
         if isinstance(event, h11.Request):
             self.heads += 1
+            self._begin(event)
             size = len(event.target) + sum(len(name) + len(value) for name, value in event.headers)
             if len(event.headers) > HEADERS_MAX or size > HEAD_BYTES:
                 self.status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
                 raise h11.RemoteProtocolError("the head is too large", error_status_hint=int(self.status))
+        elif isinstance(event, h11.Data):
+            self._pieces += 1
+            self._bytes += len(event.data)
+            if self._pieces > PIECES + self._bytes // PIECE_BYTES:
+                raise h11.RemoteProtocolError("the body comes in crumbs")
         return event
+
+    def send(self, event: Any) -> Any:
+        """As h11's; who is answered before its large body was read hears that this was the last answer."""
+        if type(event) is h11.Response and self.their_state is h11.SEND_BODY and not self._ends_soon:
+            headers = [(name, value) for name, value in event.headers.raw_items() if name.lower() != b"connection"]
+            event = h11.Response(
+                status_code=event.status_code, headers=[*headers, (b"Connection", b"close")], reason=event.reason
+            )
+        return super().send(event)
+
+    def _begin(self, request: h11.Request) -> None:
+        """A new request. Raises ``RemoteProtocolError`` where two servers may see different ends of its body."""
+        self._pieces = self._bytes = 0
+        framing = {name: value for name, value in request.headers if name in _FRAMING}
+        if len(framing) > 1:  # RFC 9112, section 6.1
+            raise h11.RemoteProtocolError("both a length and a transfer coding")
+        self._ends_soon = b"transfer-encoding" not in framing and int(framing.get(b"content-length", 0)) <= LEFT_BYTES
 
 
 class Connection(H11Protocol):
@@ -64,6 +101,8 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if hasattr(transport, "max_size"):  # asyncio's own transports; a WebSocket goes on with the same one
+            transport.max_size = RECEIVE_BYTES
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -72,9 +111,8 @@ class Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         while data and not self._is_over():
-            size = SLICE if self.conn.their_state is h11.IDLE else len(data)
-            super().data_received(data[:size])
-            data = data[size:]
+            super().data_received(data[:SLICE])
+            data = data[SLICE:]
         self._watch()
 
     def on_response_complete(self) -> None:

@@ -47,6 +47,10 @@ class DeliveryStore(Protocol):
         """
         ...
 
+    async def due_to(self, endpoint_id: str, now: int, limit: int) -> list[Delivery]:
+        """As ``due``, those to this endpoint alone: mails, which wait behind no webhook."""
+        ...
+
     async def deliveries_of(
         self, user_id: str, endpoint_id: str, *, before: tuple[int, str] | None = None, limit: int = 50
     ) -> list[Delivery]:

@@ -73,6 +73,10 @@ class MemoryDeliveryStore:
         ]
         return [one for _, one in sorted(found, key=lambda pair: pair[0])][:limit]
 
+    async def due_to(self, endpoint_id: str, now: int, limit: int) -> list[Delivery]:
+        """See ``DeliveryStore.due_to``."""
+        return [one for one in await self.due(now, len(self._deliveries)) if one.endpoint_id == endpoint_id][:limit]
+
     async def deliveries_of(
         self, user_id: str, endpoint_id: str, *, before: tuple[int, str] | None = None, limit: int = 50
     ) -> list[Delivery]:

@@ -19,6 +19,7 @@ INDEXES: Mapping[str, tuple[tuple[tuple[str, int], ...], ...]] = {
     "hooks": (),  # by _id alone
     "deliveries": (
         (("nextAt", ASCENDING),),  # due
+        (("endpointId", ASCENDING), ("nextAt", ASCENDING)),  # due_to
         (
             ("userId", ASCENDING),
             ("endpointId", ASCENDING),
@@ -83,10 +84,11 @@ class MongoDeliveryStore:
             wanted["userId"] = {"$nin": sorted(not_of)}
         if not_to:
             wanted["endpointId"] = {"$nin": sorted(not_to)}
-        order = [("nextAt", ASCENDING)]
-        found = await self._answer(lambda: self._deliveries.find(wanted).sort(order).limit(limit).to_list(None))
-        read = [await self._read_or_set_aside(document) for document in found]
-        return [delivery for delivery in read if delivery is not None]
+        return await self._longest_due(wanted, limit)
+
+    async def due_to(self, endpoint_id: str, now: int, limit: int) -> list[Delivery]:
+        """See ``DeliveryStore.due_to``."""
+        return await self._longest_due({"endpointId": endpoint_id, "nextAt": {"$lte": to_moment(now)}}, limit)
 
     async def deliveries_of(
         self, user_id: str, endpoint_id: str, *, before: tuple[int, str] | None = None, limit: int = 50
@@ -121,6 +123,12 @@ class MongoDeliveryStore:
         """See ``DeliveryStore.sweep``."""
         over = {"deleteAt": {"$lte": to_moment(now)}}
         return int((await self._answer(lambda: self._deliveries.delete_many(over))).deleted_count)
+
+    async def _longest_due(self, wanted: Mapping[str, Any], limit: int) -> list[Delivery]:
+        order = [("nextAt", ASCENDING)]
+        found = await self._answer(lambda: self._deliveries.find(wanted).sort(order).limit(limit).to_list(None))
+        read = [await self._read_or_set_aside(document) for document in found]
+        return [delivery for delivery in read if delivery is not None]
 
     async def _read_or_set_aside(self, document: Mapping[str, Any]) -> Delivery | None:
         """One damaged document, always the longest due, must not stand before all others."""

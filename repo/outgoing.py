@@ -2,13 +2,16 @@
 
 The judgement stands in the one place that every connection passes, where its socket is made, so that a name which
 resolves otherwise a moment later, a number in an odd spelling or a redirect leads nowhere else. No proxy of the
-environment, no cookies, no connection used twice; an answer is read to 4 KiB at most.
+environment, no cookies, no connection used twice; an answer is read to 4 KiB at most, and what comes before it
+(interim answers, a head) to 64 KiB.
 """
 
 import asyncio
+import functools
 import socket
 import ssl
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,31 +19,86 @@ from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
+import structlog
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from repo.core.addresses import Rules, is_allowed, wrong_with
+from repo.ports import Unavailable
+
+log = structlog.get_logger()
 
 Lookup = Callable[[str, int], list[tuple[Any, ...]]]
 Found = list[tuple[Any, ...]] | OSError
 
 READ_MAX = 4 * 1024
 LOOKUP_WITHIN_S = 5.0
-LOOKUPS = 64  # at a time
-NOT_PUBLIC = "leads to an address that is private or reserved"
+LOOKUPS = 64  # that somebody waits for, at a time
+THREADS = 512  # those that nobody waits for any more as well: a resolver can't be stopped
+OF_ONE_DOMAIN = 16  # of them: one domain's name servers hold no more
+BEFORE_ANSWER_MAX = 64 * 1024  # bytes, up to where the final answer's head ends
+INTERIM_MAX = 8  # 1xx answers before it
+PIECE = 4 * 1024  # bytes that are looked at before they are counted
+# One wording for a name that is unknown and for one that is known to us alone: the difference is nobody's business.
+NOT_PUBLIC = "does not lead to a public address"
 
 
 class NotAllowed(OSError):
     """The address is not one that we connect to."""
 
 
+class LookupsBusy(OSError):
+    """No lookup is free at the moment. It says nothing about the name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back. ``status`` None: nothing, and ``error`` says why, in our words."""
+    """What came back. ``status`` None: nothing, and ``error`` says why, in our words.
+
+    ``put_off``: nothing was sent for want of something of ours; it says nothing about the other side.
+    """
 
     status: int | None = None
     error: str | None = None
     retry_after: str | None = None
+    put_off: bool = False
+
+
+class Bounded(ResponseHandler):
+    """aiohttp's own, but for interim answers: it skips them without end. Here a few are, and so many bytes."""
+
+    _received = 0
+    _interim = 0
+    _answered = False
+
+    def data_received(self, data: bytes) -> None:
+        """Whatever comes before the final answer's head is counted, and the connection ends beyond the bounds."""
+        for at in range(0, max(1, len(data)), PIECE):
+            piece = data[at : at + PIECE]
+            super().data_received(piece)
+            if self._answered:
+                continue
+            self._received += len(piece)
+            if self._received >= BEFORE_ANSWER_MAX or self._interim > INTERIM_MAX:
+                self._cut()
+            if self.exception() is not None:
+                return
+
+    def feed_data(self, data: Any, size: int = 0) -> None:
+        """The parser's: one head that was read."""
+        code = data[0].code
+        if 100 <= code < 200 and code != 101:
+            self._interim += 1
+            return  # nobody waits for it: no request asks for 100 Continue
+        self._answered = True
+        super().feed_data(data, size)
+
+    def _cut(self) -> None:
+        transport = self.transport
+        if transport is not None:
+            transport.abort()
+        self.set_exception(aiohttp.ClientConnectionError("too much came before the answer"))
 
 
 def system_lookup(host: str, port: int) -> list[tuple[Any, ...]]:
@@ -52,28 +110,49 @@ class Resolver(AbstractResolver):
     """Names to judged addresses; one bad address among them condemns the name.
 
     Each name that is looked up has a thread of its own, however many ask for it: a name server that never answers
-    holds those, and none of anybody else's.
+    holds those, a bounded number of them for one domain, and none of anybody else's. A lookup counts among ``LOOKUPS``
+    for as long as it is waited for, and among ``THREADS`` until the system's resolver gives up.
     """
 
     def __init__(self, rules: Rules, lookup: Lookup = system_lookup) -> None:
         self._rules = rules
         self._lookup = lookup
         self._under_way: dict[tuple[str, int], asyncio.Future[Found]] = {}
+        self._waited_for: Counter[tuple[str, int]] = Counter()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Raises OSError: ``NotAllowed``, or no such name, or no answer in time."""
+        """Raises OSError: ``NotAllowed``, ``LookupsBusy``, or no such name, or no answer in time."""
+        try:
+            return self._judged(await self._found(host, port), host, port, family)
+        except OSError as failure:
+            # The precise reason is the operator's alone.
+            log.info("a name is not followed", host=host, reason=failure.strerror or str(failure))
+            raise
+
+    async def _found(self, host: str, port: int) -> list[tuple[Any, ...]]:
+        answer, key = self._looked_up(host, port), (host, port)
+        self._waited_for[key] += 1
         try:
             async with asyncio.timeout(LOOKUP_WITHIN_S):
-                found = await asyncio.shield(self._looked_up(host, port))
+                found = await asyncio.shield(answer)
         except TimeoutError:
             raise socket.gaierror(socket.EAI_AGAIN, "no answer in time") from None
+        finally:
+            self._waited_for[key] -= 1
+            if not self._waited_for[key]:
+                del self._waited_for[key]
         if isinstance(found, OSError):
             raise found
+        return found
+
+    def _judged(
+        self, found: list[tuple[Any, ...]], host: str, port: int, family: socket.AddressFamily
+    ) -> list[ResolveResult]:
         wanted = [one for one in found if family in (socket.AF_UNSPEC, one[0])]
         if any(not is_allowed(one[4][0], self._rules) for one in wanted):
-            raise NotAllowed(NOT_PUBLIC)
+            raise NotAllowed("an address that is private or reserved")
         if not wanted:
             raise socket.gaierror(socket.EAI_NONAME, "no address")
         return [
@@ -91,8 +170,11 @@ class Resolver(AbstractResolver):
         known = self._under_way.get((host, port))
         if known is not None:
             return known
-        if len(self._under_way) >= LOOKUPS:
-            raise socket.gaierror(socket.EAI_AGAIN, "too many names are being looked up")
+        if len(self._waited_for) >= LOOKUPS or len(self._under_way) >= THREADS:
+            raise LookupsBusy("too many names are being looked up")
+        domain = _domain_of(host)
+        if sum(_domain_of(one) == domain for one, _ in self._under_way) >= OF_ONE_DOMAIN:
+            raise LookupsBusy("too many names of this domain are being looked up")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Found] = loop.create_future()
         self._under_way[host, port] = answer
@@ -108,6 +190,11 @@ class Resolver(AbstractResolver):
 
         threading.Thread(target=look, name="lookup", daemon=True).start()
         return answer
+
+
+def _domain_of(host: str) -> str:
+    """The last two labels. (Too much for a few registries: then strangers share a bound, and wait a little.)"""
+    return ".".join(host.lower().rstrip(".").split(".")[-2:])
 
 
 def looked_up(lookup: Lookup, host: str, port: int) -> Found:
@@ -145,6 +232,9 @@ class Outgoing:
             limit=0,  # whoever sends bounds how much
             ssl=self._tls or True,
         )
+        # aiohttp has no public way to this; a test holds that it is used.
+        factory: Any = functools.partial(Bounded, loop=asyncio.get_running_loop())
+        connector._factory = factory  # noqa: SLF001
         self._session = aiohttp.ClientSession(
             connector=connector,
             timeout=aiohttp.ClientTimeout(total=self._timeout_s),
@@ -171,7 +261,8 @@ class Outgoing:
                 await _drain(response)
                 return Answer(status=response.status, retry_after=response.headers.get("Retry-After"))
         except (aiohttp.ClientError, OSError, ValueError) as failure:
-            return Answer(error=self._words(failure))
+            busy = isinstance(getattr(failure, "os_error", failure), LookupsBusy)
+            return Answer(error=self._words(failure), put_off=busy)
 
     def _words(self, failure: Exception) -> str:
         """Why there is no answer. Nothing that the other side, or a library, has said."""
@@ -179,12 +270,14 @@ class Outgoing:
         match failure:
             case _ if isinstance(cause, NotAllowed):
                 return f"the host {NOT_PUBLIC}"
+            case _ if isinstance(cause, LookupsBusy):
+                return "no lookup of names was free"
             case TimeoutError():
                 return f"no answer within {self._timeout_s:g} s"
             case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
                 return "TLS failed: is the certificate valid?"
             case aiohttp.ClientConnectorDNSError():
-                return "the host's name can't be resolved"
+                return f"the host {NOT_PUBLIC}"
             case aiohttp.ClientConnectorError():
                 return "could not connect"
             case aiohttp.InvalidURL():
@@ -195,7 +288,8 @@ class Outgoing:
     def _make_socket(self, info: Any) -> socket.socket:
         family, kind, protocol, _, address = info
         if not is_allowed(address[0], self._rules):
-            raise NotAllowed(NOT_PUBLIC)
+            log.info("an address is not connected to", address=str(address[0]))
+            raise NotAllowed("an address that is private or reserved")
         return socket.socket(family, kind, protocol)
 
 
@@ -211,15 +305,18 @@ async def _drain(response: aiohttp.ClientResponse) -> None:
 
 
 async def wrong_with_url(url: str, rules: Rules, resolver: Resolver) -> str | None:
-    """What is wrong with an endpoint's URL at this moment, as words that follow its name; None where nothing is."""
+    """What is wrong with an endpoint's URL at this moment, as words that follow its name; None where nothing is.
+
+    Raises ``Unavailable`` where no lookup is free: nothing is known about the URL then.
+    """
     wrong = wrong_with(url, rules)
     if wrong is not None:
         return wrong
     read = URL(url)
     try:
         await resolver.resolve(read.raw_host or "", read.port or 0)
-    except NotAllowed:
-        return NOT_PUBLIC
+    except LookupsBusy as busy:
+        raise Unavailable("names", str(busy)) from busy
     except OSError:
-        return "names a host that can't be resolved"
+        return NOT_PUBLIC
     return None

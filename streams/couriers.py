@@ -1,13 +1,13 @@
 """The leased loop beside the notifier's agent: claims what is due, sends it, notes how that ended.
 
 Any number of processes may run one. A claim is a compare-and-set that lasts for a lease: whoever dies in the middle of
-a try is followed by another with the same ``webhook-id`` when the lease is over. A slow endpoint holds its own few
-places, and its user's, and nobody else's.
+a try is followed by another with the same ``webhook-id`` when the lease is over. Who comes next, and that slow
+endpoints hold nobody else's places: ``streams/core/turns.py``.
 """
 
 import asyncio
 import random
-from collections import Counter
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import TypeVar
@@ -17,8 +17,9 @@ import structlog
 
 from repo.core.documents import DamagedDocumentError
 from repo.deliveries import DeliveryStore
-from schemas.deliveries import Delivery, DeliveryKind
+from schemas.deliveries import MAIL, Delivery, DeliveryKind
 from streams.core.deliveries import Result, SendingPolicy, cancelled, claimed, hooks_after, tried
+from streams.core.turns import Places, Running, mails_free, places
 from streams.deadletters import describe, stack_of
 from streams.patience import Patience
 from streams.senders import Clock, Sender, Skip
@@ -27,6 +28,7 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 SWEEP_EVERY_MS = 3_600_000
+DOUBTED_MAX = 1_000  # endpoints; the first ones doubted are forgotten first
 
 
 class Couriers:
@@ -48,7 +50,8 @@ class Couriers:
         self._clock = clock
         self._chance = chance
         self._name = uuid4().hex
-        self._running: dict[asyncio.Task[None], Delivery] = {}
+        self._running: dict[asyncio.Task[None], Running] = {}
+        self._doubted: OrderedDict[str, None] = OrderedDict()
         self._woken = asyncio.Event()
         self._stopping = False
         self._sweep_at = 0
@@ -83,19 +86,43 @@ class Couriers:
 
     async def _begin(self) -> bool:
         """Claim what is due, as far as there is room; whether there was something."""
-        room = self._policy.at_once - len(self._running)
-        if room <= 0:
+        begun = await self._begin_mails()
+        looked: Places | None = None
+        for most in range(1, self._policy.per_user + 1):
+            for _ in range(self._policy.at_once):  # one user's backlog may fill a page
+                now = self._places(most)
+                if now == looked or not await self._begin_webhooks(now, most):
+                    break
+                begun = True
+            looked = now
+        return begun
+
+    async def _begin_mails(self) -> bool:
+        free = mails_free(self._running.values(), self._policy)
+        if free == 0 or self._stopping:
             return False
-        users, endpoints = self._full()
+        due = await self._patience.until_done(lambda: self._store.due_to(MAIL, self._clock(), free))
+        begun = False
+        for delivery in due:
+            if not self._stopping:
+                begun = await self._claim(delivery) or begun
+        return begun
+
+    async def _begin_webhooks(self, now: Places, most: int) -> bool:
+        """Of users who have fewer than ``most`` under way, as far as there are places; whether there was something."""
+        if now.webhooks == 0 or self._stopping:
+            return False
         due = await self._patience.until_done(
-            lambda: self._store.due(self._clock(), room, not_of=users, not_to=endpoints)
+            lambda: self._store.due(self._clock(), now.webhooks, not_of=now.not_of, not_to=now.not_to)
         )
         begun = False
         for delivery in due:
-            if self._stopping or not self._has_room(delivery):
-                continue
-            begun = await self._claim(delivery) or begun
+            if not self._stopping and self._places(most).take(delivery.user_id, delivery.endpoint_id):
+                begun = await self._claim(delivery) or begun
         return begun
+
+    def _places(self, most: int) -> Places:
+        return places(self._running.values(), self._doubted, self._clock(), most, self._policy)
 
     async def _claim(self, delivery: Delivery) -> bool:
         ours = claimed(delivery, self._name, self._clock(), self._policy)
@@ -104,7 +131,7 @@ class Couriers:
         if not await self._patience.until_done(lambda: self._store.store_delivery(ours, delivery.version)):
             return False  # another courier was first, or it was cancelled
         task = asyncio.create_task(self._deliver(ours), name=f"courier-{ours.delivery_id}")
-        self._running[task] = ours
+        self._running[task] = Running(ours.user_id, ours.endpoint_id, self._clock())
         task.add_done_callback(self._done)
         return True
 
@@ -130,6 +157,7 @@ class Couriers:
         await self._note(ours, result)
 
     async def _note(self, ours: Delivery, result: Result) -> None:
+        self._doubt(ours, result)
         after = tried(ours, result, self._policy, self._chance())
         if not await self._until_done(lambda one: self._store.store_delivery(one, ours.version), after):
             return  # cancelled, redelivered or claimed by another meanwhile: theirs is what counts
@@ -164,22 +192,15 @@ class Couriers:
     async def _until_done(self, ask: Callable[[Delivery], Awaitable[T]], about: Delivery) -> T:
         return await self._patience.until_done(lambda: ask(about))
 
-    def _full(self) -> tuple[list[str], list[str]]:
-        """The users and the endpoints that have as many tries under way as they may."""
-        users, endpoints = self._counts()
-        return (
-            [user for user, count in users.items() if count >= self._policy.per_user],
-            [one for one, count in endpoints.items() if count >= self._policy.most_at_once(one)],
-        )
-
-    def _has_room(self, delivery: Delivery) -> bool:
-        users, endpoints = self._counts()
-        free = endpoints[delivery.endpoint_id] < self._policy.most_at_once(delivery.endpoint_id)
-        return free and users[delivery.user_id] < self._policy.per_user
-
-    def _counts(self) -> tuple[Counter[str], Counter[str]]:
-        running = self._running.values()
-        return Counter(one.user_id for one in running), Counter(one.endpoint_id for one in running)
+    def _doubt(self, ours: Delivery, result: Result) -> None:
+        """What this process knows of the endpoint's last try. (Another learns it by a try of its own.)"""
+        if ours.endpoint_id == MAIL or result.put_off:
+            return
+        self._doubted.pop(ours.endpoint_id, None)
+        if not result.succeeded:
+            self._doubted[ours.endpoint_id] = None
+            if len(self._doubted) > DOUBTED_MAX:
+                self._doubted.popitem(last=False)
 
     async def _sweep(self) -> None:
         """What is too old to be kept goes, now and then; that it happens twice does no harm."""

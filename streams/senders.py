@@ -65,6 +65,7 @@ class WebhookSender:
             status=answer.status,
             error=fault_of(answer),
             retry_after_ms=retry_after_ms(answer.retry_after, ended),
+            put_off=answer.put_off,
         )
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from schemas.api.openv import FieldError
 from schemas.api.webhooks import Webhook, WebhookBody, WebhookChange, WebhookDelivery, WebhookWithSecret
 from schemas.deliveries import (
+    KEPT_MS,
     TEST_KEPT_MS,
     TEST_TYPE,
     Delivery,
@@ -113,7 +114,10 @@ def redelivered(delivery: Delivery, now: int) -> Delivery | None:
     state = step(delivery.state, Step.REDELIVERED)
     if state is None:
         return None
-    return replace(delivery, state=state, version=delivery.version + 1, tries=0, next_at=now, reason=None)
+    kept = max(delivery.delete_at, now + KEPT_MS)  # or it would be swept between its tries
+    return replace(
+        delivery, state=state, version=delivery.version + 1, tries=0, next_at=now, reason=None, delete_at=kept
+    )
 
 
 def shown(endpoint: Endpoint, now: int) -> Webhook:

@@ -91,11 +91,11 @@ async def decided(
     document = _announced(parts, answer, job_id) if answer else None
     if document is None:
         document = await _stored(parts, job_id)
+    if document is not None and document["state"] == State.DELETED:
+        raise Refused(Problem.DELETED)
     if answer is None or document is None:
         waiting = document or expected or {"jobId": job_id, "status": "queued"}
         return JSONResponse(placed(waiting, host), status_code=202)
-    if document["state"] == State.DELETED:
-        raise Refused(Problem.DELETED)
     if answer.remaining is not None:
         document["count"] = answer.remaining.active
         document["monthlyQuota"] = to_plain(monthly_quota(answer.remaining))

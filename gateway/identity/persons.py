@@ -31,7 +31,7 @@ async def _told(parts: Parts, person: Person, is_new: bool) -> Person | None:
     if known is not None and known.deleted_at is not None:
         if not is_new or person.updated_at <= known.updated_at:
             return known
-        back_at = max(parts.now(), known.deleted_at + 1)
+        back_at = max(person.updated_at, known.deleted_at + 1)  # the same, however often and at once it is told
         role = parts.settings.default_role
         # First, as long as the tombstone still says that there is something to do.
         await _record(parts, SetRole(command_id=str(uuid4()), user_id=person.user_id, role=role, issued_at=back_at))

@@ -111,5 +111,7 @@ class PlainWire(AsgiWire):
             message = await self._websocket.receive()
             if message["type"] == "websocket.disconnect":
                 return
+            if not listener.counted():
+                await self._cut.wait()  # no more is read; what is said to it meanwhile ends it, or its time does
             text = message.get("text")
             listener.hear(message["bytes"] if text is None else text)

@@ -43,8 +43,6 @@ async def events_endpoint(request: Request) -> Response:
     sockets: Sockets = request.app.state.sockets
     place = sockets.knock(request)
     asked = _asked(request)
-    if request.method == "HEAD":
-        return Response(headers=HEADERS)
     if (last := _if_full(sockets)) is not None:
         return last
     try:
@@ -55,6 +53,8 @@ async def events_endpoint(request: Request) -> Response:
         return last
     if not sockets.has_room_at(place) or not sockets.has_room_for(principal.user_id):
         raise Refused(Problem.SOCKETS)
+    if request.method == "HEAD":
+        return Response(headers=HEADERS)
     return Stream(sockets, place, principal, asked)
 
 

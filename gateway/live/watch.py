@@ -39,6 +39,7 @@ from schemas.api.live import (
 
 BURST_BYTES = 64 * 1024
 MESSAGES_PER_MINUTE = 600
+MESSAGES_OF_STRANGERS = 32  # a minute too, and more than anybody needs to say who it is
 MINUTE_S = 60.0
 logger = structlog.get_logger()
 
@@ -119,22 +120,26 @@ class Watch:
         self._cut_at = inf
         self._sockets.forget(self)
 
+    def counted(self) -> bool:
+        """Something came of the client, whatever it is. False: that was too much, and no more may be looked at."""
+        if not self._too_many("messages", MESSAGES_OF_STRANGERS if self._principal is None else MESSAGES_PER_MINUTE):
+            return True
+        self.receive(Ended(CloseCode.BUSY))
+        self.flush()
+        return False
+
     def hear(self, message: str | bytes) -> None:
         """A message of the client."""
         if self._left:
             return
-        if self._too_many("messages", MESSAGES_PER_MINUTE):
-            self.receive(Ended(CloseCode.BUSY))
-        elif self._doing is not None:
+        if self._doing is not None:
             self._inbox.append(message)
         else:
             self._answer(message)
 
     def pinged(self) -> None:
-        """A ping of the protocol: a sign of life, and a message among the others."""
+        """A ping of the protocol: a sign of life."""
         self._silence.heard(pong=False)
-        if self._too_many("messages", MESSAGES_PER_MINUTE):
-            self.receive(Ended(CloseCode.BUSY))
 
     def tick(self, now: float) -> float | None:
         """What is due by now: to cut, to end, to warn, a heartbeat."""

@@ -26,14 +26,21 @@ EXTENSION = "openv.wire"
 CLOSE_S = 1.0
 PONGS_BYTES = 256 * 1024  # more than that waits for no client that reads
 FRAGMENTS_MAX = 1024
+EARLY_FRAMES = 32  # before the handshake was answered
+SLICE = 2 * 1024  # what is parsed before it is looked at: at most some 340 frames
 logger = structlog.get_logger()
 
 
 class Listener(Protocol):
     """Who is told what happens on a wire."""
 
+    def counted(self) -> bool:
+        """A frame of the client, of any kind, before anything is done with it. False: that was one too many; the wire
+        reads nothing more."""
+        ...
+
     def hear(self, message: str | bytes) -> None:
-        """A message of the client."""
+        """A message of the client, which was counted."""
         ...
 
     def pinged(self) -> None:
@@ -95,6 +102,8 @@ class UvicornWire(WebSocketsSansIOProtocol):
 
     listener: Listener | None = None
     paused = False
+    early = 0  # frames that came before there was a listener
+    is_deaf = False  # it said too much: nothing more is read, and what was read is not looked at
 
     async def run_asgi(self) -> None:
         """As uvicorn's, but a connection that was taken over outlives the application's call."""
@@ -123,7 +132,7 @@ class UvicornWire(WebSocketsSansIOProtocol):
             self.transport.resume_reading()
         while not waiting.empty():
             message: Any = waiting.get_nowait()
-            if message["type"] == "websocket.receive":
+            if message["type"] == "websocket.receive" and self._hears(listener.counted()):
                 text = message.get("text")
                 listener.hear(message["bytes"] if text is None else text)
         if self.disconnected or self.transport.is_closing():
@@ -138,14 +147,14 @@ class UvicornWire(WebSocketsSansIOProtocol):
     def hold(self, held: bool) -> None:
         if held:
             self.transport.pause_reading()
-        else:
+        elif not self.is_deaf:
             self.transport.resume_reading()
 
     def close(self, code: int, reason: str) -> None:
         self.stop_keepalive()
         self.close_sent = True
         self.close_timer = self.loop.call_later(CLOSE_S, self.cut)
-        self.transport.resume_reading()
+        self.hold(False)
         with suppress(InvalidState):
             self.conn.send_close(code, reason)
             self.transport.write(b"".join(self.conn.data_to_send()))
@@ -172,14 +181,49 @@ class UvicornWire(WebSocketsSansIOProtocol):
         else:
             self.listener.hear(text)
 
+    def _counted(self) -> bool:
+        """Count a frame; whether to do anything with it."""
+        if self.is_deaf:
+            return False
+        if self.listener is not None:
+            return self._hears(self.listener.counted())
+        self.early += 1
+        if self.early > EARLY_FRAMES:
+            self.is_deaf = True
+            self.cut()
+        return not self.is_deaf
+
+    def _hears(self, may: bool) -> bool:
+        """Whether the client is still heard. One that is not gets its good-bye, and its connection is soon cut."""
+        if not may and not self.is_deaf:
+            self.is_deaf = True
+            self.transport.pause_reading()
+        return not self.is_deaf
+
+    def handle_text(self, event: WebSocketFrame) -> None:
+        if self._counted():
+            super().handle_text(event)
+
+    def handle_bytes(self, event: WebSocketFrame) -> None:
+        if self._counted():
+            super().handle_bytes(event)
+
+    def handle_pong(self, event: WebSocketFrame) -> None:
+        if self._counted():
+            super().handle_pong(event)
+
     def handle_cont(self, event: WebSocketFrame) -> None:
         """As uvicorn's, which would gather empty fragments for ever."""
+        if not self._counted():
+            return
         super().handle_cont(event)
         if len(self.frames) > FRAGMENTS_MAX:
             self.cut()
 
     def handle_ping(self) -> None:
         """As uvicorn's, which would write answers for ever to a client that reads none."""
+        if not self._counted():
+            return
         super().handle_ping()
         if self.transport.get_write_buffer_size() > PONGS_BYTES:
             self.cut()
@@ -187,7 +231,9 @@ class UvicornWire(WebSocketsSansIOProtocol):
             self.listener.pinged()
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        while data and not self.is_deaf and not self.transport.is_closing():
+            super().data_received(data[:SLICE])
+            data = data[SLICE:]
         if self.listener is not None and self.transport.is_closing():
             self.listener.lost()
 

@@ -8,7 +8,6 @@ from types import MappingProxyType
 
 from schemas.deliveries import (
     ATTEMPTS_KEPT,
-    MAIL,
     Attempt,
     Delivery,
     DeliveryKind,
@@ -51,7 +50,9 @@ SCHEDULES: Mapping[DeliveryKind, tuple[int, ...]] = MappingProxyType(
 class SendingPolicy:
     """How deliveries are sent. ``lease_ms`` is longer than any try takes: 15 s, and a lookup's 5 s more.
 
-    ``at_once``: tries at a time, of which ``per_user`` of one user, ``per_endpoint`` to one endpoint and ``mails``.
+    ``at_once``: tries at a time, ``mails`` of them for mails alone, of the others ``per_user`` of one user and
+    ``per_endpoint`` to one endpoint. ``put_off_ms``: until it is looked at again what could not be sent for our part.
+    ``slow_ms``: a try that takes longer is slow.
     """
 
     schedules: Mapping[DeliveryKind, tuple[int, ...]] = field(default_factory=lambda: SCHEDULES)
@@ -64,15 +65,16 @@ class SendingPolicy:
     per_endpoint: int = 2
     mails: int = 4
     look_ms: int = SECOND
-
-    def most_at_once(self, endpoint_id: str) -> int:
-        """How many tries may run to this endpoint."""
-        return self.mails if endpoint_id == MAIL else self.per_endpoint
+    put_off_ms: int = 10 * SECOND
+    slow_ms: int = 3 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a try ended. ``status`` of an HTTP answer; ``error`` where it did not count; ``final``: no more tries."""
+    """How a try ended. ``status`` of an HTTP answer; ``error`` where it did not count; ``final``: no more tries.
+
+    ``put_off``: it was not sent, for our part; that is no try.
+    """
 
     at: int
     duration_ms: int
@@ -80,6 +82,7 @@ class Result:
     error: str | None = None
     retry_after_ms: int | None = None
     final: bool = False
+    put_off: bool = False
 
     @property
     def succeeded(self) -> bool:
@@ -103,6 +106,9 @@ def claimed(delivery: Delivery, by: str, now: int, policy: SendingPolicy) -> Del
 
 def tried(delivery: Delivery, result: Result, policy: SendingPolicy, chance: float) -> Delivery:
     """A claimed delivery after its try. ``chance``: from 0 to below 1, for the jitter."""
+    if result.put_off:
+        again = replace(_after(delivery, Step.AGAIN), tries=delivery.tries - 1)
+        return replace(again, next_at=result.at + result.duration_ms + policy.put_off_ms)
     schedule = policy.schedules[delivery.kind]
     if result.succeeded:
         return _ended(delivery, Step.SUCCEEDED, result)
@@ -129,7 +135,7 @@ def hooks_after(hooks: Hooks, after: Delivery, result: Result, policy: SendingPo
     after a time in which nothing succeeded: never by a single failure after a long silence.
     """
     endpoint = hooks.endpoint(after.endpoint_id)
-    if endpoint is None or after.kind is not DeliveryKind.WEBHOOK:
+    if endpoint is None or after.kind is not DeliveryKind.WEBHOOK or result.put_off:
         return None
     changed = _endpoint_after(endpoint, after, result, policy)
     if changed == endpoint:
@@ -172,14 +178,12 @@ def _ended(delivery: Delivery, taken: Step, result: Result) -> Delivery:
 
 
 def _noted(delivery: Delivery, taken: Step, result: Result) -> Delivery:
+    attempt = Attempt(at=result.at, duration_ms=result.duration_ms, status=result.status, error=result.error)
+    return replace(_after(delivery, taken), attempts=(*delivery.attempts, attempt)[-ATTEMPTS_KEPT:])
+
+
+def _after(delivery: Delivery, taken: Step) -> Delivery:
     state = step(delivery.state, taken)
     if state is None:
         raise ValueError(f"a delivery that is {delivery.state} can't be {taken}")
-    attempt = Attempt(at=result.at, duration_ms=result.duration_ms, status=result.status, error=result.error)
-    return replace(
-        delivery,
-        state=state,
-        version=delivery.version + 1,
-        attempts=(*delivery.attempts, attempt)[-ATTEMPTS_KEPT:],
-        claimed_by=None,
-    )
+    return replace(delivery, state=state, version=delivery.version + 1, claimed_by=None)

@@ -123,6 +123,17 @@ async def test_what_is_due(store: DeliveryStore, user: str) -> None:
     assert len(await store.due(NOW + 1, 2)) == 2
 
 
+async def test_what_is_due_to_one_endpoint(store: DeliveryStore) -> None:
+    to = f"wh_{uuid.uuid4().hex}"
+    second, first = a_delivery("ann", endpoint_id=to), a_delivery("bob", endpoint_id=to, next_at=NOW - 1)
+    later, over = a_delivery("ann", endpoint_id=to, next_at=NOW + 1), a_delivery("ann", endpoint_id=to, next_at=None)
+    for one in (second, first, later, over, a_delivery("ann", next_at=NOW - 9)):
+        await store.add(one)
+    assert await store.due_to(to, NOW, 9) == [first, second]
+    assert await store.due_to(to, NOW, 1) == [first]
+    assert await store.due_to(to, NOW + 1, 9) == [first, second, later]
+
+
 async def test_the_log_of_an_endpoint_pages(store: DeliveryStore, user: str) -> None:
     made = sorted(
         (a_delivery(user, created_at=NOW + number // 2) for number in range(7)),

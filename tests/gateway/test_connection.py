@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import h11
 import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from gateway.connection import HEAD_BYTES, HEADERS_MAX, bounded
+from gateway.connection import HEAD_BYTES, HEADERS_MAX, LEFT_BYTES, PIECES, RECEIVE_BYTES, SLICE, Connection, bounded
 from tests.gateway.sockets import serving
 from tests.gateway.world import World, settings, started, until
 
@@ -115,6 +116,107 @@ async def test_a_body_that_goes_on_after_its_answer_is_cut_off() -> None:
         writer.write(b"POST /api/runpod HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n")
         assert (await answer(reader))[0] == 401
         assert await drip(reader, writer, b" ") == b""
+
+
+POST = b"POST /api/runpod HTTP/1.1\r\nHost: x\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+TOO_LONG = b"Content-Length: %d\r\n\r\n" % (LEFT_BYTES + 1)
+
+
+@pytest.mark.parametrize("head", [TOO_LONG, CHUNKED], ids=["large", "endless"])
+async def test_who_is_answered_before_its_body_was_read_is_not_waited_for(address: str, head: bytes) -> None:
+    async with connected(address) as (reader, writer):
+        writer.write(POST + head)
+        said = await answer(reader)
+        assert (said[0], said[1]["connection"]) == (401, "close")
+        assert await rest(reader) == b""
+
+
+@pytest.mark.parametrize("body", [b"{}", b" " * LEFT_BYTES])
+async def test_a_small_body_that_comes_behind_its_answer_costs_nobody_the_connection(address: str, body: bytes) -> None:
+    async with connected(address) as (reader, writer):
+        for _ in range(2):
+            writer.write(POST + b"Content-Length: %d\r\n\r\n" % len(body))
+            said = await answer(reader)
+            assert (said[0], said[1].get("connection")) == (401, None)
+            writer.write(body)
+        writer.write(GET + b"\r\n")
+        assert (await answer(reader))[0] == 200
+
+
+async def test_a_chunked_body_that_was_read_costs_nobody_the_connection(world: World, address: str) -> None:
+    key = (await world.key()).encode()
+    async with connected(address) as (reader, writer):
+        writer.write(POST + b"Authorization: Bearer " + key + b"\r\n" + CHUNKED + b"1\r\n \r\n" * PIECES + b"0\r\n\r\n")
+        said = await answer(reader)
+        assert said[1].get("connection") is None
+        assert "can be read" not in said[2].decode()
+        writer.write(GET + b"\r\n")
+        assert (await answer(reader))[0] == 200
+
+
+async def test_a_body_in_crumbs_is_refused_and_the_rest_of_it_is_not_parsed(
+    world: World, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[int] = []
+    received = h11.Connection.next_event
+
+    def counting(connection: h11.Connection) -> Any:
+        event = received(connection)
+        if isinstance(event, h11.Data):
+            parsed.append(len(event.data))
+        return event
+
+    monkeypatch.setattr(h11.Connection, "next_event", counting)
+    key = (await world.key()).encode()
+    async with connected(address) as (reader, writer):
+        writer.write(POST + b"Authorization: Bearer " + key + b"\r\n" + CHUNKED + b"1\r\n \r\n" * 40_000)
+        assert status(await rest(reader)) in {400, 0}  # 0: what we had not read yet took the answer with it
+    # It begins with the allowance; each byte of a crumb earns a 64th of another.
+    assert PIECES < len(parsed) <= PIECES + PIECES // 32
+    assert world.ledger.heard == []
+
+
+async def test_others_get_their_turn_between_small_pieces(
+    world: World, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each piece that is received is a turn of the loop."""
+    sizes: list[int] = []
+    received = Connection.data_received
+
+    def noting(connection: Connection, data: bytes) -> None:
+        sizes.append(len(data))
+        received(connection, data)
+
+    monkeypatch.setattr(Connection, "data_received", noting)
+    key = (await world.key()).encode()
+    body = b" " * (4 * RECEIVE_BYTES)
+    async with connected(address) as (reader, writer):
+        writer.write(POST + b"Authorization: Bearer " + key + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        await answer(reader)
+    assert sum(sizes) > 4 * RECEIVE_BYTES
+    assert max(sizes) <= RECEIVE_BYTES
+    assert SLICE < RECEIVE_BYTES
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n",
+        b"content-length: 0\r\ntransfer-encoding: Chunked\r\n\r\n",
+    ],
+)
+async def test_a_body_with_two_ends_is_refused_and_what_follows_is_no_request(
+    world: World, address: str, head: bytes
+) -> None:
+    key = (await world.key()).encode()
+    async with connected(address) as (reader, writer):
+        writer.write(POST + b"Authorization: Bearer " + key + b"\r\n" + head + b"0\r\n\r\n" + GET + b"\r\n")
+        said = await answer(reader)
+        assert (said[0], said[1]["connection"]) == (400, "close")
+        assert await rest(reader) == b""
+    assert world.ledger.heard == []
 
 
 class Timers(asyncio.AbstractEventLoop):

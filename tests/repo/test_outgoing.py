@@ -4,15 +4,28 @@ import asyncio
 import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 from aiohttp import web
+from aiohttp.client_proto import ResponseHandler
 
 from repo.core.addresses import Rules, read_networks
-from repo.outgoing import NOT_PUBLIC, Answer, Outgoing, Resolver, wrong_with_url
+from repo.outgoing import (
+    BEFORE_ANSWER_MAX,
+    INTERIM_MAX,
+    NOT_PUBLIC,
+    OF_ONE_DOMAIN,
+    Answer,
+    LookupsBusy,
+    Outgoing,
+    Resolver,
+    wrong_with_url,
+)
+from repo.ports import Unavailable
 from tests.servers import closed_port
+from tests.streams.post import until
 
 LOOPBACK = Rules(allow_http=True, networks=read_networks("127.0.0.0/8"))
 PUBLIC_ONLY = Rules(allow_http=True)
@@ -202,11 +215,9 @@ async def test_names_that_are_none() -> None:
         raise socket.gaierror(socket.EAI_NONAME, "no such name")
 
     async with Outgoing(PUBLIC_ONLY, lookup=unknown) as outgoing:
-        assert await outgoing.post("http://nowhere.example/", {}, b"") == Answer(
-            error="the host's name can't be resolved"
-        )
+        assert await outgoing.post("http://nowhere.example/", {}, b"") == Answer(error=f"the host {NOT_PUBLIC}")
         wrong = await wrong_with_url("http://nowhere.example/", PUBLIC_ONLY, outgoing.resolver)
-        assert wrong == "names a host that can't be resolved"
+        assert wrong == NOT_PUBLIC, "as for a name of ours: who asks learns no name of the inside"
         assert await wrong_with_url("http://inside.example", PUBLIC_ONLY, Resolver(PUBLIC_ONLY, says("10.0.0.1"))) == (
             NOT_PUBLIC
         )
@@ -237,8 +248,12 @@ async def test_name_servers_that_never_answer_hold_one_thread_a_name_and_nobody_
         assert (await resolver.resolve("quick", 443))[0]["host"] == "8.8.8.8"
         with pytest.raises(socket.gaierror, match="no answer in time"):
             await resolver.resolve("slow3", 443)
-        with pytest.raises(socket.gaierror, match="too many"):
+        assert (await resolver.resolve("quick", 443))[0]["host"] == "8.8.8.8", "who gave up waiting holds no place"
+        monkeypatch.setattr("repo.outgoing.THREADS", 3)
+        with pytest.raises(LookupsBusy, match="too many"):
             await resolver.resolve("quick", 443)
+        with pytest.raises(Unavailable):
+            await wrong_with_url("https://quick.example/", PUBLIC_ONLY, resolver)
     finally:
         go_on.set()
     async with asyncio.timeout(20):
@@ -248,6 +263,83 @@ async def test_name_servers_that_never_answer_hold_one_thread_a_name_and_nobody_
                 return
             except socket.gaierror:
                 await asyncio.sleep(0.005)
+
+
+async def test_one_domain_has_a_bound_of_its_own_and_a_full_one_is_no_failed_try() -> None:
+    go_on, asked = threading.Event(), 0
+
+    def tarpit(host: str, port: int) -> list[tuple[Any, ...]]:
+        nonlocal asked
+        asked += 1
+        if host.endswith("evil.example"):
+            go_on.wait(30)
+        return says("10.0.0.1")(host, port)
+
+    async with Outgoing(PUBLIC_ONLY, lookup=tarpit) as outgoing:
+        waiting = [
+            asyncio.create_task(outgoing.post(f"http://n{number}.evil.example/", {}, b""))
+            for number in range(OF_ONE_DOMAIN)
+        ]
+        try:
+            await until(lambda: asked == OF_ONE_DOMAIN)
+            full = await outgoing.post("http://one.more.evil.example/", {}, b"")
+            assert full == Answer(error="no lookup of names was free", put_off=True)
+            assert await outgoing.post("http://n1.good.example2/", {}, b"") == Answer(error=f"the host {NOT_PUBLIC}")
+        finally:
+            go_on.set()
+            await asyncio.gather(*waiting)
+
+
+@asynccontextmanager
+async def talking(piece: bytes, times: int, last: bytes) -> AsyncIterator[tuple[int, list[int]]]:
+    """A server that says this so often, and then the last; its port, and what it could write."""
+    written: list[int] = [0]
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            for _ in range(times):
+                writer.write(piece)
+                await writer.drain()
+                written[0] += len(piece)
+            writer.write(last)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1], written
+    finally:
+        server.close()
+
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: " + b"x" * 8000 + b"\r\n\r\n"
+FINE = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize("piece", [CONTINUE, CONTINUE * 4000, HINTS, HINTS * 30])
+async def test_interim_answers_without_end_are_cut(piece: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    received = 0
+    read = ResponseHandler.data_received
+
+    def counting(self: ResponseHandler, data: bytes) -> None:
+        nonlocal received
+        received += len(data)
+        read(self, data)
+
+    monkeypatch.setattr(ResponseHandler, "data_received", counting)
+    async with talking(piece, 2**40, b"") as (port, _), Outgoing(LOOPBACK) as outgoing:
+        answer = await outgoing.post(f"http://127.0.0.1:{port}/", {}, b"{}")
+    assert answer == Answer(error="the connection broke, or the answer was no HTTP")
+    assert 0 < received <= BEFORE_ANSWER_MAX + 4096, "what was looked at"
+
+
+@pytest.mark.parametrize("piece", [CONTINUE, HINTS[:4000] + b"\r\n\r\n"])
+async def test_a_few_interim_answers_are_skipped(piece: bytes) -> None:
+    async with talking(piece, INTERIM_MAX, FINE) as (port, written), Outgoing(LOOPBACK) as outgoing:
+        assert await outgoing.post(f"http://127.0.0.1:{port}/", {}, b"{}") == Answer(status=200)
+    assert written == [INTERIM_MAX * len(piece)]
 
 
 async def _never(_: web.Request) -> web.StreamResponse:

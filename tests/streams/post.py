@@ -62,10 +62,14 @@ class Post:
         self.sender = FakeSender()
         self.woken = 0
 
-    def couriers(self, policy: SendingPolicy = QUICK, sender: FakeSender | None = None) -> Couriers:
+    def couriers(
+        self, policy: SendingPolicy = QUICK, sender: FakeSender | None = None, *, mail: bool = False
+    ) -> Couriers:
         board = Board(new_vitals((Role.NOTIFIER,)), ready=lambda _: None, waiting=lambda _: None)
         used = sender or self.sender
         senders = {DeliveryKind.WEBHOOK: used, DeliveryKind.TEST: used}
+        if mail:
+            senders[DeliveryKind.MAIL] = used
         return Couriers(self.store, senders, policy, Patience(Role.NOTIFIER, board), lambda: self.now, lambda: 0.0)
 
     def notifier(self, *, mail: bool = False) -> Notifier:

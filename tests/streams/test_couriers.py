@@ -10,7 +10,7 @@ from repo.ports import Unavailable
 from schemas.deliveries import Delivery, DeliveryKind, DeliveryState
 from streams.core.deliveries import Result, SendingPolicy
 from streams.senders import Skip, Try
-from tests.streams.post import NOW, QUICK, FakeSender, Post, broken, until, working
+from tests.streams.post import NOW, QUICK, FakeSender, Post, broken, fine, until, working
 
 
 @pytest.fixture
@@ -100,6 +100,61 @@ async def test_a_slow_endpoint_delays_nobody_else_and_a_slow_user_neither(post: 
         assert held == {"wh_slow": QUICK.per_endpoint}
         of_bob = [one for one in post.sender.sent if one.user_id == "bob"]
         assert len(of_bob) == QUICK.per_user
+
+
+async def test_many_users_with_endless_endpoints_hold_up_nobody_else(post: Post) -> None:
+    answered = asyncio.Event()
+    for number in range(600):
+        user = f"bad{number % 20}"
+        await post.add(f"slow{number}", user, f"wh_{user}_{number // 20 % 4}", next_at=NOW - 1000 + number)
+    post.sender.held = lambda one: answered if one.user_id.startswith("bad") else None
+    post.sender.answer = lambda one: broken(one) if one.user_id.startswith("bad") else fine(one)
+    policy = SendingPolicy(look_ms=5)
+    places = policy.at_once - policy.mails
+
+    def of_the_bad() -> list[Delivery]:
+        return [one for one in post.sender.sent if one.user_id.startswith("bad")]
+
+    async with working(post.couriers(policy, mail=True)):
+        await until(lambda: len(of_the_bad()) >= 20)
+        await post.looked()
+        assert len({one.user_id for one in of_the_bad()}) == 20
+        assert len(of_the_bad()) == 20 + places // 2, "each has one, second ones hold half of the places"
+        await post.add("m1")
+        await post.add("mail1", "cyd", "mail", kind=DeliveryKind.MAIL)
+        await until(lambda: ended(post, "m1"))
+        await until(lambda: ended(post, "mail1"))
+        before = len(of_the_bad())
+        still, answered = answered, asyncio.Event()
+        still.set()  # all have failed; what is begun now does not end
+        await until(lambda: len(of_the_bad()) >= before + places // 2)
+        await post.looked()
+        post.now += policy.slow_ms
+        await post.looked()
+        doubted = {one.endpoint_id for one in of_the_bad()[:before]}
+        held = Counter(one.endpoint_id for one in of_the_bad()[before:])
+        assert sum(held[one] for one in doubted) <= places // 2
+        assert max(held[one] for one in doubted) == 1
+        await post.add("m2")
+        await until(lambda: ended(post, "m2"))
+        assert not post.sender.held(await post.got("slow599")).is_set()  # type: ignore[union-attr]
+
+
+async def test_what_could_not_be_sent_for_our_part_is_put_off_and_counts_no_try(post: Post) -> None:
+    post.sender.answer = lambda _: Result(at=post.now, duration_ms=0, error="no lookup was free", put_off=True)
+    await post.add("m1")
+
+    async def put_off() -> bool:
+        return (await post.got("m1")).next_at == NOW + QUICK.put_off_ms
+
+    async with working(post.couriers()):
+        await until(put_off)
+        assert ((await post.got("m1")).tries, (await post.got("m1")).attempts) == (0, ())
+        post.sender.answer = fine
+        post.now += QUICK.put_off_ms
+        await until(lambda: ended(post, "m1"))
+    assert (await post.got("m1")).tries == 1
+    assert (await post.store.hooks("ann")).endpoints[0].failing_since is None
 
 
 async def test_a_delivery_that_is_not_to_be_sent_is_cancelled(post: Post) -> None:

@@ -294,3 +294,21 @@ async def test_a_head_request_is_answered_without_a_stream(world: World, address
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert not world.app.state.sockets.open
+
+
+async def test_head_asks_who_it_is_as_get_does(world: World, address: str) -> None:
+    key = await world.key()
+    sockets = world.app.state.sockets
+    async with httpx.AsyncClient(base_url=f"http://{address}") as http:
+
+        async def status(**how: str) -> int:
+            return (await http.head("/api/live/events", headers=how)).status_code
+
+        assert await status() == 401
+        assert await status(Authorization="Bearer ov_wrong") == 401
+        answer = await http.head("/api/live/events", headers={"Authorization": f"Bearer {key}"})
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+        assert not sockets.open
+        while sockets.admit("ada"):
+            pass
+        assert await status(Authorization=f"Bearer {key}") == 429

@@ -242,3 +242,13 @@ def test_whatever_happens_it_stays_one_delivery_and_ends(steps: list[tuple[str, 
         assert len(one.attempts) <= ATTEMPTS_KEPT
         if before.state not in OPEN:
             assert one == before, "what is over stays as it is"
+
+
+def test_what_could_not_be_sent_for_our_part_is_no_try_and_no_failure() -> None:
+    ours = claimed(delivery(tries=3), "me", NOW, POLICY)
+    assert ours is not None
+    result = Result(at=NOW, duration_ms=7, error="no lookup of names was free", put_off=True)
+    after = tried(ours, result, POLICY, 0.5)
+    assert (after.state, after.tries, after.attempts) == (DeliveryState.PENDING, 3, ())
+    assert (after.next_at, after.claimed_by) == (NOW + 7 + POLICY.put_off_ms, None)
+    assert hooks_after(hooks(), after, result, POLICY) is None
