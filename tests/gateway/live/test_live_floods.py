@@ -17,7 +17,7 @@ from gateway import server
 from gateway.connection import RECEIVE_BYTES
 from gateway.live import wire as wire_module
 from gateway.live.watch import MESSAGES_OF_STRANGERS, MESSAGES_PER_MINUTE
-from gateway.live.wire import EARLY_FRAMES, SLICE, UvicornWire
+from gateway.live.wire import EARLY_FRAMES, UvicornWire
 from schemas.api.live import CloseCode
 from tests.gateway.sockets import serving, socket
 from tests.gateway.world import DEADLINE_S, World, settings, started, until
@@ -29,7 +29,7 @@ KINDS = {
     "bytes": (Opcode.BINARY, b""),
     "fragments": (Opcode.CONT, b""),
 }
-AT_ONCE = SLICE // 6  # frames in what is parsed before anybody looks at it
+AT_ONCE = 350  # empty frames in what is parsed before anybody looks at it
 
 
 def masked(opcode: Opcode, data: bytes, *, fin: bool = True) -> bytes:
@@ -69,6 +69,14 @@ async def test_whatever_it_is_made_of_a_flood_ends_and_its_rest_is_not_parsed(
     monkeypatch: pytest.MonkeyPatch, parsed: list[Opcode], kind: str, known: bool
 ) -> None:
     monkeypatch.setattr(wire_module, "CLOSE_S", 0.3)
+    deaf_when_received: list[bool] = []
+    received = UvicornWire.data_received
+
+    def noting(wire: UvicornWire, data: bytes) -> None:
+        deaf_when_received.append(wire.is_deaf)
+        received(wire, data)
+
+    monkeypatch.setattr(UvicornWire, "data_received", noting)
     opcode, data = KINDS[kind]
     is_fragment = opcode is Opcode.CONT
     async with started(settings(socket_auth_seconds=600)) as world, serving(world) as address:
@@ -91,6 +99,8 @@ async def test_whatever_it_is_made_of_a_flood_ends_and_its_rest_is_not_parsed(
         assert not world.app.state.sockets._at_place
     allowed = MESSAGES_PER_MINUTE if known else MESSAGES_OF_STRANGERS
     assert allowed < len(parsed) <= allowed + AT_ONCE + 2
+    assert deaf_when_received
+    assert not any(deaf_when_received)
     codes = {CloseCode.BUSY}
     if opcode is Opcode.BINARY or (opcode is Opcode.TEXT and not known):  # the first reason is the one that is said
         codes = {CloseCode.PROTOCOL, CloseCode.UNAUTHORIZED}
