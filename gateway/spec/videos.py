@@ -72,7 +72,8 @@ OPERATIONS = (
         tag=_TAG,
         access=Access.WRITE,
         summary="Cancel a video that is not finished",
-        words="Its seconds are given back, as far as the deployment does so. One that is cancelled already is answered with its row again.",
+        words="Its seconds are given back, as far as the deployment does so. One that is cancelled already is answered "
+        "with its row again.",
         replies={200: _ROW, 202: _LATER},
         problems=(P.NOT_FOUND, P.FINISHED, P.RATE, P.NOT_RECORDED),
     ),
