@@ -14,7 +14,8 @@ from gateway.http.bodies import read_body
 from gateway.identity.guard import caller
 from gateway.parts import parts_of
 from schemas.access import Scope
-from schemas.api.access import Accepted, TermsStatus, TermsYes
+from schemas.api.access import TermsStatus, TermsYes
+from schemas.api.answers import Success
 from schemas.shape import to_plain
 
 BODY_MAX = 4_096
@@ -47,7 +48,7 @@ async def accept(request: Request) -> Response:
     if shown is not None and shown != parts.terms.version:
         raise Refused(Problem.TERMS_CHANGED, version=parts.terms.version)
     await parts.terms.accept(principal.user_id, parts.now())
-    return JSONResponse(to_plain(Accepted(success=True)))
+    return JSONResponse(to_plain(Success(success=True)))
 
 
 def _shown(body: bytes) -> str | None:

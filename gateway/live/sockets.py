@@ -5,6 +5,7 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, Protocol
 
+import structlog
 from starlette.requests import HTTPConnection
 
 from gateway.core.addresses import place_of
@@ -19,6 +20,7 @@ from schemas.api.live import CloseCode
 
 MINUTE_MS = 60_000
 ORIGIN_WORDS = "Pages of this origin may not open sockets here; the operator names those that may."
+logger = structlog.get_logger()
 
 
 class Member(Protocol):
@@ -121,7 +123,7 @@ class Sockets:
         """Run it, beside everything else."""
         task = asyncio.create_task(work, name="sockets.beside")
         self._beside.add(task)
-        task.add_done_callback(self._beside.discard)
+        task.add_done_callback(self._done_beside)
 
     async def close_all(self, code: CloseCode) -> None:
         """Tell every connection to close and wait until all are gone; takes no new ones."""
@@ -136,6 +138,11 @@ class Sockets:
         self.wheel.stop()
         for task in self._beside:
             task.cancel()
+
+    def _done_beside(self, task: "asyncio.Task[None]") -> None:
+        self._beside.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("beside_failed", error=type(error).__name__, exc_info=error)
 
     def _flush(self) -> None:
         waiting, self._to_flush = self._to_flush, []

@@ -3,7 +3,6 @@
 from gateway.errors import Problem
 from gateway.spec.operation import Access, Operation, Reply
 from schemas.api.access import (
-    Accepted,
     AdminVoucher,
     CodeBody,
     TermsShown,
@@ -13,6 +12,7 @@ from schemas.api.access import (
     Vouchers,
     VoucherStatus,
 )
+from schemas.api.answers import Success
 
 P = Problem
 _TERMS = "Terms of use"
@@ -44,7 +44,7 @@ OPERATIONS = (
         body=TermsShown,
         body_required=False,
         body_example={"version": "1.0.0"},
-        replies={200: Reply("It is kept.", Accepted, example={"success": True})},
+        replies={200: Reply("It is kept.", Success, example={"success": True})},
         problems=(P.NOT_JSON, P.BAD_BODY, P.TERMS_CHANGED),
     ),
     Operation(

@@ -1,6 +1,6 @@
 """The bodies of terms of use, vouchers and socket tickets. Members in snake_case are OpenV's own."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -31,13 +31,6 @@ class TermsStatus:
     version: str
     accepted_at: Instant | None = None
     history: tuple[TermsYes, ...] = ()
-
-
-@shape
-class Accepted:
-    """It is kept."""
-
-    success: Literal[True]
 
 
 @shape

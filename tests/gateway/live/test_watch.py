@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 
 import pytest
 from starlette.requests import HTTPConnection
+from structlog.testing import capture_logs
 
 from gateway.core.frame import Frame
 from gateway.live.sockets import Sockets
 from gateway.live.watch import Watch
-from tests.gateway.world import World
+from tests.gateway.world import World, until
 
 
 class Nowhere:
@@ -55,3 +56,15 @@ async def test_a_question_that_nobody_came_to_ask_is_no_noise(world: World, begu
         gc.collect()
     assert [str(one.message) for one in said] == []
     assert not sockets.open
+
+
+async def test_what_fails_beside_the_connections_is_said(world: World) -> None:
+    sockets = Sockets(world.parts)
+
+    async def fails() -> None:
+        raise ZeroDivisionError
+
+    with capture_logs() as said:
+        sockets.beside(fails())
+        await until(lambda: said)
+    assert [(line["event"], line["error"]) for line in said] == [("beside_failed", "ZeroDivisionError")]
