@@ -11,6 +11,7 @@ from gateway.core.listing import Form
 from gateway.identity.settings import IdentitySettings
 from gateway.notification_settings import NotificationSettings
 from gateway.webhook_settings import WebhookSettings
+from repo.environment import listed
 from schemas.accounts import Role
 
 # "Every address" is nowhere a browser could go.
@@ -69,7 +70,7 @@ class GatewaySettings(IdentitySettings, WebhookSettings, NotificationSettings):
     @field_validator("trusted_proxies", mode="before")
     @classmethod
     def _split_proxies(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        return listed(value) if isinstance(value, str) else value
 
     @field_validator("trusted_proxies", mode="after")
     @classmethod
@@ -82,9 +83,7 @@ class GatewaySettings(IdentitySettings, WebhookSettings, NotificationSettings):
     @field_validator("allowed_origins", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
-        return value
+        return tuple(one.rstrip("/") for one in listed(value)) if isinstance(value, str) else value
 
     @field_validator("allowed_origins", mode="after")
     @classmethod

@@ -6,11 +6,11 @@ A ledger that does not answer is not an error here, and is not asked again at on
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import uuid4
 
+from gateway.core.recent import Recent
 from gateway.core.window import Cursor, Replay
 from gateway.decisions import Decisions, NotRecorded
 from gateway.live.feed import Feed
@@ -38,7 +38,7 @@ class Standings:
         self._decisions = decisions
         self._feed = feed
         self._now = now
-        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._known: Recent[str, _Known] = Recent(REMEMBERED_MAX)
         self._asking: dict[str, asyncio.Task[Remaining | None]] = {}
 
     async def of(self, user_id: str) -> Remaining | None:
@@ -90,7 +90,4 @@ class Standings:
         if remaining is not None and remaining.period_end is not None:
             until = min(until, remaining.period_end)
         self._known[user_id] = _Known(remaining, since, until)
-        self._known.move_to_end(user_id)
-        while len(self._known) > REMEMBERED_MAX:
-            self._known.popitem(last=False)
         return remaining

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from repo.environment import EnvironmentSettings
+from repo.environment import EnvironmentSettings, listed
 
 SECRET_MIN = 32
 
@@ -28,9 +28,7 @@ class WebhookSettings(EnvironmentSettings):
     @field_validator("webhook_secret", mode="before")
     @classmethod
     def _secrets(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
+        return listed(value) if isinstance(value, str) else value
 
     @field_validator("webhook_secret", mode="after")
     @classmethod

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from gateway.identity.keys import PREFIX_LENGTH, hash_of, new_key
 from gateway.settings import GatewaySettings
-from operations.local import running_stack, server_environment
+from operations.local import require_user_id, running_stack, server_environment
 from operations.prepare import one_time_token
 from operations.stack.errors import StackError
 from repo.clock import now_ms
@@ -18,7 +18,6 @@ from repo.mongo import MongoDatabase
 from repo.settings import ServerSettings
 from schemas.access import ALL_SCOPES, ONE_TIME, ApiKey, Scope
 from schemas.accounts import Role
-from schemas.ids import is_name
 from schemas.instants import to_datetime
 
 DAY_MS = 86_400_000
@@ -29,8 +28,7 @@ async def create(
     data_dir: Path, user: str, name: str, role: str, scopes: Sequence[str] = (), expires_days: int | None = None
 ) -> int:
     """Make a key for a user and print it. No scopes named: all of them; no days: for ever."""
-    if not is_name(user):
-        raise StackError("A user id has 1 to 128 letters, digits and . _ : @ | -, and begins with a letter or digit.")
+    require_user_id(user)
     if role not in set(Role):
         raise StackError(f"A role is one of {', '.join(Role)}.")
     if not set(scopes) <= set(Scope):
@@ -51,8 +49,7 @@ async def create(
 
 async def link(data_dir: Path, user: str) -> int:
     """Print a link that opens the page once, for this user."""
-    if not is_name(user):
-        raise StackError("A user id has 1 to 128 letters, digits and . _ : @ | -, and begins with a letter or digit.")
+    require_user_id(user)
     server_environment(data_dir)
     address = (running_stack(data_dir) or {}).get("url") or GatewaySettings().origin
     typer.echo(f"{address}/?token={await one_time_token(user)}")

@@ -16,6 +16,7 @@ import httpx
 from operations.client import Endpoint
 from operations.stack.data_dir import DataDir, is_data_dir
 from operations.stack.errors import StackError
+from schemas.ids import is_name
 
 STACK_FILE = "stack.json"
 SERVER_VARIABLES = ("KAFKA_BOOTSTRAP_SERVERS", "MONGODB_URI", "S3_ENDPOINT_URL")
@@ -48,6 +49,12 @@ def endpoint(data_dir: Path, environ: Mapping[str, str]) -> Endpoint:
             f"The OpenV on {data_dir} is still starting. Try again when `openv status` says that it is ready."
         )
     return Endpoint(stack["url"], key)
+
+
+def require_user_id(user: str) -> None:
+    """Raises ``StackError`` for what can be nobody's id."""
+    if not is_name(user):
+        raise StackError("A user id has 1 to 128 letters, digits and . _ : @ | -, and begins with a letter or digit.")
 
 
 def server_environment(data_dir: Path) -> None:

@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from operations.local import server_environment
+from operations.local import require_user_id, server_environment
 from operations.stack.errors import StackError
 from repo.clock import now_ms
 from repo.kafka import KafkaEventLog
@@ -82,8 +82,7 @@ async def _answer_in(batches: AsyncIterator[Sequence[Record]], message_id: str) 
 
 @asynccontextmanager
 async def _desk(data_dir: Path, user: str) -> AsyncIterator[Desk]:
-    if not is_name(user):
-        raise StackError("A user id has 1 to 128 letters, digits and . _ : @ | -, and begins with a letter or digit.")
+    require_user_id(user)
     server_environment(data_dir)
     settings = ServerSettings()
     async with MongoDatabase(settings) as database, KafkaEventLog(settings, client_id="openv-users") as log:

@@ -47,3 +47,8 @@ class EnvironmentSettings(BaseSettings):
         if first["type"] == "missing":
             return f"{name} is not set."
         return f"{name} is not valid: {words[:1].lower()}{words[1:]}."
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """The parts of a comma-separated list."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -146,16 +146,16 @@ async def redeliver(request: Request) -> Response:
 
 async def _changing(request: Request) -> tuple[Parts, Principal]:
     """The caller of a route that changes something. Raises ``Refused``."""
-    parts = parts_of(request)
-    principal = await caller(request, Scope.WRITE)
-    shed(parts.notifications.changes, principal.user_id, parts.now())
-    return parts, principal
+    return _counted(request, await caller(request, Scope.WRITE))
 
 
 async def _calling(request: Request) -> tuple[Parts, Principal]:
     """As ``_changing``, where what changes makes the server call an address: for those who may make videos alone."""
+    return _counted(request, await maker(request))
+
+
+def _counted(request: Request, principal: Principal) -> tuple[Parts, Principal]:
     parts = parts_of(request)
-    principal = await maker(request)
     shed(parts.notifications.changes, principal.user_id, parts.now())
     return parts, principal
 

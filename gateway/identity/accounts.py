@@ -5,10 +5,10 @@ the feed sees that it has changed. While the store does not answer, what was rea
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gateway.core.recent import Recent
 from repo.ports import JobStore, Unavailable
 from schemas.access import ApiKey
 from schemas.accounts import RANK, Account, Role
@@ -62,7 +62,7 @@ class Accounts:
         self._store = store
         self._now = now
         self._default = default_role
-        self._known: OrderedDict[str, tuple[Standing, int]] = OrderedDict()
+        self._known: Recent[str, tuple[Standing, int]] = Recent(REMEMBERED_MAX)
         self._reading: dict[str, asyncio.Task[Account | None]] = {}
 
     async def standing(self, user_id: str) -> Standing:
@@ -99,9 +99,6 @@ class Accounts:
         if failed:
             return
         self._known[user_id] = (self._read(done.result()), asked_at)
-        self._known.move_to_end(user_id)
-        if len(self._known) > REMEMBERED_MAX:
-            self._known.popitem(last=False)
 
     def _read(self, account: Account | None) -> Standing:
         if account is None:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from repo.environment import EnvironmentSettings
+from repo.environment import EnvironmentSettings, listed
 from schemas.accounts import Role
 from schemas.ids import is_name
 
@@ -96,8 +96,3 @@ def _is_secret(text: str) -> bool:
     except ValueError:
         return False
     return text.startswith(SECRET_PREFIX) and len(key) >= SECRET_BYTES_MIN
-
-
-def listed(text: str) -> tuple[str, ...]:
-    """The parts of a comma-separated list."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())

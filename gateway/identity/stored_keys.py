@@ -6,11 +6,11 @@ than ``STALE_MS`` ago still is.
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
 import structlog
 
+from gateway.core.recent import Recent
 from gateway.identity.keys import hash_of
 from repo.access import AccessStore
 from repo.ports import Unavailable
@@ -30,8 +30,8 @@ class StoredKeys:
         self._store = store
         self._fresh_ms = fresh_ms
         self._now = now
-        self._remembered: OrderedDict[str, tuple[ApiKey, int]] = OrderedDict()
-        self._noted: OrderedDict[str, int] = OrderedDict()
+        self._remembered: Recent[str, tuple[ApiKey, int]] = Recent(REMEMBERED_MAX)
+        self._noted: Recent[str, int] = Recent(REMEMBERED_MAX)
         self._writing: set[asyncio.Task[None]] = set()
 
     async def good(self, key_hash: str) -> ApiKey | None:
@@ -57,9 +57,6 @@ class StoredKeys:
             return
         if self._beside(lambda: self._store.touch_api_key(key.key_hash, now)):
             self._noted[key.key_hash] = now
-            self._noted.move_to_end(key.key_hash)
-            if len(self._noted) > REMEMBERED_MAX:
-                self._noted.popitem(last=False)
 
     def _counts(self, key: ApiKey) -> bool:
         return key.revoked_at is None and (key.expires_at is None or key.expires_at > self._now())
@@ -88,9 +85,6 @@ class StoredKeys:
             self._remembered.pop(key_hash, None)
             return None
         self._remembered[key_hash] = (key, asked_at)
-        self._remembered.move_to_end(key_hash)
-        if len(self._remembered) > REMEMBERED_MAX:
-            self._remembered.popitem(last=False)
         return key
 
 

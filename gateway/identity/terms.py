@@ -2,8 +2,7 @@
 a person who agrees at one gateway is let in by all of them at once.
 """
 
-from collections import OrderedDict
-
+from gateway.core.recent import Recent
 from repo.access import AccessStore
 from schemas.access import Acceptance
 
@@ -17,7 +16,7 @@ class Terms:
         self.version = version
         self.required = required
         self._store = store
-        self._agreed: OrderedDict[str, None] = OrderedDict()
+        self._agreed: Recent[str, None] = Recent(REMEMBERED_MAX)
 
     async def let_in(self, user_id: str) -> bool:
         """Whether the terms keep the user from nothing. Raises ``Unavailable`` if that can't be known now."""
@@ -31,21 +30,15 @@ class Terms:
         """Every yes of the user's, oldest first. Raises ``Unavailable``."""
         said = await self._store.acceptances(user_id)
         if any(one.version == self.version for one in said):
-            self._remember(user_id)
+            self._agreed[user_id] = None
         return said
 
     async def accept(self, user_id: str, now: int) -> Acceptance:
         """Keep the yes; the first one counts. Raises ``Unavailable``."""
         said = await self._store.accept_terms(Acceptance(user_id=user_id, version=self.version, accepted_at=now))
-        self._remember(user_id)
+        self._agreed[user_id] = None
         return said
 
     def forget(self, user_id: str) -> None:
         """The account has changed; if it was deleted, its acceptances go with it."""
         self._agreed.pop(user_id, None)
-
-    def _remember(self, user_id: str) -> None:
-        self._agreed[user_id] = None
-        self._agreed.move_to_end(user_id)
-        if len(self._agreed) > REMEMBERED_MAX:
-            self._agreed.popitem(last=False)
