@@ -17,6 +17,8 @@ async function act(method, path, body) {
   return result.ok ? null : words(result);
 }
 
+let decide = () => {}; // whether the video that is asked about goes
+
 function sure(job) {
   const dialog = $("sure");
   $("sure-prompt").textContent = job.prompt;
@@ -24,11 +26,8 @@ function sure(job) {
     ? "It is being made; deleting it stops that."
     : `Its entry and its files go for good${job.charge?.state === "captured"
       ? `; the ${seconds(job.charge.seconds)} it took of the quota stay taken` : ""}.`;
-  dialog.returnValue = "keep";
   dialog.showModal();
-  return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "delete"), { once: true });
-  });
+  return new Promise((resolve) => { decide = resolve; });
 }
 
 const path = (job) => `/api/runpod/${encodeURIComponent(job.jobId)}`;
@@ -110,6 +109,12 @@ threshold.terms = askForTerms;
 addEventListener("locked", door);
 $("reconnect").addEventListener("click", live);
 $("sure").addEventListener("click", ({ target }) => {
-  if (target.closest("button")) $("sure").close(target.closest("button").value);
+  const button = target.closest("button");
+  if (!button) return;
+  decide(button.value === "delete");
+  $("sure").close();
 });
+// Escape says "cancel" at once, and "close" a moment later: whoever asks again in between is not answered by that.
+$("sure").addEventListener("cancel", () => decide(false));
+$("sure").addEventListener("close", () => { if (!$("sure").open) decide(false); });
 start();

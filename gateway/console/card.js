@@ -90,7 +90,7 @@ export class Card {
     }
     if (want === "img") {
       stage.firstElementChild.alt = `The video so far, after step ${preview.step} of ${preview.steps}`;
-      stage.firstElementChild.src = preview.image;
+      if (stage.firstElementChild.src !== preview.image) stage.firstElementChild.src = preview.image;
     }
   }
 

@@ -10,10 +10,11 @@
 //
 // `token`: a key, a session token or a ticket, or a function that returns (a promise of) one; left out, the page's
 // cookie counts. `jobId`: one job only. `position`, `onposition(text)`: where to go on, for who keeps that over a reload.
-// `previews`: "binary" (the frame's `data.image` is a URL, good until the job's next preview or event), "json"
+// `previews`: "binary" (the frame's `data.image` is a URL, good until the job's next preview or end), "json"
 // (`data.jpeg`, base64) or "none". A frame counts as dealt with, and the position moves on, when `on` returns. The
 // frames are described in /asyncapi.json.
 const QUIET_MS = 20000, PROBE_MS = 5000, PAUSE_MS = 500, PAUSE_MOST_MS = 20000;
+const RUNS = new Set(["queued", "processing"]); // a picture may be here before the word that its job runs
 
 export function connect({ url, token, jobId, position, previews = "binary", on, onposition, status = () => {} }) {
   let socket = null, heartbeat = 0, tries = 0, pause = null, watchdog = null;
@@ -51,7 +52,10 @@ export function connect({ url, token, jobId, position, previews = "binary", on, 
     if (type === "event" && data.version <= versions.get(data.jobId)) return;
     if (jobs) { versions.clear(); jobs.forEach((job) => versions.set(job.jobId, job.version)); }
     if (type === "event") versions.set(data.jobId, data.version);
-    if (type === "event" || data?.image) { URL.revokeObjectURL(images.get(data.jobId)); images.set(data.jobId, data.image); }
+    if (data?.image || (type === "event" && !RUNS.has(data.state))) {
+      URL.revokeObjectURL(images.get(data.jobId));
+      images.set(data.jobId, data.image);
+    }
     if (type === "snapshot" || type === "resumed") status("live");
     on(frame);
     if (frame.position) onposition?.(position = frame.position);

@@ -115,7 +115,8 @@ async def visitor(
             await door.goto((await link(stack, user, role)).replace(stack.url, made.url))
             await door.close()
         yield made
-        assert made.unexpected() == []
+        if unexpected := made.unexpected():
+            pytest.fail("the pages saw what they should not have:\n" + "\n".join(unexpected))
     finally:
         await opened.close()
 

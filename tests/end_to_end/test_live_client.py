@@ -302,8 +302,11 @@ async def test_a_picture_is_a_url_until_the_next_one_or_the_end(browser: Browser
         second = await it.says("heard.at(-1).data.image")
         assert await it.page.evaluate(there, first["image"]) is None
         assert await it.page.evaluate(there, second) == ["image/jpeg", len(JPEG)]
-        await peer.says(**event(2, "0:1:a", url="https://videos.test/j"))
+        await peer.says(**event(2, "0:1:a", state="processing"))
         await it.sees("heard.at(-1).type === 'event'")
+        assert await it.page.evaluate(there, second) == ["image/jpeg", len(JPEG)], "the picture came before the word"
+        await peer.says(**event(3, "0:2:a", state="completed", url="https://videos.test/j"))
+        await it.sees("heard.at(-1).data.version === 3")
         assert await it.page.evaluate(there, second) is None
         await peer.shows({**message, "step": 5})
         await it.sees("heard.at(-1).data.step === 5")
