@@ -4,6 +4,7 @@ from typing import Protocol
 
 from repo.access import AccessStore
 from repo.deliveries import DeliveryStore
+from repo.endpoints import EndpointStore
 from repo.ports import JobStore
 
 
@@ -23,6 +24,11 @@ class Database(Protocol):
     @property
     def deliveries(self) -> DeliveryStore:
         """Webhook endpoints, and what users are told."""
+        ...
+
+    @property
+    def endpoints(self) -> EndpointStore:
+        """Serverless endpoints, and what their workers stream."""
         ...
 
     async def prepare(self) -> None:

@@ -5,11 +5,19 @@ from typing import Self
 
 from repo.memory_access import MemoryAccessStore
 from repo.memory_deliveries import MemoryDeliveryStore
+from repo.memory_endpoints import MemoryEndpointStore
 from repo.memory_log import MemoryEventLog
 from repo.memory_objects import MemoryObjectStore
 from repo.memory_store import MemoryJobStore
 
-__all__ = ["MemoryAccessStore", "MemoryDatabase", "MemoryEventLog", "MemoryJobStore", "MemoryObjectStore"]
+__all__ = [
+    "MemoryAccessStore",
+    "MemoryDatabase",
+    "MemoryEndpointStore",
+    "MemoryEventLog",
+    "MemoryJobStore",
+    "MemoryObjectStore",
+]
 
 
 class MemoryDatabase:
@@ -19,6 +27,7 @@ class MemoryDatabase:
         self.jobs = MemoryJobStore()
         self.access = MemoryAccessStore()
         self.deliveries = MemoryDeliveryStore()
+        self.endpoints = MemoryEndpointStore()
 
     @property
     def away(self) -> bool:
@@ -27,7 +36,7 @@ class MemoryDatabase:
 
     @away.setter
     def away(self, away: bool) -> None:
-        self.jobs.away = self.access.away = self.deliveries.away = away
+        self.jobs.away = self.access.away = self.deliveries.away = self.endpoints.away = away
 
     async def __aenter__(self) -> Self:
         return self

@@ -1,5 +1,6 @@
 """The job store's memory twin. Shapes are immutable, so it keeps them as they are; what MongoDB refuses, it refuses."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
@@ -76,6 +77,28 @@ class MemoryJobStore:
         """See ``JobStore.active_pools``."""
         self._check()
         return sorted({job.pool for job in self._jobs.values() if job.state in ACTIVE})
+
+    async def endpoint_jobs(
+        self, endpoint_id: str, states: Iterable[State], *, user_id: str | None = None, limit: int = 1_000
+    ) -> list[Job]:
+        """See ``JobStore.endpoint_jobs``."""
+        self._check()
+        wanted = set(states)
+        found = [
+            job
+            for job in self._jobs.values()
+            if job.endpoint == endpoint_id and job.state in wanted and user_id in (None, job.user_id)
+        ]
+        return sorted(found, key=_age)[: max(0, limit)]
+
+    async def endpoint_counts(self, endpoint_id: str, since: int) -> Mapping[State, int]:
+        """See ``JobStore.endpoint_counts``."""
+        self._check()
+        return Counter(
+            job.state
+            for job in self._jobs.values()
+            if job.endpoint == endpoint_id and (job.state in ACTIVE or job.created_at >= since)
+        )
 
     async def account(self, user_id: str) -> Account | None:
         """See ``JobStore.account``."""

@@ -5,10 +5,11 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from repo import mongo_access, mongo_deliveries, mongo_jobs
+from repo import mongo_access, mongo_deliveries, mongo_endpoints, mongo_jobs
 from repo.mongo_access import MongoAccessStore
 from repo.mongo_connection import MongoConnection
 from repo.mongo_deliveries import MongoDeliveryStore
+from repo.mongo_endpoints import MongoEndpointStore
 from repo.mongo_jobs import MongoJobStore
 from repo.settings import ServerSettings
 
@@ -19,6 +20,7 @@ INDEXES: Mapping[str, tuple[Index, ...]] = {
     **mongo_jobs.INDEXES,
     **mongo_access.INDEXES,
     **mongo_deliveries.INDEXES,
+    **mongo_endpoints.INDEXES,
 }
 
 
@@ -31,6 +33,7 @@ class MongoDatabase:
     jobs: MongoJobStore
     access: MongoAccessStore
     deliveries: MongoDeliveryStore
+    endpoints: MongoEndpointStore
 
     def __init__(self, settings: ServerSettings, *, timeout_s: float = 5.0) -> None:
         self.connection = MongoConnection(settings, timeout_s=timeout_s)
@@ -40,6 +43,7 @@ class MongoDatabase:
         self.jobs = MongoJobStore(self.connection)
         self.access = MongoAccessStore(self.connection)
         self.deliveries = MongoDeliveryStore(self.connection)
+        self.endpoints = MongoEndpointStore(self.connection)
         return self
 
     async def __aexit__(

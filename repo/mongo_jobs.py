@@ -32,6 +32,7 @@ INDEXES: Mapping[str, tuple[tuple[tuple[str, int], ...], ...]] = {
         (("userId", ASCENDING), ("charge.reservedAt", DESCENDING)),  # counted_jobs, by period
         (("userId", ASCENDING), ("state", ASCENDING)),  # counted_jobs, the active ones
         (("state", ASCENDING), ("pool", ASCENDING)),  # active_jobs, active_pools
+        (("endpoint", ASCENDING), ("state", ASCENDING), ("createdAt", ASCENDING)),  # endpoint_jobs, endpoint_counts
     ),
     "accounts": (),  # by _id alone
     "applied_offsets": ((("consumer", ASCENDING),),),  # applied_offsets
@@ -116,6 +117,31 @@ class MongoJobStore:
     async def active_pools(self) -> list[str]:
         """See ``JobStore.active_pools``."""
         return sorted(await self._answer(lambda: self._jobs.distinct("pool", {"state": {"$in": _ACTIVE}})))
+
+    async def endpoint_jobs(
+        self, endpoint_id: str, states: Iterable[State], *, user_id: str | None = None, limit: int = 1_000
+    ) -> list[Job]:
+        """See ``JobStore.endpoint_jobs``."""
+        wanted: Document = {"endpoint": endpoint_id, "state": {"$in": sorted(states)}}
+        if user_id is not None:
+            wanted["userId"] = user_id
+        if limit < 1 or not wanted["state"]["$in"]:
+            return []
+        in_order = [("createdAt", ASCENDING), ("_id", ASCENDING)]
+        found = await self._answer(lambda: self._jobs.find(wanted).sort(in_order).limit(limit).to_list(None))
+        return [from_document(Job, document) for document in found]
+
+    async def endpoint_counts(self, endpoint_id: str, since: int) -> Mapping[State, int]:
+        """See ``JobStore.endpoint_counts``."""
+
+        async def count(state: State) -> int:
+            wanted: Document = {"endpoint": endpoint_id, "state": state}
+            if state not in ACTIVE:
+                wanted["createdAt"] = {"$gte": to_moment(since)}
+            return int(await self._answer(lambda: self._jobs.count_documents(wanted)))
+
+        counts = {state: await count(state) for state in State}
+        return {state: number for state, number in counts.items() if number}
 
     async def account(self, user_id: str) -> Account | None:
         """See ``JobStore.account``."""

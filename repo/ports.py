@@ -135,6 +135,17 @@ class JobStore(Protocol):
         """Pools with at least one queued or processing job."""
         ...
 
+    async def endpoint_jobs(
+        self, endpoint_id: str, states: Iterable[State], *, user_id: str | None = None, limit: int = 1_000
+    ) -> list[Job]:
+        """The jobs of a serverless endpoint in these states, oldest first; of one user where one is named."""
+        ...
+
+    async def endpoint_counts(self, endpoint_id: str, since: int) -> Mapping[State, int]:
+        """How many jobs of a serverless endpoint are in each state: all that are active, and those that were created
+        at or after ``since`` (ms). States without any are left out."""
+        ...
+
     async def account(self, user_id: str) -> Account | None:
         """The newest version."""
         ...

@@ -6,6 +6,7 @@ Written by gateways and the ``openv`` command, not by the ledger: nothing here d
 from enum import StrEnum
 
 from schemas.accounts import Role
+from schemas.endpoints import EndpointId
 from schemas.instants import Instant
 from schemas.shape import shape
 
@@ -28,6 +29,7 @@ class KeyKind(StrEnum):
     SESSION = "session"  # the page's cookie
     PAGE_LINK = "page_link"  # opens the page once
     TICKET = "ticket"  # opens one socket or event stream
+    WORKER = "worker"  # lets a worker take the jobs of one endpoint, and nothing else
 
 
 ONE_TIME = frozenset({KeyKind.PAGE_LINK, KeyKind.TICKET})
@@ -38,7 +40,8 @@ class ApiKey:
     """A stored secret: its SHA-256 (the id), never the secret. ``prefix`` is what a person recognises it by.
 
     ``parent_hash``: of a ticket, the key that it was made with, so that a socket ends with that key.
-    ``session_expires_at``: of a ticket, when the session it was made with ends.
+    ``session_expires_at``: of a ticket, when the session it was made with ends. ``endpoint``: of a worker's key, the
+    only one whose jobs it opens.
     """
 
     key_hash: str
@@ -54,6 +57,7 @@ class ApiKey:
     last_used_at: Instant | None = None
     parent_hash: str | None = None
     session_expires_at: Instant | None = None
+    endpoint: EndpointId | None = None
 
 
 @shape

@@ -7,6 +7,7 @@ applies changes nothing. ``command_id`` is the CloudEvents id; a repeated id is 
 from typing import ClassVar, Literal
 
 from schemas.accounts import Overrides, Role
+from schemas.endpoints import EndpointId, EndpointLimits
 from schemas.failures import FailureCode
 from schemas.ids import JobId, Name, PoolName, Words
 from schemas.instants import Instant
@@ -41,6 +42,8 @@ class SubmitJob(Command):
     """Gateway → ledger: a client's request. Refused where the record lands after ``append_by`` (its sender gave up).
 
     Times in milliseconds; None takes the deployment's default. ``priority`` is a class: higher runs first.
+    ``endpoint``: the serverless endpoint that was asked, whose ``limits`` then hold instead of the deployment's,
+    counted over the user's jobs there. ``external``: its workers are not ours, and it makes no video of ours.
     """
 
     TYPE: ClassVar[str] = "dev.openv.command.submit.v1"
@@ -56,15 +59,22 @@ class SubmitJob(Command):
     max_retries: Count | None = None
     origin: str = "openv"
     webhook: str | None = None
+    endpoint: EndpointId | None = None
+    external: bool = False
+    limits: EndpointLimits | None = None
 
 
 @shape
 class CancelJob(Command):
-    """Gateway → ledger: stop this run; None means whichever run is active when the command is decided."""
+    """Gateway → ledger: stop this run; None means whichever run is active when the command is decided.
+
+    ``queued_only``: only where it still waits (a queue is purged).
+    """
 
     TYPE: ClassVar[str] = "dev.openv.command.cancel.v1"
     job_id: str
     run: int | None = None
+    queued_only: bool = False
 
 
 @shape
@@ -118,11 +128,15 @@ class AttemptSucceeded(Report):
 
 @shape
 class AttemptFailed(Report):
-    """Worker → ledger: it failed; whether it is tried again is the ledger's decision."""
+    """Worker → ledger: it failed; whether it is tried again is the ledger's decision.
+
+    ``output``: what an external worker said in failing; kept if this was the last try.
+    """
 
     TYPE: ClassVar[str] = "dev.openv.attempt.failed.v1"
     code: FailureCode
     message: Words = ""
+    output: Output | None = None
 
 
 @shape

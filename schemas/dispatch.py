@@ -230,5 +230,23 @@ class DrainSession(WorkerOrder):
         return self.worker_id
 
 
+@shape
+class RemoteMoved(WorkerOrder):
+    """Gateway → worker: the foreign service that runs this attempt called; ask it what became of it."""
+
+    TYPE: ClassVar[str] = "dev.openv.assignment.remote_moved.v1"
+    job_id: str
+    attempt: int
+    call_id: Name
+
+    @property
+    def message_id(self) -> str:
+        return self.call_id
+
+    @property
+    def subject(self) -> str:
+        return self.job_id
+
+
 AnyDispatch = JobMoved | WorkerBeat | WorkerGone | AssignmentDeclined | DrainWorker | Tick
-AnyAssignment = RunAttempt | StopAttempt | DrainSession
+AnyAssignment = RunAttempt | StopAttempt | DrainSession | RemoteMoved

@@ -14,6 +14,7 @@ class FailureCode(StrEnum):
     WORKER_CRASHED = "worker_crashed"
     OUT_OF_MEMORY = "out_of_memory"
     ENGINE_ERROR = "engine_error"
+    HANDLER_ERROR = "handler_error"
     TRANSIENT_ERROR = "transient_error"
     STORAGE_UNAVAILABLE = "storage_unavailable"
     INVALID_INPUT = "invalid_input"
@@ -46,6 +47,7 @@ FAILURES: Mapping[FailureCode, Words] = MappingProxyType(
         C.WORKER_CRASHED: Words(True, "The model's process ended while it made this video."),
         C.OUT_OF_MEMORY: Words(False, "The GPU has too little memory for this size and length; ask for fewer frames."),
         C.ENGINE_ERROR: Words(False, "The model failed on this request."),
+        C.HANDLER_ERROR: Words(False, "The worker's handler failed; its own words are in the job's output."),
         C.TRANSIENT_ERROR: Words(True, "The model's server failed for a moment."),
         C.STORAGE_UNAVAILABLE: Words(True, "The video was made but could not be stored."),
         C.INVALID_INPUT: Words(False, "The model cannot run this request."),

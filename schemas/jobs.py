@@ -11,6 +11,7 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
+from schemas.endpoints import EndpointId
 from schemas.failures import FailureCode
 from schemas.instants import Instant
 from schemas.lifecycle import State
@@ -60,8 +61,10 @@ class StoredFile:
 
 @shape
 class Output:
-    """What an attempt delivered: the video and its pictures, or an external worker's JSON text (``value``,
-    or ``value_key`` where it is large). ``remote_url``: where a foreign service keeps the video, which is not ours."""
+    """What an attempt delivered: the video and its pictures, or an external worker's word: a JSON object with
+    ``output``, ``error`` or both, as text (``value``) or, where it is large, in the object store (``value_key``).
+    ``remote_url``: where a foreign service keeps the video, which is not ours.
+    """
 
     video: StoredFile | None = None
     poster: StoredFile | None = None
@@ -137,9 +140,10 @@ class EarlierAttempt:
 class Job:
     """One job. ``due_at``: when the queued attempt may run, ``expires_at`` ends the run's ttl; instants in UTC.
 
-    ``price_credits`` is what one run costs; ``charge`` is that of the newest run, ``earlier_charges`` those of runs
-    before it that still count. ``winning_attempt`` on ``worker_id`` made ``output``; ``earlier_attempts`` are the last
-    few that did not.
+    ``endpoint`` is the serverless endpoint that was asked, ``external`` whether its workers are not ours: such a job is
+    no video, and is shown on that endpoint alone. ``price_credits`` is what one run costs; ``charge`` is that of the
+    newest run, ``earlier_charges`` those of runs before it that still count. ``winning_attempt`` on ``worker_id`` made
+    ``output``; ``earlier_attempts`` are the last few that did not.
     """
 
     job_id: str
@@ -163,6 +167,8 @@ class Job:
     priority: int = 0
     origin: str = "openv"
     webhook: str | None = None
+    endpoint: EndpointId | None = None
+    external: bool = False
     worker_id: str | None = None
     previous_worker_id: str | None = None
     started_at: Instant | None = None

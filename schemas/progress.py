@@ -2,7 +2,9 @@
 
 from typing import ClassVar
 
-from schemas.ids import Name
+from schemas.ids import Name, PoolName
+from schemas.instants import Instant
+from schemas.numbers import Count
 from schemas.phases import Phase
 from schemas.shape import shape
 
@@ -77,4 +79,47 @@ class QueuePlace(ProgressMessage):
         return f"{self.job_id}:{self.attempt}:{self.sequence}:place"
 
 
-AnyProgress = AttemptProgress | AttemptPreview | QueuePlace
+@shape
+class WorkerUpdate(ProgressMessage):
+    """External worker → watchers: its own word on how it is getting on, any JSON as text (``progress_update``)."""
+
+    TYPE: ClassVar[str] = "dev.openv.progress.update.v1"
+    attempt: int
+    worker_id: Name
+    value: str
+
+    @property
+    def message_id(self) -> str:
+        return f"{self.job_id}:{self.attempt}:{self.worker_id}:{self.sequence}:update"
+
+
+@shape
+class PoolShown:
+    """Scheduler → gateways: the workers of a pool as they are now. Key: the pool; only the newest counts.
+
+    ``idle`` wait for a job, ``running`` have one, ``starting`` load their model, ``draining`` take no more.
+    ``shown_at``: the scheduler's now.
+    """
+
+    TYPE: ClassVar[str] = "dev.openv.progress.pool.v1"
+    pool: PoolName
+    idle: Count
+    running: Count
+    starting: Count
+    draining: Count
+    shown_at: Instant
+
+    @property
+    def message_id(self) -> str:
+        return f"{self.pool}:{self.shown_at}:pool"
+
+    @property
+    def key(self) -> str:
+        return self.pool
+
+    @property
+    def subject(self) -> str:
+        return self.pool
+
+
+AnyProgress = AttemptProgress | AttemptPreview | QueuePlace | WorkerUpdate | PoolShown

@@ -50,8 +50,9 @@ class GenerationRequest:
     """A validated request for one video.
 
     ``num_frames`` counts frames of the finished video; ``cfg`` is the classifier-free guidance scale; ``width`` and
-    ``height`` are pixels. ``input`` carries the untouched JSON text of a client whose pool runs external
-    workers (``input_key``: where a large one lies in the object store).
+    ``height`` are pixels. Of a request for external workers there is only ``input``: the JSON text of an object with
+    the client's ``input`` as it came and, where it gave one, ``s3Config``; a large one, and one with secrets in it,
+    lies in the object store at ``input_key`` instead.
     """
 
     prompt: PromptText
@@ -71,6 +72,11 @@ class GenerationRequest:
     def seconds(self) -> float:
         """The length that is charged: frames divided by frames a second."""
         return self.num_frames / self.fps
+
+
+def external_request(*, text: str | None = None, key: str | None = None) -> GenerationRequest:
+    """A request for external workers, which makes no video: no frames, so that no seconds are charged."""
+    return GenerationRequest(prompt="", num_frames=0, width=0, height=0, steps=0, model="", input=text, input_key=key)
 
 
 def whole_frames(num_frames: int) -> int:

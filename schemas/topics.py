@@ -63,10 +63,17 @@ ASSIGNMENTS = Topic(
     "openv.assignments",
     16,
     DAY,
-    (dispatch.RunAttempt, dispatch.StopAttempt, dispatch.DrainSession),
+    (dispatch.RunAttempt, dispatch.StopAttempt, dispatch.DrainSession, dispatch.RemoteMoved),
     log_append_time=True,
 )
-PROGRESS = Topic("openv.progress", 8, HOUR, (progress.AttemptProgress, progress.AttemptPreview, progress.QueuePlace))
+_PROGRESS = (
+    progress.AttemptProgress,
+    progress.AttemptPreview,
+    progress.QueuePlace,
+    progress.WorkerUpdate,
+    progress.PoolShown,
+)
+PROGRESS = Topic("openv.progress", 8, HOUR, _PROGRESS)
 DEADLETTER = Topic("openv.deadletter", 2, 30 * DAY, ())
 
 TOPICS: Mapping[str, Topic] = MappingProxyType(

@@ -7,7 +7,13 @@ are quoted, because identity providers choose them, not we.
 
 from urllib.parse import quote
 
-KINDS = {"video": ("videos", "mp4"), "poster": ("images", "jpg"), "thumbnail": ("thumbnails", "webp")}
+KINDS = {
+    "video": ("videos", "mp4"),
+    "poster": ("images", "jpg"),
+    "thumbnail": ("thumbnails", "webp"),
+    "output": ("outputs", "json"),  # an external worker's word that is too large for a message
+}
+INPUTS = "inputs"
 
 
 def user_prefix(user_id: str) -> str:
@@ -16,14 +22,20 @@ def user_prefix(user_id: str) -> str:
 
 
 def file_key(user_id: str, job_id: str, attempt: int, worker_id: str, session: str, kind: str) -> str:
-    """The key of a video, poster or thumbnail: ``{user}/videos/{job}/{attempt}/{worker}/{session}.mp4``."""
+    """The key of what an attempt made: ``{user}/videos/{job}/{attempt}/{worker}/{session}.mp4``."""
     folder, ending = KINDS[kind]
     return f"{_attempt_prefix(user_id, folder, job_id, attempt, worker_id)}{_quoted(session)}.{ending}"
 
 
 def job_prefixes(user_id: str, job_id: str) -> list[str]:
     """The prefixes under which all files of a job lie, whatever attempts and workers made them."""
-    return [f"{user_prefix(user_id)}{folder}/{job_id}/" for folder, _ in KINDS.values()]
+    folders = (*(folder for folder, _ in KINDS.values()), INPUTS)
+    return [f"{user_prefix(user_id)}{folder}/{job_id}/" for folder in folders]
+
+
+def input_key(user_id: str, job_id: str) -> str:
+    """The key of what a client gave an external worker, where it is too large for a message or holds secrets."""
+    return f"{user_prefix(user_id)}{INPUTS}/{job_id}/request.json"
 
 
 def attempt_prefixes(user_id: str, job_id: str, attempt: int, worker_id: str) -> list[str]:

@@ -71,7 +71,13 @@ def test_the_official_sdk_reads_the_same_attributes(message_class: type, data: s
 def test_headers() -> None:
     encoded = encode(CANCEL, source=SOURCE, at=AT, traceparent=TRACE)
     assert (encoded.topic, encoded.key) == ("openv.commands", b"u1")
-    assert orjson.loads(encoded.value) == {"commandId": "c1", "userId": "u1", "jobId": "j1", "run": 2}
+    assert orjson.loads(encoded.value) == {
+        "commandId": "c1",
+        "userId": "u1",
+        "jobId": "j1",
+        "run": 2,
+        "queuedOnly": False,
+    }
     assert dict(encoded.headers) == {
         "ce_specversion": b"1.0",
         "ce_id": b"c1",

@@ -1,0 +1,40 @@
+"""The port of serverless endpoints and of what their workers stream. Shapes: ``schemas/endpoints.py``, ``chunks.py``.
+
+As the other ports (``repo/ports.py``): every method raises ``Unavailable``, every write may be repeated.
+"""
+
+from typing import Protocol
+
+from schemas.chunks import Chunks
+from schemas.endpoints import ServerlessEndpoint
+
+
+class EndpointStore(Protocol):
+    """MongoDB. Writers: operators (endpoints) and gateways (chunks); each write is one document, compared."""
+
+    async def endpoint(self, endpoint_id: str) -> ServerlessEndpoint | None:
+        """The newest version, a deleted one too; ``BUILT_IN`` where that was never changed."""
+        ...
+
+    async def endpoints(self) -> list[ServerlessEndpoint]:
+        """All, by name; deleted ones too, and the built-in one."""
+        ...
+
+    async def store_endpoint(self, endpoint: ServerlessEndpoint, expected: int) -> bool:
+        """Compare-and-set: True if the stored version was ``expected`` (0: none) and now is this one's.
+
+        Also True where this very document is stored already. Raises ValueError unless its version is higher.
+        """
+        ...
+
+    async def chunks(self, job_id: str) -> Chunks | None:
+        """What waits of this job."""
+        ...
+
+    async def store_chunks(self, chunks: Chunks, expected: int) -> bool:
+        """Compare-and-set, as ``store_endpoint``."""
+        ...
+
+    async def sweep_chunks(self, now: int) -> int:
+        """Delete those whose ``delete_at`` has come; how many there were."""
+        ...

@@ -1,0 +1,65 @@
+"""JSON values of external jobs that are too large for a message: kept in the object store, and read back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from repo.core.object_keys import file_key, input_key
+from repo.stores import ObjectStores
+from schemas.api.runpod import INLINE_BYTES
+from schemas.jobs import Job, Output
+from schemas.requests import GenerationRequest, external_request
+
+JSON = "application/json"
+
+
+class LostValue(Exception):
+    """What a document refers to is not in the object store (any more)."""
+
+
+async def input_of(
+    objects: ObjectStores, user_id: str, job_id: str, value: Mapping[str, Any], *, secret: bool
+) -> GenerationRequest:
+    """The request that carries ``{input, s3Config?}``: in itself, or by reference where it is large or ``secret``.
+
+    Raises ``Unavailable``.
+    """
+    text = orjson.dumps(value)
+    if len(text) <= INLINE_BYTES and not secret:
+        return external_request(text=text.decode())
+    key = input_key(user_id, job_id)
+    await objects.main.put_bytes(key, text, JSON)
+    return external_request(key=key)
+
+
+async def output_of(
+    objects: ObjectStores, job: Job, attempt: int, worker_id: str, session: str, word: Mapping[str, Any]
+) -> Output:
+    """What an external worker answered: in itself, or by reference where it is large. Raises ``Unavailable``."""
+    text = orjson.dumps(word)
+    if len(text) <= INLINE_BYTES:
+        return Output(value=text.decode())
+    key = file_key(job.user_id, job.job_id, attempt, worker_id, session, "output")
+    await objects.main.put_bytes(key, text, JSON)
+    return Output(value_key=key)
+
+
+async def read_input(objects: ObjectStores, request: GenerationRequest) -> dict[str, Any]:
+    """``{input, s3Config?}`` of an external job. Raises ``Unavailable`` and ``LostValue``."""
+    return await _read(objects, request.input, request.input_key) or {"input": None}
+
+
+async def read_word(objects: ObjectStores, output: Output | None) -> dict[str, Any] | None:
+    """``{output?, error?}`` as the worker answered it, or None where there is none. Raises as ``read_input``."""
+    return None if output is None else await _read(objects, output.value, output.value_key)
+
+
+async def _read(objects: ObjectStores, text: str | None, key: str | None) -> dict[str, Any] | None:
+    if text is None and key is None:
+        return None
+    stored = text.encode() if text is not None else await objects.main.read(key or "")
+    if stored is None:
+        raise LostValue
+    value: dict[str, Any] = orjson.loads(stored)
+    return value

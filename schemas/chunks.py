@@ -1,0 +1,28 @@
+"""What a generator handler has streamed and nobody has taken yet: one document a job, emptied as clients take it.
+
+RunPod's ``/stream`` gives each chunk once. What belongs to an attempt that was given up is dropped when the next one
+streams.
+"""
+
+from schemas.instants import Instant
+from schemas.shape import shape
+
+CHUNK_MAX = 1_000_000  # bytes of one chunk's JSON text
+CHUNKS_BYTES = 12_000_000  # of all that wait; a MongoDB document holds 16 MiB
+
+
+@shape
+class Chunks:
+    """``waiting``: JSON texts in order. ``taken``: how many of this attempt went before them."""
+
+    job_id: str
+    attempt: int
+    version: int
+    delete_at: Instant
+    waiting: tuple[str, ...] = ()
+    taken: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """How much waits, in characters of JSON text."""
+        return sum(map(len, self.waiting))
