@@ -1,6 +1,6 @@
 # OpenV from one command; `make` alone lists what there is.
 .SILENT:
-.PHONY: help setup run test browser audit bench check fix lock clean
+.PHONY: help setup run test browser sdks audit bench check fix lock clean
 
 # A prompt reaches the command as it was typed: taken unexpanded here, handed over in the environment below.
 override PROMPT := $(value PROMPT)
@@ -15,16 +15,19 @@ setup: ## Make .venv and fetch the embedded servers; says what the machine lacks
 run: setup ## Start everything; with PROMPT="..." also make a video of it
 	if [ -n "$$PROMPT" ]; then exec .venv/bin/openv up --prompt="$$PROMPT"; else exec .venv/bin/openv up; fi
 
-test: browser check ## Run the checks and every test, on free ports
+test: browser check sdks ## Run the checks and every test, on free ports
 	.venv/bin/python -m pytest
 
 browser: # what the tests need besides, said before anything else is done
 	scripts/setup --tests --only-check
 
+sdks: setup ## Fetch the SDKs of RunPod and OpenAI, which the tests run, into .sdks
+	.venv/bin/python scripts/sdks.py
+
 audit: setup ## Restart the stream processors TRIALS times under load and check every offset
 	.venv/bin/python -m tests.audit --trials $(or $(TRIALS),300)
 
-bench: setup ## Measure speed as ratios against baselines of the same run; writes docs/benchmarks.md
+bench: sdks ## Measure speed as ratios against baselines of the same run; writes docs/benchmarks.md
 	.venv/bin/python -m bench
 
 check: setup ## Lint, formatting, types and import contracts
@@ -40,6 +43,6 @@ fix: setup ## Mend what the linter and the formatter can mend
 lock: setup ## Pin the dependencies of pyproject.toml anew
 	scripts/lock
 
-clean: ## Delete .venv and caches; the data in .openv stays
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
+clean: ## Delete .venv, .sdks and caches; the data in .openv stays
+	rm -rf .venv .sdks .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
 	find . -name __pycache__ -type d -not -path './.openv/*' -prune -exec rm -rf {} +

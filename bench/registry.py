@@ -1,6 +1,18 @@
-"""All measurements, in the order of the report. A whole run takes a quarter of an hour at most."""
+"""All measurements, in the order of the report. A whole run takes half an hour at most."""
 
-from bench import commands, events, fan_out, listing, makespan, request_path, sockets, worker_gap
+from bench import (
+    commands,
+    events,
+    fan_out,
+    listing,
+    long_polls,
+    makespan,
+    request_path,
+    runpod_requests,
+    sdk_workers,
+    sockets,
+    worker_gap,
+)
 from bench.measurement import Measurement
 
 MEASUREMENTS: tuple[Measurement, ...] = (
@@ -12,4 +24,7 @@ MEASUREMENTS: tuple[Measurement, ...] = (
     fan_out.MEASUREMENT,
     worker_gap.MEASUREMENT,
     makespan.MEASUREMENT,
+    runpod_requests.MEASUREMENT,
+    sdk_workers.MEASUREMENT,
+    long_polls.MEASUREMENT,
 )

@@ -16,6 +16,13 @@ from bench.loads import closed_loop
 BODY = {"prompt": "a corgi surfing at sunset, cinematic light", "num_frames": 31, "steps": 40}
 
 
+def request(method: str, path: str, authorization: str, body: bytes = b"") -> bytes:
+    """The bytes of a request, which keeps its connection open."""
+    carries = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n" if body else ""
+    head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {authorization}\r\n{carries}\r\n"
+    return head.encode() + body
+
+
 class Connection:
     """HTTP/1.1, kept alive; answers carry their length."""
 
@@ -25,15 +32,15 @@ class Connection:
 
     async def post(self, path: str, key: str, body: bytes) -> int:
         """The status of the answer, which is read to its end."""
-        head = (
-            f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        self._writer.write(head.encode() + body)
+        status, _ = await self.ask("POST", path, key, body)
+        return status
+
+    async def ask(self, method: str, path: str, key: str, body: bytes = b"") -> tuple[int, bytes]:
+        """Status and body of the answer."""
+        self._writer.write(request(method, path, f"Bearer {key}", body))
         lines = (await self._reader.readuntil(b"\r\n\r\n")).lower().split(b"\r\n")
-        length = next(int(line[15:]) for line in lines if line.startswith(b"content-length:"))
-        await self._reader.readexactly(length)
-        return int(lines[0].split()[1])
+        length = next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
+        return int(lines[0].split()[1]), await self._reader.readexactly(length)
 
 
 @asynccontextmanager
@@ -56,13 +63,13 @@ async def answering() -> AsyncIterator[Answer]:
         """One submission with each key."""
         async with connected(port, clients) as connections:
 
-            async def request(client: int, number: int) -> None:
+            async def submit(client: int, number: int) -> None:
                 body = json.dumps(BODY | {"seed": number}).encode()
                 status = await connections[client].post("/api/runpod", keys[number], body)
                 if status != 200:
                     raise Failed(f"a submission was answered with {status}")
 
-            return await closed_loop(clients, len(keys), request)
+            return await closed_loop(clients, len(keys), submit)
 
     yield answer
 

@@ -69,7 +69,7 @@ class World:
                 await objects.prepare()
             self.log = await stack.enter_async_context(KafkaEventLog(self.settings, client_id="bench", timeout_s=30))
             database = await stack.enter_async_context(MongoDatabase(self.settings))
-            self.store, self.access = database.jobs, database.access
+            self.store, self.access, self.endpoints = database.jobs, database.access, database.endpoints
             await database.prepare()
             self._stack = stack.pop_all()
         return self

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import WebSocketRoute
 
-from gateway.errors import Problem, Refused, answer
+from gateway.errors import Problem, Refused
 from gateway.http import (
     clerk,
     files,
@@ -33,8 +33,14 @@ from gateway.live import sse
 from gateway.live.handshake import socket_endpoint
 from gateway.live.sockets import Sockets
 from gateway.middleware import Envelope
+from gateway.openai import models as openai_models
+from gateway.openai import unsupported as openai_unsupported
+from gateway.openai import videos as openai_videos
 from gateway.parts import Parts, build
+from gateway.refusals import refusal_at
+from gateway.runpod import routes as runpod_client
 from gateway.settings import GatewaySettings
+from gateway.workers import routes as worker_protocol
 from repo.clock import now_ms
 from repo.database import Database
 from repo.ports import EventLog, Unavailable
@@ -57,6 +63,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(parts.probes.run()), asyncio.create_task(parts.feed.run())]
+        tasks.append(asyncio.create_task(parts.workers.room.run()))
         if parts.clerk is not None:
             tasks.append(asyncio.create_task(parts.clerk.keys.run()))
         try:
@@ -83,6 +90,11 @@ def create_app(
             *page.ROUTES,
             *spec.ROUTES,
             *sse.ROUTES,
+            *openai_models.ROUTES,
+            *openai_unsupported.ROUTES,
+            *openai_videos.ROUTES,
+            *worker_protocol.ROUTES,
+            *runpod_client.ROUTES,
             WebSocketRoute("/ws", socket_endpoint),
         ],
         middleware=_middleware(settings),
@@ -118,21 +130,25 @@ async def leave(app: Starlette) -> None:
     parts: Parts = app.state.parts
     sockets: Sockets = app.state.sockets
     parts.decisions.leave()
+    parts.serverless.endings.leave()
     with suppress(Exception):
         await sockets.close_all(CloseCode.RESTARTING)
+    with suppress(Exception):
+        await parts.workers.room.leave()
 
 
-async def _say(_: Request, error: Exception) -> Response:
+async def _say(request: Request, error: Exception) -> Response:
     """The response for what a handler raised."""
+    path = request.scope["path"]
     match error:
         case Refused():
-            return answer(error)
+            return refusal_at(path, error)
         case Unavailable():
             logger.warning("request_unavailable", server=error.server, reason=error.reason)
-            return answer(Refused(Problem.UNAVAILABLE, missing=[error.server]))
+            return refusal_at(path, Refused(Problem.UNAVAILABLE, missing=[error.server]))
         case HTTPException():
             problem = {404: Problem.NO_ROUTE, 405: Problem.NO_METHOD}.get(error.status_code, Problem.BAD_BODY)
-            response = answer(Refused(problem))
+            response = refusal_at(path, Refused(problem))
             response.headers.update(error.headers or {})
             return response
         case _:

@@ -16,6 +16,7 @@ import structlog
 from repo.ports import EventLog, Position, Unavailable
 from schemas.codec import Record, Unreadable, decode, encode
 from schemas.commands import AnyCommand
+from schemas.dispatch import RemoteMoved
 from schemas.events import CommandAnswered
 
 SOURCE = "/openv/gateway"
@@ -76,7 +77,7 @@ class Decisions:
                 appending.cancel()
             return await _within(answered, decide_by - asyncio.get_running_loop().time())
 
-    async def record(self, command: AnyCommand) -> None:
+    async def record(self, command: AnyCommand | RemoteMoved) -> None:
         """Append a command that nobody answers. Durable when it returns. Raises ``Unavailable``."""
         if not self._kafka_answers():
             raise Unavailable("kafka", "it did not answer a moment ago")

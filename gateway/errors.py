@@ -4,8 +4,8 @@ OpenV's clients read ``{"message"}`` where it refuses an account, and ``{"error"
 are so to the letter.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -38,6 +38,18 @@ class Problem(StrEnum):
     BAD_KEY = "bad_key"
     TOO_LARGE = "too_large"
     BAD_BODY = "bad_body"
+    BAD_FORM = "bad_form"
+    UNSUPPORTED = "unsupported"
+    NO_MODEL = "no_model"
+    NO_ENDPOINT = "no_endpoint"
+    NO_JOB = "no_job"
+    RESULT_GONE = "result_gone"
+    TOO_NESTED = "too_nested"
+    NO_ROOM = "no_room"
+    QUEUE_FULL = "queue_full"
+    TOO_MANY_WAIT = "too_many_wait"
+    NOT_RETRYABLE = "not_retryable"
+    KEY_OF_DELETED = "key_of_deleted"
     BAD_JOB_IDS = "bad_job_ids"
     QUOTA = "quota"
     CONCURRENCY = "concurrency"
@@ -107,6 +119,20 @@ PROBLEMS: Mapping[Problem, Row] = MappingProxyType(
         P.BAD_KEY: Row(400, "Idempotency-Key must be 1 to 255 visible ASCII characters."),
         P.TOO_LARGE: Row(413, "The body is too large."),
         P.BAD_BODY: Row(400, "Invalid request body"),
+        P.BAD_FORM: Row(400, "The form can't be read."),
+        P.UNSUPPORTED: Row(400, "OpenV does not do this."),
+        P.NO_MODEL: Row(404, "There is no such model; GET /v1/models lists those that are.", code="model_not_found"),
+        P.NO_ENDPOINT: Row(404, "There is no such endpoint."),
+        P.NO_JOB: Row(404, "There is no such job on this endpoint."),
+        P.RESULT_GONE: Row(404, "This job has ended, and its result is no longer kept."),
+        P.TOO_NESTED: Row(413, "The body holds too many lists and objects."),
+        P.NO_ROOM: Row(503, "Too many large bodies are under way at once; try again soon.", retry_after=5),
+        P.QUEUE_FULL: Row(
+            429, "You have as many jobs on this endpoint as you may have; wait until some have ended.", retry_after=5
+        ),
+        P.TOO_MANY_WAIT: Row(429, "Too many of your requests wait for jobs here; ask /status instead.", retry_after=5),
+        P.NOT_RETRYABLE: Row(400, "Only a job that failed or timed out can be tried again."),
+        P.KEY_OF_DELETED: Row(410, "This Idempotency-Key belongs to a job that was deleted; use a new one."),
         P.BAD_JOB_IDS: Row(400, "Invalid jobIds"),
         P.QUOTA: Row(403, "Monthly limit exceeded"),
         P.CONCURRENCY: Row(409, FAILURES[FailureCode.CONCURRENCY_EXCEEDED].text),
@@ -164,14 +190,29 @@ class Refused(Exception):
         self.members = members
 
 
-def answer(refused: Refused) -> Response:
-    """The response of a refusal."""
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a client is told of a refusal: the status, the body, and headers beside those that all have."""
+
+    status: int
+    body: Mapping[str, Any]
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def told(refused: Refused) -> Told:
+    """A refusal in OpenV's form."""
     row = PROBLEMS[refused.problem]
-    headers = {"Cache-Control": "no-store"}
-    retry_after = refused.retry_after or row.retry_after
+    body = {row.member: refused.words or row.words, **({"code": row.code} if row.code else {}), **refused.members}
+    return Told(row.status, body)
+
+
+def answer(refused: Refused, form: Callable[[Refused], Told] = told) -> Response:
+    """The response of a refusal, in the form of one of our APIs."""
+    said = form(refused)
+    headers = {"Cache-Control": "no-store", **said.headers}
+    retry_after = refused.retry_after or PROBLEMS[refused.problem].retry_after
     if retry_after is not None:
         headers["Retry-After"] = str(retry_after)
-    if row.status == 401:
+    if said.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    body = {row.member: refused.words or row.words, **({"code": row.code} if row.code else {}), **refused.members}
-    return JSONResponse(body, status_code=row.status, headers=headers)
+    return JSONResponse(said.body, status_code=said.status, headers=headers)

@@ -14,7 +14,9 @@ import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.errors import Problem, Refused, answer
+from gateway.errors import Problem, Refused
+from gateway.refusals import refusal_at
+from schemas.api.openai import job_id_in
 from schemas.ids import is_job_id
 
 _ID = re.compile(rb"^[A-Za-z0-9._-]{8,64}$")
@@ -76,7 +78,7 @@ class Envelope:
                 logger.exception("request_failed", method=_method(scope), **_where(scope))
                 if status:
                     raise
-                refusal = answer(Refused(Problem.INTERNAL, requestId=request_id))
+                refusal = refusal_at(scope["path"], Refused(Problem.INTERNAL, requestId=request_id))
                 await refusal(scope, receive, send_with_headers)
             finally:
                 if scope["path"] not in QUIET:
@@ -87,7 +89,8 @@ class Envelope:
 def _where(scope: Scope) -> dict[str, str]:
     """Which route it was (``path`` is its template; none: nothing is there), and which job."""
     found = {"path": route.path} if (route := scope.get("route")) is not None else {}
-    job_id = scope.get("path_params", {}).get("job_id", "")
+    params = scope.get("path_params", {})
+    job_id = params.get("job_id") or job_id_in(params.get("video_id", "")) or ""
     return found | ({"job_id": job_id} if is_job_id(job_id) else {})
 
 

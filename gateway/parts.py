@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from starlette.requests import HTTPConnection
 
 from gateway.core.allowance import Allowance
 from gateway.core.hub import Hub
+from gateway.core.recent import Recent
 from gateway.core.window import Window
 from gateway.decisions import Decisions
 from gateway.identity.accounts import Accounts
@@ -18,20 +19,28 @@ from gateway.identity.terms import Terms
 from gateway.live.feed import Feed, Watcher
 from gateway.notifications import Notifications, notifications_of
 from gateway.probes import Probes
+from gateway.runpod.serverless import Serverless, serverless_of
 from gateway.settings import GatewaySettings
 from gateway.standings import Standings
+from gateway.workers.workers import Workers, workers_of
 from repo.access import AccessStore
 from repo.database import Database
 from repo.ports import EventLog, JobStore
 from repo.stores import ObjectStores
+from schemas.api.openai import Video
 
 MINUTE_MS = 60_000
 LONG_LISTS_MAX = 4
+UNDECIDED_MAX = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The gateway's rooms. ``now`` is the clock, milliseconds since the epoch."""
+    """The gateway's rooms. ``now`` is the clock, milliseconds since the epoch.
+
+    ``undecided``, by job id: whose a video of ``/v1/videos`` is that was recorded and not decided in time, and the
+    video; its poller would otherwise take it for none.
+    """
 
     settings: GatewaySettings
     now: Callable[[], int]
@@ -53,6 +62,9 @@ class Parts:
     notifications: Notifications
     standings: Standings
     long_lists: asyncio.Semaphore
+    serverless: Serverless
+    workers: Workers
+    undecided: Recent[str, tuple[str, Video]] = field(default_factory=lambda: Recent(UNDECIDED_MAX))
 
     def append_by(self) -> int:
         """When a command sent now must be in the log at the latest (ms); later, the ledger refuses it."""
@@ -80,7 +92,10 @@ def build(
         terms.forget(user_id)
         standings.forget(user_id)
 
-    feed = Feed(log, window, hub, decisions, now, window_ms, account_changed)
+    serverless = serverless_of(database, settings, now)
+    workers = workers_of(log, database, objects, decisions, settings, now)
+    listeners = (serverless, workers.room)
+    feed = Feed(log, window, hub, decisions, now, window_ms, account_changed, listeners)
     standings = Standings(decisions, feed, now)
     clerk = clerk_of(settings, accounts, now)
     return Parts(
@@ -104,6 +119,8 @@ def build(
         notifications=notifications_of(database.deliveries, settings),
         standings=standings,
         long_lists=asyncio.Semaphore(LONG_LISTS_MAX),
+        serverless=serverless,
+        workers=workers,
     )
 
 

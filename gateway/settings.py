@@ -1,5 +1,6 @@
 """The gateway's settings, each from an environment variable ``OPENV_…`` of the member's name in capitals."""
 
+import re
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -37,6 +38,14 @@ class GatewaySettings(IdentitySettings, WebhookSettings, NotificationSettings):
     shed_window_seconds: float = Field(default=10.0, gt=0)
     usage_requests: int = Field(default=10, ge=1)
     videos_format: Form = Form.ARRAY
+    openai_models: Annotated[tuple[str, ...], NoDecode] = ("sora-2", "sora-2-pro")  # other names of Mochi there
+
+    serverless_requests: int = Field(default=2_000, ge=1)  # changes of a user in the same time, on /v2
+    serverless_waits_per_user: int = Field(default=2_000, ge=1)
+    serverless_body_bytes: int = Field(default=256 * 1024 * 1024, ge=1024)
+
+    worker_poll_seconds: float = Field(default=60.0, ge=1, le=80)  # of a poll for jobs; RunPod's SDK gives up after 90
+    worker_polls: int = Field(default=10_000, ge=1)  # that wait at one gateway
 
     window_seconds: float = Field(default=300.0, gt=0)
     window_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
@@ -66,6 +75,18 @@ class GatewaySettings(IdentitySettings, WebhookSettings, NotificationSettings):
     key_cache_seconds: float = Field(default=10.0, gt=0, le=30)
     session_days: float = Field(default=30.0, gt=0)
     signed_url_seconds: int = Field(default=3600, ge=60, le=604_800)
+
+    @field_validator("openai_models", mode="before")
+    @classmethod
+    def _split_models(cls, value: Any) -> Any:
+        return listed(value) if isinstance(value, str) else value
+
+    @field_validator("openai_models", mode="after")
+    @classmethod
+    def _are_models(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}", name) for name in value):
+            raise ValueError("names of models like sora-2, separated by commas")
+        return value
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod

@@ -16,11 +16,15 @@ from inference_worker.child_process import Child
 from inference_worker.core.limits import Identity
 from inference_worker.files import FileStore
 from inference_worker.parent import Parent, Surroundings
-from inference_worker.settings import WorkerSettings
+from inference_worker.remote.fleet import Fleet, Shape
+from inference_worker.remote.settings import RunPodSettings
+from inference_worker.remote.wiring import desk_of
+from inference_worker.settings import RUNPOD, WorkerSettings
 from inference_worker.work_dir import WorkDir
 from repo import logs
 from repo.environment import SettingsError
 from repo.kafka import KafkaEventLog
+from repo.mongo import MongoDatabase
 from repo.s3 import open_stores
 from repo.settings import FallbackSettings, ServerSettings
 
@@ -32,17 +36,18 @@ log = structlog.get_logger()
 
 async def serve(settings: WorkerSettings, servers: ServerSettings, fallback: FallbackSettings) -> int:
     """Work until a signal or an order to drain. Returns the exit code."""
-    identity = Identity(pool=settings.pool, worker_id=settings.worker_id, session=uuid4().hex)
     engine = settings.chosen_engine()
-    log.info("worker_starts", worker_id=identity.worker_id, session=identity.session, engine=engine)
+    remote = RunPodSettings() if engine == RUNPOD else None
+    session = uuid4().hex
+    log.info("worker_starts", worker_id=settings.worker_id, session=session, engine=engine)
     async with AsyncExitStack() as stack:
         # The work directory goes last: by then the child is gone.
         work = stack.enter_context(WorkDir(settings.work_dir))
         closing = AsyncExitStack()
         stack.push_async_callback(_close, closing)
-        event_log = await closing.enter_async_context(KafkaEventLog(servers, client_id=f"openv-{identity.worker_id}"))
+        event_log = await closing.enter_async_context(KafkaEventLog(servers, client_id=f"openv-{settings.worker_id}"))
         stores = await closing.enter_async_context(open_stores(servers, fallback))
-        files = FileStore(stores, settings.patience())
+        files = FileStore(stores, settings.patience(), settings.bucket_rules())
         needs: list[tuple[str, Callable[[], Awaitable[None]]]] = [("Kafka", event_log.ping), ("S3", files.prepare)]
         around = Surroundings(
             event_log=event_log,
@@ -51,11 +56,19 @@ async def serve(settings: WorkerSettings, servers: ServerSettings, fallback: Fal
             start_child=functools.partial(Child.start, engine),
             needs=needs,
         )
-        parent = Parent(identity, around, settings.limits())
+        worker: Parent | Fleet
+        if remote is None:
+            worker = Parent(Identity(settings.pool, settings.worker_id, session), around, settings.limits())
+        else:
+            database = await closing.enter_async_context(MongoDatabase(servers))
+            needs.append(("MongoDB", database.jobs.ping))
+            desk = await closing.enter_async_context(desk_of(remote, database))
+            shape = Shape(settings.pool, settings.worker_id, remote.slots, remote.sweep_s)
+            worker = Fleet(shape, desk, around, settings.limits())
         loop = asyncio.get_running_loop()
         for number in STOP_SIGNALS:
-            loop.add_signal_handler(number, parent.leave)
-        return await parent.run()
+            loop.add_signal_handler(number, worker.leave)
+        return await worker.run()
 
 
 async def _close(closing: AsyncExitStack) -> None:

@@ -10,10 +10,10 @@ import structlog
 
 from repo.ports import EventLog, Position
 from schemas.codec import Record, Unreadable, decode
-from schemas.dispatch import DrainSession, RunAttempt, StopAttempt
+from schemas.dispatch import DrainSession, RemoteMoved, RunAttempt, StopAttempt
 from schemas.topics import ASSIGNMENTS
 
-Order = RunAttempt | StopAttempt | DrainSession
+Order = RunAttempt | StopAttempt | DrainSession | RemoteMoved
 
 log = structlog.get_logger()
 
@@ -40,4 +40,4 @@ def _order(record: Record) -> Order | None:
         # goes to the dead letters once, by the janitors, who look through this topic whoever its records are meant for.
         log.warning("order_unreadable", offset=record.offset, partition=record.partition, reason=message.reason)
         return None
-    return message if isinstance(message, RunAttempt | StopAttempt | DrainSession) else None
+    return message if isinstance(message, Order) else None

@@ -5,7 +5,6 @@ Chunks are encoded as they come, so only the encoder's own look-ahead is held in
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -20,7 +19,8 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from numpy.typing import NDArray
 from PIL import Image
 
-from inference_worker.messages import Media, MediaFile
+from inference_worker.media_file import described
+from inference_worker.messages import Media
 
 Frames = NDArray[np.uint8]  # [t, H, W, 3], RGB
 Picture = NDArray[np.uint8]  # [H, W, 3], RGB
@@ -52,19 +52,24 @@ def encode(
         raise
     height, width, _ = written.middle.shape
     poster, thumbnail = directory / "poster.jpg", directory / "thumbnail.webp"
-    picture = Image.fromarray(written.middle)
-    picture.save(poster, "JPEG", quality=POSTER_QUALITY, optimize=True)
-    _shrunk(picture, THUMBNAIL_SIDE).save(thumbnail, "WEBP", quality=THUMBNAIL_QUALITY)
+    save_pictures(written.middle, poster, thumbnail)
     return Media(
-        video=_described(path, "video/mp4"),
-        poster=_described(poster, "image/jpeg"),
-        thumbnail=_described(thumbnail, "image/webp"),
+        video=described(path, "video/mp4"),
+        poster=described(poster, "image/jpeg"),
+        thumbnail=described(thumbnail, "image/webp"),
         width=width,
         height=height,
         frames=written.frames,
         fps=fps,
         duration=written.frames / fps,
     )
+
+
+def save_pictures(middle: Picture, poster: Path, thumbnail: Path) -> None:
+    """A video's picture in full, and a small one."""
+    picture = Image.fromarray(middle)
+    picture.save(poster, "JPEG", quality=POSTER_QUALITY, optimize=True)
+    _shrunk(picture, THUMBNAIL_SIDE).save(thumbnail, "WEBP", quality=THUMBNAIL_QUALITY)
 
 
 def preview_jpeg(picture: Picture) -> bytes:
@@ -146,9 +151,3 @@ def _shrunk(picture: Image.Image, longest: int) -> Image.Image:
     small = picture.copy()
     small.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     return small
-
-
-def _described(path: Path, media_type: str) -> MediaFile:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return MediaFile(path=path, bytes=path.stat().st_size, sha256=digest, media_type=media_type)

@@ -15,12 +15,15 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from inference_worker.delivery import Deliveries, NotDelivered
 from inference_worker.messages import Media, MediaFile
 from inference_worker.waiting import Waiting
+from repo.core.addresses import Rules
 from repo.core.object_keys import file_key, session_keys
 from repo.ports import ObjectStore, Unavailable
 from repo.stores import ObjectStores
 from schemas.dispatch import RunAttempt
+from schemas.failures import FailureCode
 from schemas.jobs import Output, StoredFile
 
 log = structlog.get_logger()
@@ -38,14 +41,20 @@ class Patience:
 
 
 class StorageFailed(Exception):
-    """No store took the files in time. The message is for a person."""
+    """The files are not where they should be. The message is for a person."""
+
+    def __init__(self, words: str, code: FailureCode = FailureCode.STORAGE_UNAVAILABLE) -> None:
+        super().__init__(words)
+        self.code = code
 
 
 class FileStore:
     """Stores for one worker. The fallback is used once the main one has been away for longer than our patience."""
 
-    def __init__(self, stores: ObjectStores, patience: Patience | None = None) -> None:
+    def __init__(self, stores: ObjectStores, patience: Patience | None = None, rules: Rules | None = None) -> None:
+        """``rules``: where clients' own buckets may be."""
         self._stores = stores
+        self._deliveries = Deliveries(stores, rules)
         self._patience = patience or Patience()
         self._prepared: set[str | None] = set()
 
@@ -69,7 +78,9 @@ class FileStore:
         stored: Callable[[int, int], None],
         waits: Callable[[], None] = lambda: None,
     ) -> Output:
-        """Store all files. ``stored(step, steps)`` hears of each, ``waits()`` that none is taken and it is tried again.
+        """Store all files, and the video in the client's own bucket as well where the job names one.
+
+        ``stored(step, steps)`` hears of each of ours, ``waits()`` that none is taken and it is tried again.
 
         Raises ``StorageFailed``, OSError for a lost file.
         """
@@ -88,6 +99,10 @@ class FileStore:
             waiting.given_up()
             tried = " and ".join(f"the {name or 'main'} store" for name, _ in self._stores.each())
             raise StorageFailed(f"The video was made but could not be stored: {tried} did not take it.") from None
+        try:
+            await self._deliveries.deliver(order, media.video)
+        except NotDelivered as refused:
+            raise StorageFailed(str(refused), refused.code) from None
         return Output(
             video=done["video"],
             poster=done["poster"],

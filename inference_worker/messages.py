@@ -115,7 +115,7 @@ class Media:
     width: int
     height: int
     frames: int
-    fps: int
+    fps: float
     duration: float
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from inference_worker.assignments import end_of_orders, follow_orders
+from inference_worker.assignments import Order, end_of_orders, follow_orders
 from inference_worker.core.effects import (
     Clean,
     DropUpload,
@@ -31,7 +31,17 @@ from inference_worker.core.effects import (
     StopChild,
     Upload,
 )
-from inference_worker.core.inputs import Acked, Heard, Input, Leave, NotStored, StoreAway, Stored, StoredSome, Tick
+from inference_worker.core.inputs import (
+    Acked,
+    Heard,
+    Input,
+    Leave,
+    NotStored,
+    StoreAway,
+    Stored,
+    StoredSome,
+    Tick,
+)
 from inference_worker.core.limits import Identity, Limits
 from inference_worker.core.step import step
 from inference_worker.core.worker import Worker, new_worker
@@ -42,7 +52,7 @@ from inference_worker.outbox import Outbox
 from inference_worker.work_dir import WorkDir
 from repo import notify
 from repo.ports import EventLog, Unavailable
-from schemas.dispatch import RunAttempt, WorkerBeat, WorkerState
+from schemas.dispatch import RemoteMoved, RunAttempt, WorkerBeat, WorkerState
 from schemas.failures import FailureCode
 from schemas.progress import AttemptProgress
 
@@ -56,13 +66,18 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a worker needs of the world. ``needs``: what to wait for at the start; each raises ``Unavailable``."""
+    """What a worker needs of the world. ``needs``: what to wait for at the start; each raises ``Unavailable``.
+
+    ``first`` is taken before the first tick. ``remote_moved`` hears that a foreign service called.
+    """
 
     event_log: EventLog
     files: FileStore
     work: WorkDir
     start_child: Callable[[], Awaitable[ChildPort]]
     needs: Sequence[tuple[str, Callable[[], Awaitable[None]]]] = ()
+    first: Sequence[Input] = ()
+    remote_moved: Callable[[RemoteMoved], None] = lambda _: None
 
 
 class Parent:
@@ -124,10 +139,18 @@ class Parent:
             await self._wait_for(name, need)
         identity = self._worker.identity
         start = await self._wait_for("Kafka", lambda: end_of_orders(self._around.event_log, identity.worker_id))
-        self._spawn_for_life(follow_orders(self._around.event_log, start, identity.worker_id, self.take))
+        self._spawn_for_life(follow_orders(self._around.event_log, start, identity.worker_id, self._hear))
+        for given in self._around.first:
+            self.take(given)
         while True:
             self.take(Tick())
             await asyncio.sleep(TICK_S)
+
+    def _hear(self, order: Order) -> None:
+        if isinstance(order, RemoteMoved):
+            self._around.remote_moved(order)
+        else:
+            self.take(order)
 
     async def _wait_for(self, name: str, need: Callable[[], Awaitable[Any]]) -> Any:
         said = False
@@ -197,7 +220,7 @@ class Parent:
                 order, media, lambda n, of: self.take(StoredSome(*key, n, of)), lambda: self.take(StoreAway(*key))
             )
         except StorageFailed as failure:
-            self.take(NotStored(*key, FailureCode.STORAGE_UNAVAILABLE, str(failure)))
+            self.take(NotStored(*key, failure.code, str(failure)))
         except OSError as error:
             words = f"The worker lost the finished video: {error.strerror}."
             self.take(NotStored(*key, FailureCode.TRANSIENT_ERROR, words))

@@ -9,15 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from inference_worker.core.limits import Limits
 from inference_worker.files import Patience
+from repo.core.addresses import Rules, read_networks
 from repo.environment import EnvironmentSettings
 from schemas.ids import is_name
 
 AUTO = "auto"
+RUNPOD = "runpod"
 MOCHI_VARIABLE = "OPENV_MOCHI_MODEL"
 NVIDIA_DEVICES = Path("/proc/driver/nvidia/gpus")
 
@@ -29,8 +31,8 @@ def unique_name() -> str:
 
 
 class WorkerSettings(EnvironmentSettings):
-    """``engine``: auto, tiny, mochi or ``package.module:factory``. ``worker_id`` is this process's alone; unless it is
-    given, it is made of the host's name, the process id and chance. Times are seconds."""
+    """``engine``: auto, tiny, mochi, runpod or ``package.module:factory``. ``worker_id`` is this process's alone; if it
+    is not given, it is made of the host's name, the process id and chance. Times are seconds."""
 
     model_config = SettingsConfigDict(env_prefix="OPENV_")
 
@@ -45,6 +47,15 @@ class WorkerSettings(EnvironmentSettings):
     load_stalled_s: float = Field(default=3_600.0, gt=0)
     upload_s: float = Field(default=600.0, gt=0)
     upload_fallback_s: float = Field(default=120.0, gt=0)
+    # Where clients' own buckets (RunPod's s3Config) may be: as where webhooks may lead.
+    webhook_allow_http: bool = False
+    webhook_allowed_networks: str = ""
+
+    @field_validator("webhook_allowed_networks")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        read_networks(value)
+        return value
 
     @model_validator(mode="after")
     def _names(self) -> Self:
@@ -66,6 +77,10 @@ class WorkerSettings(EnvironmentSettings):
     def patience(self) -> Patience:
         """The file store's patience."""
         return Patience(main_s=self.upload_s, fallback_s=self.upload_fallback_s)
+
+    def bucket_rules(self) -> Rules:
+        """Which addresses clients' own buckets may have."""
+        return Rules(self.webhook_allow_http, read_networks(self.webhook_allowed_networks))
 
     def chosen_engine(self, environment: Mapping[str, str] = os.environ, devices: Path = NVIDIA_DEVICES) -> str:
         """The engine's name; ``auto`` is mochi where there are a GPU and weights to load, else tiny."""

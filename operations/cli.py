@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from operations.endpoints_cli import endpoints_app
 from operations.running import DEFAULT_DATA_DIR, DataDirOption
 from operations.running import run as _run
 from operations.stack.errors import StackError
@@ -30,6 +31,7 @@ keys_app = typer.Typer(help="API keys: create, list, revoke; links to the page."
 app.add_typer(topics_app, name="topics")
 app.add_typer(keys_app, name="keys")
 app.add_typer(users_app, name="users")
+app.add_typer(endpoints_app, name="endpoints")
 
 
 def _print_version(asked: bool) -> None:

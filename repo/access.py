@@ -32,8 +32,8 @@ class AccessStore(Protocol):
         ...
 
     async def discard_expired_keys(self, user_id: str, before: int) -> None:
-        """Delete a user's sessions and one-time keys that expired before ``before`` (ms). API keys stay: people see
-        them listed.
+        """Delete a user's sessions and one-time keys that expired before ``before`` (ms). API keys and workers' keys
+        stay: people see them listed.
         """
         ...
 

@@ -6,6 +6,7 @@ from repo.access import AccessStore
 from repo.deliveries import DeliveryStore
 from repo.endpoints import EndpointStore
 from repo.ports import JobStore
+from repo.remote_runs import RemoteRunStore
 
 
 class Database(Protocol):
@@ -29,6 +30,11 @@ class Database(Protocol):
     @property
     def endpoints(self) -> EndpointStore:
         """Serverless endpoints, and what their workers stream."""
+        ...
+
+    @property
+    def remote_runs(self) -> RemoteRunStore:
+        """What runs on a foreign service."""
         ...
 
     async def prepare(self) -> None:

@@ -43,7 +43,8 @@ class DeliveryStore(Protocol):
     ) -> list[Delivery]:
         """Those with ``next_at`` up to ``now``, the longest due first: to be sent, or claimed by somebody dead.
 
-        ``not_of`` and ``not_to`` leave out users and endpoints. One that can't be read is set aside: due no more.
+        ``not_of`` leaves out users, ``not_to`` endpoints and servers (``Delivery.to``). One that can't be read is set
+        aside: due no more.
         """
         ...
 
@@ -52,13 +53,26 @@ class DeliveryStore(Protocol):
         ...
 
     async def deliveries_of(
-        self, user_id: str, endpoint_id: str, *, before: tuple[int, str] | None = None, limit: int = 50
+        self,
+        user_id: str,
+        endpoint_id: str,
+        *,
+        before: tuple[int, str] | None = None,
+        limit: int = 50,
+        job_id: str | None = None,
     ) -> list[Delivery]:
-        """To one endpoint of a user, newest first by (created_at, delivery_id); ``before`` pages."""
+        """To one endpoint of a user, newest first by (created_at, delivery_id); ``before`` pages.
+
+        ``job_id``: those about that job alone.
+        """
         ...
 
     async def open_of_job(self, job_id: str) -> list[Delivery]:
         """Those about a job that are not over."""
+        ...
+
+    async def forget_job(self, job_id: str) -> None:
+        """Delete all deliveries to the address that this job came with."""
         ...
 
     async def forget_endpoint(self, user_id: str, endpoint_id: str) -> None:

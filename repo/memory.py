@@ -8,6 +8,7 @@ from repo.memory_deliveries import MemoryDeliveryStore
 from repo.memory_endpoints import MemoryEndpointStore
 from repo.memory_log import MemoryEventLog
 from repo.memory_objects import MemoryObjectStore
+from repo.memory_remote_runs import MemoryRemoteRunStore
 from repo.memory_store import MemoryJobStore
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "MemoryEventLog",
     "MemoryJobStore",
     "MemoryObjectStore",
+    "MemoryRemoteRunStore",
 ]
 
 
@@ -28,6 +30,7 @@ class MemoryDatabase:
         self.access = MemoryAccessStore()
         self.deliveries = MemoryDeliveryStore()
         self.endpoints = MemoryEndpointStore()
+        self.remote_runs = MemoryRemoteRunStore()
 
     @property
     def away(self) -> bool:
@@ -36,7 +39,8 @@ class MemoryDatabase:
 
     @away.setter
     def away(self, away: bool) -> None:
-        self.jobs.away = self.access.away = self.deliveries.away = self.endpoints.away = away
+        self.jobs.away = self.access.away = self.deliveries.away = away
+        self.endpoints.away = self.remote_runs.away = away
 
     async def __aenter__(self) -> Self:
         return self

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from repo.ports import Unavailable
-from schemas.access import ONE_TIME, Acceptance, ApiKey, KeyKind, Person, Voucher
+from schemas.access import ONE_TIME, PASSING, Acceptance, ApiKey, Person, Voucher
 
 
 class MemoryAccessStore:
@@ -56,7 +56,7 @@ class MemoryAccessStore:
         """See ``AccessStore.discard_expired_keys``."""
         self._check()
         for key_hash, key in list(self._keys.items()):
-            if key.user_id == user_id and key.kind is not KeyKind.KEY and (key.expires_at or before) < before:
+            if key.user_id == user_id and key.kind in PASSING and (key.expires_at or before) < before:
                 del self._keys[key_hash]
 
     async def api_keys(self, user_id: str) -> list[ApiKey]:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from repo.core.documents import to_document
 from repo.ports import Unavailable
-from schemas.deliveries import Delivery, Hooks
+from schemas.deliveries import JOBS, Delivery, Hooks
 
 
 class MemoryDeliveryStore:
@@ -69,7 +69,7 @@ class MemoryDeliveryStore:
             if one.next_at is not None
             and one.next_at <= now
             and one.user_id not in not_of
-            and one.endpoint_id not in not_to
+            and {one.endpoint_id, one.to}.isdisjoint(not_to)
         ]
         return [one for _, one in sorted(found, key=lambda pair: pair[0])][:limit]
 
@@ -78,7 +78,13 @@ class MemoryDeliveryStore:
         return [one for one in await self.due(now, len(self._deliveries)) if one.endpoint_id == endpoint_id][:limit]
 
     async def deliveries_of(
-        self, user_id: str, endpoint_id: str, *, before: tuple[int, str] | None = None, limit: int = 50
+        self,
+        user_id: str,
+        endpoint_id: str,
+        *,
+        before: tuple[int, str] | None = None,
+        limit: int = 50,
+        job_id: str | None = None,
     ) -> list[Delivery]:
         """See ``DeliveryStore.deliveries_of``."""
         self._check()
@@ -87,6 +93,7 @@ class MemoryDeliveryStore:
             for one in self._deliveries.values()
             if (one.user_id, one.endpoint_id) == (user_id, endpoint_id)
             and (before is None or (one.created_at, one.delivery_id) < before)
+            and job_id in (None, one.job_id)
         ]
         return sorted(found, key=lambda one: (one.created_at, one.delivery_id), reverse=True)[:limit]
 
@@ -94,6 +101,11 @@ class MemoryDeliveryStore:
         """See ``DeliveryStore.open_of_job``."""
         self._check()
         return [one for one in self._deliveries.values() if one.job_id == job_id and one.next_at is not None]
+
+    async def forget_job(self, job_id: str) -> None:
+        """See ``DeliveryStore.forget_job``."""
+        self._check()
+        self._drop([one for one in self._deliveries.values() if (one.job_id, one.endpoint_id) == (job_id, JOBS)])
 
     async def forget_endpoint(self, user_id: str, endpoint_id: str) -> None:
         """See ``DeliveryStore.forget_endpoint``."""

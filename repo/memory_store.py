@@ -7,7 +7,7 @@ from typing import TypeVar
 from repo.core.documents import to_document
 from repo.ports import Unavailable
 from schemas.accounts import Account
-from schemas.jobs import Job
+from schemas.jobs import ChargeState, Job
 from schemas.lifecycle import ACTIVE, State
 
 V = TypeVar("V", Job, Account)
@@ -47,6 +47,8 @@ class MemoryJobStore:
         updated_since: int | None = None,
         states: Iterable[State] | None = None,
         before: tuple[int, str] | None = None,
+        oldest_first: bool = False,
+        external: bool | None = None,
         limit: int = 100,
     ) -> list[Job]:
         """See ``JobStore.jobs_of``."""
@@ -58,15 +60,21 @@ class MemoryJobStore:
             if job.user_id == user_id
             and (updated_since is None or job.updated_at > updated_since)
             and (wanted is None or job.state in wanted)
-            and (before is None or (job.created_at, job.job_id) < before)
+            and (before is None or (_age(job) > before if oldest_first else _age(job) < before))
+            and external in (None, job.external)
         ]
-        return sorted(found, key=_age, reverse=True)[: max(0, limit)]
+        return sorted(found, key=_age, reverse=not oldest_first)[: max(0, limit)]
 
-    async def counted_jobs(self, user_id: str, since: int) -> list[Job]:
+    async def counted_jobs(self, user_id: str, charged_since: int, asked_since: int) -> list[Job]:
         """See ``JobStore.counted_jobs``."""
         self._check()
         mine = (job for job in self._jobs.values() if job.user_id == user_id)
-        return sorted((job for job in mine if job.state in ACTIVE or job.charge.reserved_at >= since), key=_age)
+        return sorted((job for job in mine if _counts(job, charged_since, asked_since)), key=_age)
+
+    async def last_change(self, user_id: str) -> int:
+        """See ``JobStore.last_change``."""
+        self._check()
+        return max((job.updated_at for job in self._jobs.values() if job.user_id == user_id), default=0)
 
     async def active_jobs(self, pool: str) -> list[Job]:
         """See ``JobStore.active_jobs``."""
@@ -147,3 +155,13 @@ class MemoryJobStore:
 
 def _age(job: Job) -> tuple[int, str]:
     return job.created_at, job.job_id
+
+
+def _counts(job: Job, charged_since: int, asked_since: int) -> bool:
+    if job.state in ACTIVE:
+        return True
+    charge = job.charge
+    if charge.state is ChargeState.NONE:
+        return False
+    of_anything = charge.seconds > 0 or charge.credits > 0
+    return charge.reserved_at >= asked_since or (of_anything and charge.reserved_at >= charged_since)

@@ -5,12 +5,13 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from repo import mongo_access, mongo_deliveries, mongo_endpoints, mongo_jobs
+from repo import mongo_access, mongo_deliveries, mongo_endpoints, mongo_jobs, mongo_remote_runs
 from repo.mongo_access import MongoAccessStore
 from repo.mongo_connection import MongoConnection
 from repo.mongo_deliveries import MongoDeliveryStore
 from repo.mongo_endpoints import MongoEndpointStore
 from repo.mongo_jobs import MongoJobStore
+from repo.mongo_remote_runs import MongoRemoteRunStore
 from repo.settings import ServerSettings
 
 Index = tuple[tuple[str, int], ...]
@@ -21,6 +22,7 @@ INDEXES: Mapping[str, tuple[Index, ...]] = {
     **mongo_access.INDEXES,
     **mongo_deliveries.INDEXES,
     **mongo_endpoints.INDEXES,
+    **mongo_remote_runs.INDEXES,
 }
 
 
@@ -34,6 +36,7 @@ class MongoDatabase:
     access: MongoAccessStore
     deliveries: MongoDeliveryStore
     endpoints: MongoEndpointStore
+    remote_runs: MongoRemoteRunStore
 
     def __init__(self, settings: ServerSettings, *, timeout_s: float = 5.0) -> None:
         self.connection = MongoConnection(settings, timeout_s=timeout_s)
@@ -44,6 +47,7 @@ class MongoDatabase:
         self.access = MongoAccessStore(self.connection)
         self.deliveries = MongoDeliveryStore(self.connection)
         self.endpoints = MongoEndpointStore(self.connection)
+        self.remote_runs = MongoRemoteRunStore(self.connection)
         return self
 
     async def __aexit__(

@@ -9,10 +9,10 @@ from pymongo.errors import DuplicateKeyError
 
 from repo.core.documents import from_document, to_document, to_moment
 from repo.mongo_connection import MongoConnection
-from schemas.access import ONE_TIME, Acceptance, ApiKey, KeyKind, Person, Voucher
+from schemas.access import ONE_TIME, PASSING, Acceptance, ApiKey, KeyKind, Person, Voucher
 
 _ONE_TIME = sorted(ONE_TIME)
-_PASSING = sorted(ONE_TIME | {KeyKind.SESSION})
+_PASSING = sorted(PASSING)
 
 # Beside the queries below that they serve.
 INDEXES: Mapping[str, tuple[tuple[tuple[str, int], ...], ...]] = {

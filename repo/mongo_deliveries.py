@@ -10,7 +10,7 @@ from pymongo.errors import DuplicateKeyError
 from repo.core.documents import DamagedDocumentError, from_document, to_document, to_moment
 from repo.mongo_connection import Collection as Documents
 from repo.mongo_connection import MongoConnection
-from schemas.deliveries import Delivery, Hooks
+from schemas.deliveries import JOBS, Delivery, Hooks
 
 log = structlog.get_logger()
 
@@ -27,7 +27,7 @@ INDEXES: Mapping[str, tuple[tuple[tuple[str, int], ...], ...]] = {
             ("_id", DESCENDING),
         ),  # deliveries_of, forget_endpoint
         (("userId", ASCENDING), ("createdAt", ASCENDING)),  # forget_deliveries
-        (("jobId", ASCENDING),),  # open_of_job
+        (("jobId", ASCENDING),),  # open_of_job, forget_job
         (("deleteAt", ASCENDING),),  # sweep
     ),
 }
@@ -83,7 +83,7 @@ class MongoDeliveryStore:
         if not_of:
             wanted["userId"] = {"$nin": sorted(not_of)}
         if not_to:
-            wanted["endpointId"] = {"$nin": sorted(not_to)}
+            wanted["endpointId"] = wanted["to"] = {"$nin": sorted(not_to)}
         return await self._longest_due(wanted, limit)
 
     async def due_to(self, endpoint_id: str, now: int, limit: int) -> list[Delivery]:
@@ -91,10 +91,18 @@ class MongoDeliveryStore:
         return await self._longest_due({"endpointId": endpoint_id, "nextAt": {"$lte": to_moment(now)}}, limit)
 
     async def deliveries_of(
-        self, user_id: str, endpoint_id: str, *, before: tuple[int, str] | None = None, limit: int = 50
+        self,
+        user_id: str,
+        endpoint_id: str,
+        *,
+        before: tuple[int, str] | None = None,
+        limit: int = 50,
+        job_id: str | None = None,
     ) -> list[Delivery]:
         """See ``DeliveryStore.deliveries_of``."""
         wanted: dict[str, Any] = {"userId": user_id, "endpointId": endpoint_id}
+        if job_id is not None:
+            wanted["jobId"] = job_id
         if before is not None:
             at, last = to_moment(before[0]), before[1]
             wanted["createdAt"] = {"$lte": at}  # says no more than the next line, in words that bound an index
@@ -108,6 +116,10 @@ class MongoDeliveryStore:
         wanted = {"jobId": job_id, "nextAt": {"$exists": True}}
         found = await self._answer(lambda: self._deliveries.find(wanted).to_list(None))
         return [from_document(Delivery, document) for document in found]
+
+    async def forget_job(self, job_id: str) -> None:
+        """See ``DeliveryStore.forget_job``."""
+        await self._answer(lambda: self._deliveries.delete_many({"jobId": job_id, "endpointId": JOBS}))
 
     async def forget_endpoint(self, user_id: str, endpoint_id: str) -> None:
         """See ``DeliveryStore.forget_endpoint``."""

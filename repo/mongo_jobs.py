@@ -14,7 +14,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from repo.core.documents import from_document, to_document, to_moment
 from repo.mongo_connection import Collection, Document, MongoConnection
 from schemas.accounts import Account
-from schemas.jobs import Job
+from schemas.jobs import ChargeState, Job
 from schemas.lifecycle import ACTIVE, State
 
 T = TypeVar("T")
@@ -23,16 +23,22 @@ DUPLICATE_KEY = 11_000  # MongoDB's code
 _ACTIVE = sorted(ACTIVE)
 
 _BY_CHANGE = (("userId", ASCENDING), ("updatedAt", DESCENDING))
+_BY_AMOUNT = {
+    name: (("userId", ASCENDING), (name, ASCENDING), ("charge.reservedAt", ASCENDING))
+    for name in ("charge.seconds", "charge.credits")
+}
+_BY_ENDPOINT = (("endpoint", ASCENDING), ("state", ASCENDING), ("createdAt", ASCENDING), ("_id", ASCENDING))
 
 # Beside the queries below that they serve.
 INDEXES: Mapping[str, tuple[tuple[tuple[str, int], ...], ...]] = {
     "jobs": (
         (("userId", ASCENDING), ("createdAt", DESCENDING), ("_id", DESCENDING)),  # jobs_of
         _BY_CHANGE,  # jobs_of(updated_since=…)
-        (("userId", ASCENDING), ("charge.reservedAt", DESCENDING)),  # counted_jobs, by period
         (("userId", ASCENDING), ("state", ASCENDING)),  # counted_jobs, the active ones
+        (("userId", ASCENDING), ("charge.reservedAt", DESCENDING)),  # counted_jobs, those asked for of late
+        *_BY_AMOUNT.values(),  # counted_jobs, those charged any
         (("state", ASCENDING), ("pool", ASCENDING)),  # active_jobs, active_pools
-        (("endpoint", ASCENDING), ("state", ASCENDING), ("createdAt", ASCENDING)),  # endpoint_jobs, endpoint_counts
+        _BY_ENDPOINT,  # endpoint_jobs, endpoint_counts
     ),
     "accounts": (),  # by _id alone
     "applied_offsets": ((("consumer", ASCENDING),),),  # applied_offsets
@@ -79,6 +85,8 @@ class MongoJobStore:
         updated_since: int | None = None,
         states: Iterable[State] | None = None,
         before: tuple[int, str] | None = None,
+        oldest_first: bool = False,
+        external: bool | None = None,
         limit: int = 100,
     ) -> list[Job]:
         """See ``JobStore.jobs_of``.
@@ -91,24 +99,42 @@ class MongoJobStore:
             wanted["updatedAt"] = {"$gt": to_moment(updated_since)}
         if states is not None:
             wanted["state"] = {"$in": sorted(states)}
+        if external is not None:
+            wanted["external"] = True if external else {"$ne": True}  # older documents do not say
+        order, beyond = (ASCENDING, "$gt") if oldest_first else (DESCENDING, "$lt")
         if before is not None:
             created_at, job_id = to_moment(before[0]), before[1]
-            wanted["createdAt"] = {"$lte": created_at}  # says no more than the next line, in words that bound an index
-            wanted["$or"] = [{"createdAt": {"$lt": created_at}}, {"createdAt": created_at, "_id": {"$lt": job_id}}]
+            wanted["createdAt"] = {f"{beyond}e": created_at}  # says no more than the next line, but bounds an index
+            wanted["$or"] = [{"createdAt": {beyond: created_at}}, {"createdAt": created_at, "_id": {beyond: job_id}}]
         if limit < 1 or wanted.get("state") == {"$in": []}:
             return []
 
         def ask() -> Awaitable[list[Document]]:
-            found = self._jobs.find(wanted).sort([("createdAt", DESCENDING), ("_id", DESCENDING)]).limit(limit)
+            found = self._jobs.find(wanted).sort([("createdAt", order), ("_id", order)]).limit(limit)
             return (found if updated_since is None else found.hint(list(_BY_CHANGE))).to_list(None)
 
         return [from_document(Job, document) for document in await self._answer(ask)]
 
-    async def counted_jobs(self, user_id: str, since: int) -> list[Job]:
-        """See ``JobStore.counted_jobs``."""
+    async def counted_jobs(self, user_id: str, charged_since: int, asked_since: int) -> list[Job]:
+        """See ``JobStore.counted_jobs``.
+
+        Each part goes by an index of its own; what is charged is found by its amount, so that the many jobs that cost
+        nothing are not even looked at.
+        """
+        admitted: Document = {"userId": user_id, "charge.state": {"$ne": ChargeState.NONE}}
         active = {"userId": user_id, "state": {"$in": _ACTIVE}}
-        recent = {"userId": user_id, "charge.reservedAt": {"$gte": to_moment(since)}}
-        return await self._all_jobs({"$or": [active, recent]})  # each by its own index
+        asked = {**admitted, "charge.reservedAt": {"$gte": to_moment(asked_since)}}
+        found = await self._answer(lambda: self._jobs.find({"$or": [active, asked]}).to_list(None))
+        charged = {**admitted, "charge.reservedAt": {"$gte": to_moment(charged_since)}}
+        for amount, index in _BY_AMOUNT.items():
+            found += await self._hinted({**charged, amount: {"$gt": 0}}, index)
+        return _in_order({one["_id"]: one for one in found}.values())
+
+    async def last_change(self, user_id: str) -> int:
+        """See ``JobStore.last_change``."""
+        in_order = [("updatedAt", DESCENDING)]
+        found = await self._answer(lambda: self._jobs.find({"userId": user_id}).sort(in_order).limit(1).to_list(None))
+        return from_document(Job, found[0]).updated_at if found else 0
 
     async def active_jobs(self, pool: str) -> list[Job]:
         """See ``JobStore.active_jobs``."""
@@ -186,9 +212,11 @@ class MongoJobStore:
         """See ``JobStore.ping``."""
         await self._connection.ping()
 
+    async def _hinted(self, wanted: Document, index: tuple[tuple[str, int], ...]) -> list[Document]:
+        return await self._answer(lambda: self._jobs.find(wanted).hint(list(index)).to_list(None))
+
     async def _all_jobs(self, wanted: Document) -> list[Job]:
-        found = await self._answer(lambda: self._jobs.find(wanted).to_list(None))
-        return sorted((from_document(Job, one) for one in found), key=lambda job: (job.created_at, job.job_id))
+        return _in_order(await self._answer(lambda: self._jobs.find(wanted).to_list(None)))
 
     async def _compare_and_set(self, at: Collection, value: Job | Account, key: str, expected: int) -> bool:
         if value.version <= expected:
@@ -211,3 +239,7 @@ class MongoJobStore:
 
 def _read(kind: type[T], document: Document | None) -> T | None:
     return None if document is None else from_document(kind, document)
+
+
+def _in_order(found: Iterable[Document]) -> list[Job]:
+    return sorted((from_document(Job, one) for one in found), key=lambda job: (job.created_at, job.job_id))

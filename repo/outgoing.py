@@ -12,18 +12,19 @@ import socket
 import ssl
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import aiohttp
 import structlog
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.client_proto import ResponseHandler
+from aiohttp.payload import AsyncIterablePayload, BufferedReaderPayload, Payload
 from yarl import URL
 
+from repo.bounded_answers import Bounded
 from repo.core.addresses import Rules, is_allowed, wrong_with
 from repo.ports import Unavailable
 
@@ -33,13 +34,11 @@ Lookup = Callable[[str, int], list[tuple[Any, ...]]]
 Found = list[tuple[Any, ...]] | OSError
 
 READ_MAX = 4 * 1024
+LARGE = 64 * 1024  # bytes of a body
 LOOKUP_WITHIN_S = 5.0
 LOOKUPS = 64  # that somebody waits for, at a time
 THREADS = 512  # those that nobody waits for any more as well: a resolver can't be stopped
 OF_ONE_DOMAIN = 16  # of them: one domain's name servers hold no more
-BEFORE_ANSWER_MAX = 64 * 1024  # bytes, up to where the final answer's head ends
-INTERIM_MAX = 8  # 1xx answers before it
-PIECE = 4 * 1024  # bytes that are looked at before they are counted
 # One wording for a name that is unknown and for one that is known to us alone: the difference is nobody's business.
 NOT_PUBLIC = "does not lead to a public address"
 
@@ -56,49 +55,17 @@ class LookupsBusy(OSError):
 class Answer:
     """What came back. ``status`` None: nothing, and ``error`` says why, in our words.
 
-    ``put_off``: nothing was sent for want of something of ours; it says nothing about the other side.
+    ``put_off``: nothing was sent for want of something of ours; it says nothing about the other side. ``barred``: the
+    URL, or the address that its host has or lacks, is none that we connect to. ``etag``: as S3 servers name what they
+    took.
     """
 
     status: int | None = None
     error: str | None = None
     retry_after: str | None = None
     put_off: bool = False
-
-
-class Bounded(ResponseHandler):
-    """aiohttp's own, but for interim answers: it skips them without end. Here a few are, and so many bytes."""
-
-    _received = 0
-    _interim = 0
-    _answered = False
-
-    def data_received(self, data: bytes) -> None:
-        """Whatever comes before the final answer's head is counted, and the connection ends beyond the bounds."""
-        for at in range(0, max(1, len(data)), PIECE):
-            piece = data[at : at + PIECE]
-            super().data_received(piece)
-            if self._answered:
-                continue
-            self._received += len(piece)
-            if self._received >= BEFORE_ANSWER_MAX or self._interim > INTERIM_MAX:
-                self._cut()
-            if self.exception() is not None:
-                return
-
-    def feed_data(self, data: Any, size: int = 0) -> None:
-        """The parser's: one head that was read."""
-        code = data[0].code
-        if 100 <= code < 200 and code != 101:
-            self._interim += 1
-            return  # nobody waits for it: no request asks for 100 Continue
-        self._answered = True
-        super().feed_data(data, size)
-
-    def _cut(self) -> None:
-        transport = self.transport
-        if transport is not None:
-            transport.abort()
-        self.set_exception(aiohttp.ClientConnectionError("too much came before the answer"))
+    barred: bool = field(default=False, compare=False)
+    etag: str | None = field(default=None, compare=False)
 
 
 def system_lookup(host: str, port: int) -> list[tuple[Any, ...]]:
@@ -252,19 +219,40 @@ class Outgoing:
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Send it, once. Never raises for what the other side does; its words are looked at no further."""
+        if len(body) <= LARGE:
+            return await self._send("POST", url, headers, body)
+        sized = {**headers, "Content-Length": str(len(body))}
+        return await self._send("POST", url, sized, AsyncIterablePayload(_pieces(body)))
+
+    async def put(self, url: str, headers: Mapping[str, str], file: BinaryIO) -> Answer:
+        """As ``post``, the file from where it stands to its end; it is closed afterwards. The URL goes out exactly as
+        it is written: a signature covers it."""
+        return await self._send("PUT", url, headers, BufferedReaderPayload(file, filename=None))
+
+    async def _send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | Payload) -> Answer:
         wrong = wrong_with(url, self._rules)
         if wrong is not None:
-            return Answer(error=f"the URL {wrong}")
+            return Answer(error=f"the URL {wrong}", barred=True)
         try:
-            posting = self._session.post(URL(url), data=body, headers=dict(headers), allow_redirects=False)
-            async with posting as response:
+            to = URL(url, encoded=method == "PUT")
+            sending = self._session.request(method, to, data=body, headers=dict(headers), allow_redirects=False)
+            async with sending as response:
                 await _drain(response)
-                return Answer(status=response.status, retry_after=response.headers.get("Retry-After"))
+                said = response.headers
+                return Answer(status=response.status, retry_after=said.get("Retry-After"), etag=said.get("ETag"))
         except (aiohttp.ClientError, OSError, ValueError) as failure:
-            busy = isinstance(getattr(failure, "os_error", failure), LookupsBusy)
-            return Answer(error=self._words(failure), put_off=busy)
+            words, busy = self.words(failure), isinstance(getattr(failure, "os_error", failure), LookupsBusy)
+            return Answer(error=words, put_off=busy, barred=words.endswith(NOT_PUBLIC))
 
-    def _words(self, failure: Exception) -> str:
+    def get(self, url: str, *, silent_s: float) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """The answer as it comes, for as long as bytes do: none for ``silent_s`` ends it. No redirect is followed.
+
+        Whoever calls has looked at the URL (``wrong_with``). Entering and reading raise what ``words`` explains.
+        """
+        patience = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout_s, sock_read=silent_s)
+        return self._session.get(URL(url, encoded=True), allow_redirects=False, timeout=patience)
+
+    def words(self, failure: Exception) -> str:
         """Why there is no answer. Nothing that the other side, or a library, has said."""
         cause = getattr(failure, "os_error", failure)
         match failure:
@@ -291,6 +279,12 @@ class Outgoing:
             log.info("an address is not connected to", address=str(address[0]))
             raise NotAllowed("an address that is private or reserved")
         return socket.socket(family, kind, protocol)
+
+
+async def _pieces(body: bytes) -> AsyncIterator[bytes]:
+    """What is large goes out as fast as the other side takes it, and is not copied as a whole."""
+    for at in range(0, len(body), LARGE):
+        yield body[at : at + LARGE]
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:

@@ -112,19 +112,27 @@ class JobStore(Protocol):
         updated_since: int | None = None,
         states: Iterable[State] | None = None,
         before: tuple[int, str] | None = None,
+        oldest_first: bool = False,
+        external: bool | None = None,
         limit: int = 100,
     ) -> list[Job]:
         """A user's jobs, newest first by (created_at, job_id). ``updated_since`` is strictly less than ``updated_at``.
 
-        ``before`` pages: only jobs that sort after this (created_at, job_id). Any state unless ``states`` narrows it.
+        ``before`` pages: only jobs that sort after this (created_at, job_id), in the order asked for. Any state unless
+        ``states`` narrows it; ``external``: only those that external workers run, or only the others.
         """
         ...
 
-    async def counted_jobs(self, user_id: str, since: int) -> list[Job]:
-        """What the ledger's folds need: jobs that are active, or whose charge was reserved at or after ``since``.
+    async def counted_jobs(self, user_id: str, charged_since: int, asked_since: int) -> list[Job]:
+        """What the ledger's sums need: jobs that are active; whose newest run was admitted at or after ``asked_since``;
+        or that are charged seconds or credits, of a newest run admitted at or after ``charged_since``.
 
-        Oldest first by (created_at, job_id), as ``active_jobs``.
+        Oldest first by (created_at, job_id), as ``active_jobs``. There may be some among them that count for nothing.
         """
+        ...
+
+    async def last_change(self, user_id: str) -> int:
+        """The newest ``updated_at`` of the user's jobs; 0 where there are none."""
         ...
 
     async def active_jobs(self, pool: str) -> list[Job]:

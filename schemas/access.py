@@ -33,6 +33,7 @@ class KeyKind(StrEnum):
 
 
 ONE_TIME = frozenset({KeyKind.PAGE_LINK, KeyKind.TICKET})
+PASSING = ONE_TIME | {KeyKind.SESSION}  # forgotten once they have expired; the others people see listed
 
 
 @shape

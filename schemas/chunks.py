@@ -13,7 +13,11 @@ CHUNKS_BYTES = 12_000_000  # of all that wait; a MongoDB document holds 16 MiB
 
 @shape
 class Chunks:
-    """``waiting``: JSON texts in order. ``taken``: how many of this attempt went before them."""
+    """``waiting``: JSON texts in order. ``taken``: how many of this attempt went before them.
+
+    ``writer`` is new for every write: a store takes the same document twice for one write that was repeated, and two
+    who add the same chunk, or take the same ones, at the same moment would write the same but for this.
+    """
 
     job_id: str
     attempt: int
@@ -21,6 +25,7 @@ class Chunks:
     delete_at: Instant
     waiting: tuple[str, ...] = ()
     taken: int = 0
+    writer: str = ""
 
     @property
     def bytes(self) -> int:

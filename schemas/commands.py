@@ -87,12 +87,16 @@ class DeleteJob(Command):
 
 @shape
 class RetryJob(Command):
-    """Gateway → ledger: another run after the one named, which must have ended without a video."""
+    """Gateway → ledger: another run after the one named, which must have ended without a video.
+
+    ``limits``: those of the job's endpoint as they are now; None takes those that the run before was admitted under.
+    """
 
     TYPE: ClassVar[str] = "dev.openv.command.retry.v1"
     job_id: str
     run: int
     append_by: Instant
+    limits: EndpointLimits | None = None
 
 
 @shape

@@ -2,8 +2,10 @@
 
 Written by gateways (endpoints, tests, redelivery by hand) and notifiers. A delivery's id is its ``webhook-id``: a
 function of the job, its run and the endpoint, so that an event which is read again meets the document that is there.
+A job that came with an address of its own (``Job.webhook``) is told there too, whatever endpoints its user has.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import field
 from enum import StrEnum
@@ -19,12 +21,17 @@ DAY = 86_400_000
 TOLD_WITHIN_MS = 30 * DAY
 KEPT_MS = 40 * DAY
 TEST_KEPT_MS = DAY
+# Calls about jobs are many, and of use for a short while: nobody can ask for the result of an old job any more.
+JOB_TOLD_WITHIN_MS = 3 * DAY
+JOB_KEPT_MS = 7 * DAY
 ATTEMPTS_KEPT = 20
 BODY_MAX = 20_000  # bytes, by the Standard Webhooks specification
 
 MAIL = "mail"  # what stands for the endpoint of a mail
+JOBS = "jobs"  # and for that of the addresses that jobs came with
 TEST_TYPE = "webhook.test"
 _NAMESPACE = uuid5(NAMESPACE_URL, "urn:openv:delivery")
+_AUTHORITY_END = re.compile(r"[/?#]")
 
 
 class WebhookEvent(StrEnum):
@@ -83,6 +90,7 @@ class DeliveryKind(StrEnum):
     WEBHOOK = "webhook"
     TEST = "test"  # a webhook by hand, sent once, also to a disabled endpoint
     MAIL = "mail"
+    JOB = "job"  # to the address that the job came with, as RunPod does it
 
 
 class DeliveryState(StrEnum):
@@ -136,6 +144,8 @@ class Delivery:
 
     ``tries`` of the current round (by hand begins another), ``attempts`` the last few of all. ``next_at``: see
     ``DeliveryState``; None once it is over. ``claimed_by``: whoever sends it. ``reason``: why it was cancelled.
+    Of kind JOB the body is empty, because it is made from the job's ``run`` when it is sent; ``url`` is shown to its
+    owner alone (the job's own is sent to), and ``to`` stands for the user and the server that it leads to.
     """
 
     delivery_id: str
@@ -154,11 +164,31 @@ class Delivery:
     attempts: tuple[Attempt, ...] = ()
     claimed_by: str | None = None
     reason: str | None = None
+    run: Count | None = None
+    url: str | None = field(default=None, repr=False)
+    to: str | None = None
+
+    @property
+    def place(self) -> str:
+        """What tries are counted by, so that a server which does not answer holds up no other."""
+        return self.to or self.endpoint_id
 
 
 def delivery_id_of(job_id: str, run: int, endpoint_id: str) -> str:
     """The one delivery of how this run of the job ended, to this endpoint. (A run ends once.)"""
     return f"msg_{uuid5(_NAMESPACE, f'{len(job_id)}:{job_id}:{run}:{endpoint_id}').hex}"
+
+
+def place_of_server(user_id: str, url: str) -> str:
+    """``Delivery.to``: one name for all that one user sends to one server, and no part of the address."""
+    scheme, slashes, rest = url.partition("://")
+    server = f"{scheme}{slashes}{_AUTHORITY_END.split(rest, maxsplit=1)[0]}".lower()
+    return f"to_{uuid5(_NAMESPACE, f'{len(user_id)}:{user_id}:{server}').hex}"
+
+
+def kept_ms(kind: DeliveryKind) -> int:
+    """How long a delivery is kept after it was made, or begun again."""
+    return JOB_KEPT_MS if kind is DeliveryKind.JOB else KEPT_MS
 
 
 def step(state: DeliveryState, taken: Step) -> DeliveryState | None:

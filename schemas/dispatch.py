@@ -232,12 +232,17 @@ class DrainSession(WorkerOrder):
 
 @shape
 class RemoteMoved(WorkerOrder):
-    """Gateway → worker: the foreign service that runs this attempt called; ask it what became of it."""
+    """Gateway → worker: the foreign service that runs this attempt called; ask it what became of it.
+
+    ``session`` is nobody's: whichever session of the worker hears it is meant. ``remote_id``: the id under which the
+    service called, for whoever has not heard that yet.
+    """
 
     TYPE: ClassVar[str] = "dev.openv.assignment.remote_moved.v1"
     job_id: str
     attempt: int
     call_id: Name
+    remote_id: Name | None = None
 
     @property
     def message_id(self) -> str:

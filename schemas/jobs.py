@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
-from schemas.endpoints import EndpointId
+from schemas.endpoints import EndpointId, EndpointLimits
 from schemas.failures import FailureCode
 from schemas.instants import Instant
 from schemas.lifecycle import State
@@ -134,6 +134,7 @@ class EarlierAttempt:
     end: AttemptEnd
     code: FailureCode | None = None
     started_at: Instant | None = None
+    ended_at: Instant | None = None
 
 
 @shape
@@ -141,9 +142,10 @@ class Job:
     """One job. ``due_at``: when the queued attempt may run, ``expires_at`` ends the run's ttl; instants in UTC.
 
     ``endpoint`` is the serverless endpoint that was asked, ``external`` whether its workers are not ours: such a job is
-    no video, and is shown on that endpoint alone. ``price_credits`` is what one run costs; ``charge`` is that of the
-    newest run, ``earlier_charges`` those of runs before it that still count. ``winning_attempt`` on ``worker_id`` made
-    ``output``; ``earlier_attempts`` are the last few that did not.
+    no video, and is shown on that endpoint alone; ``limits`` are the endpoint's that its newest run was measured by.
+    ``price_credits`` is what one run costs; ``charge`` is that of the newest run, ``earlier_charges`` those of runs
+    before it that still count. ``winning_attempt`` on ``worker_id`` made ``output``, also where that is an external
+    worker's word on its failure; ``earlier_attempts`` are the last few that did not.
     """
 
     job_id: str
@@ -169,6 +171,7 @@ class Job:
     webhook: str | None = None
     endpoint: EndpointId | None = None
     external: bool = False
+    limits: EndpointLimits | None = None
     worker_id: str | None = None
     previous_worker_id: str | None = None
     started_at: Instant | None = None

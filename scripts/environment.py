@@ -47,15 +47,16 @@ def main() -> None:
 def stamp(gpu: bool) -> str:
     """What .venv was made from. pyproject.toml counts because it names the packages and commands of this checkout."""
     digest = hashlib.sha256()
-    for source in (*sorted(LOCKS.glob("*.txt")), ROOT / "pyproject.toml", Path(__file__)):
+    locks = sorted(set(LOCKS.glob("*.txt")) - {LOCKS / "sdks.txt"})  # sdks.py makes another environment of that one
+    for source in (*locks, ROOT / "pyproject.toml", Path(__file__)):
         digest.update(source.read_bytes())
     return f"{digest.hexdigest()} {python_version()} {ROOT} {'gpu' if gpu else 'cpu'}\n"
 
 
-def python_version() -> str:
-    """The version that .venv says it was made with; reading it is faster than asking."""
+def python_version(venv: Path = VENV) -> str:
+    """The version that ``venv`` says it was made with; reading it is faster than asking."""
     try:
-        lines = (VENV / "pyvenv.cfg").read_text().splitlines()
+        lines = (venv / "pyvenv.cfg").read_text().splitlines()
     except OSError:
         return ""
     return next((line.partition("=")[2].strip() for line in lines if line.startswith("version")), "")
@@ -163,13 +164,13 @@ def uv_install(*arguments: str) -> None:
     run("The packages could not be installed", str(UV), "pip", "install", *quiet, "--python", str(PYTHON), *arguments)
 
 
-def run(failed: str, *argv: str) -> None:
+def run(failed: str, *argv: str, again: str = "make setup") -> None:
     try:
         code = subprocess.run(argv, cwd=ROOT, check=False).returncode
     except OSError as error:
         raise SetupError(f"{failed}: {argv[0]}: {error.strerror}.") from error
     if code != 0:
-        raise SetupError(f"{failed} (see above). Run `make setup` again when that is mended; what was fetched is kept.")
+        raise SetupError(f"{failed} (see above). Run `{again}` again when that is mended; what was fetched is kept.")
 
 
 def quietly(*argv: str, env: "dict[str, str] | None" = None) -> bool:

@@ -67,7 +67,15 @@ async def _run(
         MongoDatabase(servers) as database,
         open_stores(servers, fallback) as objects,
     ):
-        ports = Ports(event_log, database.jobs, database.access, database.deliveries, objects, database.prepare)
+        ports = Ports(
+            event_log,
+            database.jobs,
+            database.access,
+            database.deliveries,
+            database.endpoints,
+            objects,
+            database.prepare,
+        )
         service = Service(servers, settings, ports, sending)
         _stop_on_signals(service, settings.openv_streams_grace_seconds + LEAVE_S)
         code = 0

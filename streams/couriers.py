@@ -18,7 +18,16 @@ import structlog
 from repo.core.documents import DamagedDocumentError
 from repo.deliveries import DeliveryStore
 from schemas.deliveries import MAIL, Delivery, DeliveryKind
-from streams.core.deliveries import Result, SendingPolicy, cancelled, claimed, hooks_after, tried
+from streams.core.deliveries import (
+    WORDS_OVERDUE,
+    Result,
+    SendingPolicy,
+    cancelled,
+    claimed,
+    hooks_after,
+    overdue,
+    tried,
+)
 from streams.core.turns import Places, Running, mails_free, places
 from streams.deadletters import describe, stack_of
 from streams.patience import Patience
@@ -117,7 +126,7 @@ class Couriers:
         )
         begun = False
         for delivery in due:
-            if not self._stopping and self._places(most).take(delivery.user_id, delivery.endpoint_id):
+            if not self._stopping and self._places(most).take(delivery.user_id, delivery.place):
                 begun = await self._claim(delivery) or begun
         return begun
 
@@ -125,13 +134,16 @@ class Couriers:
         return places(self._running.values(), self._doubted, self._clock(), most, self._policy)
 
     async def _claim(self, delivery: Delivery) -> bool:
+        if overdue(delivery, self._clock(), self._policy):
+            await self._cancel(delivery, WORDS_OVERDUE)
+            return True
         ours = claimed(delivery, self._name, self._clock(), self._policy)
         if ours is None:
             return False
         if not await self._patience.until_done(lambda: self._store.store_delivery(ours, delivery.version)):
             return False  # another courier was first, or it was cancelled
         task = asyncio.create_task(self._deliver(ours), name=f"courier-{ours.delivery_id}")
-        self._running[task] = Running(ours.user_id, ours.endpoint_id, self._clock())
+        self._running[task] = Running(ours.user_id, ours.place, self._clock())
         task.add_done_callback(self._done)
         return True
 
@@ -171,7 +183,8 @@ class Couriers:
             status=result.status,
             error=result.error,
         )
-        await self._until_done(lambda one: self._note_health(one, result), after)
+        if ours.kind is DeliveryKind.WEBHOOK:
+            await self._until_done(lambda one: self._note_health(one, result), after)
 
     async def _note_health(self, after: Delivery, result: Result) -> None:
         """Until no other writer of the user's endpoints comes between."""
@@ -196,9 +209,9 @@ class Couriers:
         """What this process knows of the endpoint's last try. (Another learns it by a try of its own.)"""
         if ours.endpoint_id == MAIL or result.put_off:
             return
-        self._doubted.pop(ours.endpoint_id, None)
+        self._doubted.pop(ours.place, None)
         if not result.succeeded:
-            self._doubted[ours.endpoint_id] = None
+            self._doubted[ours.place] = None
             if len(self._doubted) > DOUBTED_MAX:
                 self._doubted.popitem(last=False)
 

@@ -61,7 +61,7 @@ class Ledger:
             if _changes_what_counts(decision):
                 self._views.drop(command.user_id)
             else:
-                self._views.keep(applied(loaded.view, decision), generation)
+                self._views.keep(command, applied(loaded.view, decision), record.timestamp)
             said = messages_of(decision)
             await announce(self._log, said, source=LEDGER, at=record.timestamp, traceparent=traceparent)
             if not decision.again:
@@ -69,9 +69,8 @@ class Ledger:
             lost, again = 0, True
 
     def _decide(self, view: UserView, command: AnyCommand, now: int) -> Decision:
-        latest = max((job.updated_at for job in view.overlaid().values()), default=-1)
         try:
-            return decide(view, command, now, self._policy, max(self._clock(), latest + 1))
+            return decide(view, command, now, self._policy, self._clock())
         except Exception as error:
             raise CannotProcess(f"the ledger could not decide: {describe(error)}", error) from error
 

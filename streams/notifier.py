@@ -17,7 +17,7 @@ from schemas.events import AccountEvent, JobEvent
 from schemas.jobs import Job
 from schemas.lifecycle import State
 from streams.core.deliveries import cancelled
-from streams.core.notices import EVENT_OF, deliveries_of
+from streams.core.notices import EVENT_OF, deliveries_of, job_delivery
 from streams.deadletters import CannotProcess
 
 WANTED = frozenset(
@@ -66,10 +66,19 @@ class Notifier:
         made = deliveries_of(job, hooks, self._clock(), origin=self._origin, mail=self._mail)
         for delivery in made:
             await self._deliveries.add(delivery)
-        if made:
+        own = job_delivery(job, self._clock())
+        if own is not None and await self._is_there(job):
+            await self._deliveries.add(own)
+        if made or own is not None:
             self._wake()
 
+    async def _is_there(self, job: Job) -> bool:
+        """Or an event that is read again would bring back the address of a job that was deleted since."""
+        standing = await self._jobs.job(job.job_id)
+        return standing is not None and standing.state is not State.DELETED
+
     async def _take_back(self, job: Job) -> None:
+        await self._deliveries.forget_job(job.job_id)
         for delivery in await self._deliveries.open_of_job(job.job_id):
             standing: Delivery | None = delivery
             while standing is not None:

@@ -15,7 +15,17 @@ from schemas.failures import FailureCode
 from schemas.jobs import Job
 from schemas.lifecycle import State
 from streams.core.announce import announcements
-from streams.core.effects import Decision, Look, Offer, Order, SchedulerEffect, ShowPlace, Tell, WriteAccount
+from streams.core.effects import (
+    Decision,
+    Look,
+    Offer,
+    Order,
+    SchedulerEffect,
+    ShowPlace,
+    ShowPool,
+    Tell,
+    WriteAccount,
+)
 from streams.core.pool_state import Seen
 from streams.deadletters import CannotProcess
 
@@ -98,7 +108,7 @@ async def scheduled(
                     answers.append(Seen(effect.job_id, job))
             case Look():
                 answers.append(Seen(effect.job_id, await _document(store, effect.job_id)))
-            case Order() | ShowPlace():
+            case Order() | ShowPlace() | ShowPool():
                 messages.append(effect.message)
             case Tell():
                 messages.append(word_to_ledger(effect))

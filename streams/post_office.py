@@ -1,13 +1,18 @@
 """The notifier with its couriers and their senders, wired together from the settings."""
 
+from dataclasses import dataclass
+
 from repo.access import AccessStore
 from repo.clock import now_ms
 from repo.deliveries import DeliveryStore
+from repo.endpoints import EndpointStore
 from repo.outgoing import Outgoing
 from repo.ports import JobStore
+from repo.stores import ObjectStores
 from schemas.deliveries import DeliveryKind
 from streams.core.deliveries import SendingPolicy
 from streams.couriers import Couriers
+from streams.job_sender import JobSender, Sources
 from streams.mail import MailSender
 from streams.notifier import Notifier
 from streams.patience import Patience
@@ -15,23 +20,31 @@ from streams.senders import Sender, WebhookSender
 from streams.settings import StreamsSettings
 
 
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What it reads and writes."""
+
+    jobs: JobStore
+    access: AccessStore
+    deliveries: DeliveryStore
+    endpoints: EndpointStore
+    objects: ObjectStores
+
+
 class PostOffice:
     """One process's. It does nothing until ``run``."""
 
-    def __init__(
-        self, settings: StreamsSettings, access: AccessStore, deliveries: DeliveryStore, policy: SendingPolicy
-    ) -> None:
+    def __init__(self, settings: StreamsSettings, stores: Stores, policy: SendingPolicy) -> None:
         self._settings = settings
-        self._access = access
-        self._deliveries = deliveries
+        self._stores = stores
         self._policy = policy
         self._couriers: Couriers | None = None
 
-    def notifier(self, jobs: JobStore) -> Notifier:
+    def notifier(self) -> Notifier:
         """The handler of ``openv.events``."""
         return Notifier(
-            jobs,
-            self._deliveries,
+            self._stores.jobs,
+            self._stores.deliveries,
             now_ms,
             self._wake,
             origin=self._settings.openv_public_url,
@@ -43,7 +56,7 @@ class PostOffice:
         timeout_s = self._policy.timeout_ms / 1000
         async with Outgoing(self._settings.webhook_rules, timeout_s=timeout_s) as outgoing:
             senders = self._senders(outgoing)
-            self._couriers = Couriers(self._deliveries, senders, self._policy, patience, now_ms)
+            self._couriers = Couriers(self._stores.deliveries, senders, self._policy, patience, now_ms)
             await self._couriers.run()
 
     async def stop(self, within_s: float) -> None:
@@ -56,10 +69,16 @@ class PostOffice:
             self._couriers.wake()
 
     def _senders(self, outgoing: Outgoing) -> dict[DeliveryKind, Sender]:
-        webhooks = WebhookSender(self._deliveries, outgoing, now_ms)
-        senders: dict[DeliveryKind, Sender] = {DeliveryKind.WEBHOOK: webhooks, DeliveryKind.TEST: webhooks}
+        stores = self._stores
+        webhooks = WebhookSender(stores.deliveries, outgoing, now_ms)
+        sources = Sources(stores.jobs, stores.endpoints, stores.objects)
+        senders: dict[DeliveryKind, Sender] = {
+            DeliveryKind.WEBHOOK: webhooks,
+            DeliveryKind.TEST: webhooks,
+            DeliveryKind.JOB: JobSender(sources, outgoing, now_ms, self._policy),
+        }
         mailing = self._settings.mailing
         if mailing is not None:
             origin = self._settings.openv_public_url
-            senders[DeliveryKind.MAIL] = MailSender(self._access, mailing, origin, now_ms)
+            senders[DeliveryKind.MAIL] = MailSender(stores.access, mailing, origin, now_ms)
         return senders

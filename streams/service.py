@@ -10,6 +10,7 @@ from faust.types import TP
 
 from repo.access import AccessStore
 from repo.deliveries import DeliveryStore
+from repo.endpoints import EndpointStore
 from repo.ports import EventLog, JobStore, Unavailable
 from repo.settings import ServerSettings
 from repo.stores import ObjectStores
@@ -27,7 +28,7 @@ from streams.notifier import WANTED
 from streams.offsets import AppliedOffsets
 from streams.patience import Patience
 from streams.pools import Pools
-from streams.post_office import PostOffice
+from streams.post_office import PostOffice, Stores
 from streams.reader import Handler, Reader
 from streams.settings import Role, StreamsSettings
 from streams.ticks import Ticker
@@ -53,6 +54,7 @@ class Ports:
     store: JobStore
     access: AccessStore
     deliveries: DeliveryStore
+    endpoints: EndpointStore
     objects: ObjectStores
     prepare_store: Callable[[], Awaitable[None]]
 
@@ -78,7 +80,8 @@ class Service:
         self._vitals: Vitals = new_vitals(settings.roles)
         self._board = Board(self._vitals)
         self._stop = asyncio.Event()
-        self._post_office = PostOffice(settings, ports.access, ports.deliveries, sending)
+        stores = Stores(ports.store, ports.access, ports.deliveries, ports.endpoints, ports.objects)
+        self._post_office = PostOffice(settings, stores, sending)
 
     def stop(self) -> None:
         """Stop soon. To be called in the loop."""
@@ -162,7 +165,7 @@ class Service:
             case Role.JANITOR:
                 return Janitor(store, self._ports.access, self._ports.objects)
             case Role.NOTIFIER:
-                return self._post_office.notifier(store)
+                return self._post_office.notifier()
 
     def _inspector(self, topic: Topic, janitor: Reader) -> Inspector:
         offsets = AppliedOffsets(consumer_of(topic), topic, self._ports.store, self._ports.log)

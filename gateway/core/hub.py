@@ -93,6 +93,12 @@ class Hub(Generic[W]):
         """The newest progress of the user's unfinished jobs, as far as this gateway has seen any."""
         return [p for job_id in self._jobs_of.get(user_id, ()) for p in self._newest[job_id].frames.values()]
 
+    def newest_of(self, job_id: str, kind: str) -> tuple[int, Progress] | None:
+        """The newest progress of this kind of one job, and of which attempt it tells."""
+        known = self._newest.get(job_id)
+        found = known.frames.get(kind) if known is not None else None
+        return (known.attempt, found) if known is not None and found is not None else None
+
     def _forget(self, job_id: str) -> None:
         known = self._newest.pop(job_id, None)
         if known is not None:

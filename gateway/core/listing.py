@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 
+from schemas.api.runpod import SYNC_PREFIX
 from schemas.ids import is_job_id
 from schemas.instants import LAST, from_datetime
 from schemas.jobs import Job
@@ -113,6 +114,7 @@ def place(job: Job) -> str:
 
 def _read_place(text: str) -> tuple[int, str] | None:
     created, _, job_id = text.partition(".")
-    if created.isascii() and created.isdigit() and len(created) <= 15 and is_job_id(job_id):
+    is_id = is_job_id(job_id.removeprefix(SYNC_PREFIX))
+    if created.isascii() and created.isdigit() and len(created) <= 15 and is_id:
         return int(created), job_id
     return None

@@ -51,8 +51,11 @@ def job_id_for(user_id: str, idempotency_key: str | None, fresh_id: str) -> str:
 def submission(body: Any, user_id: str, ticket: Ticket) -> SubmitJob | Invalid:
     """The command for a JSON body, or every field that is wrong."""
     request = generation_request(body)
-    if isinstance(request, Invalid):
-        return request
+    return request if isinstance(request, Invalid) else command_for(request, user_id, ticket)
+
+
+def command_for(request: GenerationRequest, user_id: str, ticket: Ticket, origin: str = "openv") -> SubmitJob:
+    """The command that asks for this video; ``origin`` names the API it was asked by."""
     canonical = orjson.dumps(to_plain(request), option=orjson.OPT_SORT_KEYS)
     return SubmitJob(
         command_id=ticket.command_id,
@@ -62,6 +65,7 @@ def submission(body: Any, user_id: str, ticket: Ticket) -> SubmitJob | Invalid:
         request=request,
         request_hash=request_hash(canonical),
         append_by=ticket.append_by,
+        origin=origin,
     )
 
 
@@ -79,18 +83,19 @@ def _original(body: Mapping[str, Any]) -> GenerationRequest | Invalid:
         return Invalid(original_errors(error))
     if not read.prompt.strip():
         return Invalid((FieldError(field="prompt", message="String must contain at least 1 character(s)"),))
-    return _request(read.input, read.prompt, read.model)
+    return request_of(read.input, read.prompt, read.model)
 
 
 def _flat(body: Mapping[str, Any]) -> GenerationRequest | Invalid:
     try:
         read = GenerateBody.model_validate(body)
     except ValidationError as error:
-        return Invalid(_field_errors(error))
-    return _request(read, read.prompt, read.model)
+        return Invalid(field_errors(error))
+    return request_of(read, read.prompt, read.model)
 
 
-def _request(read: GenerateBody | OriginalInput, prompt: str, model: str) -> GenerationRequest:
+def request_of(read: GenerateBody | OriginalInput, prompt: str, model: str) -> GenerationRequest:
+    """What will be made of fields that are right: sizes and lengths rounded down."""
     return GenerationRequest(
         prompt=prompt.strip(),
         negative_prompt=read.negative_prompt.strip(),
@@ -104,7 +109,8 @@ def _request(read: GenerateBody | OriginalInput, prompt: str, model: str) -> Gen
     )
 
 
-def _field_errors(error: ValidationError) -> tuple[FieldError, ...]:
+def field_errors(error: ValidationError) -> tuple[FieldError, ...]:
+    """A line for everything that is wrong with a body of the flat form."""
     lines: list[FieldError] = []
     for one in error.errors(include_url=False, include_input=False):
         alias = str(one["loc"][0]) if one["loc"] else "body"

@@ -10,7 +10,6 @@ from pydantic import BaseModel, ValidationError
 from schemas.api.openv import FieldError
 from schemas.api.webhooks import Webhook, WebhookBody, WebhookChange, WebhookDelivery, WebhookWithSecret
 from schemas.deliveries import (
-    KEPT_MS,
     TEST_KEPT_MS,
     TEST_TYPE,
     Delivery,
@@ -21,6 +20,7 @@ from schemas.deliveries import (
     RetiredSecret,
     Step,
     WebhookEvent,
+    kept_ms,
     step,
 )
 from schemas.instants import LAST, to_iso
@@ -114,7 +114,7 @@ def redelivered(delivery: Delivery, now: int) -> Delivery | None:
     state = step(delivery.state, Step.REDELIVERED)
     if state is None:
         return None
-    kept = max(delivery.delete_at, now + KEPT_MS)  # or it would be swept between its tries
+    kept = max(delivery.delete_at, now + kept_ms(delivery.kind))  # or it would be swept between its tries
     return replace(
         delivery, state=state, version=delivery.version + 1, tries=0, next_at=now, reason=None, delete_at=kept
     )
@@ -141,6 +141,7 @@ def shown_delivery(delivery: Delivery) -> WebhookDelivery:
         job_id=delivery.job_id,
         next_attempt_at=delivery.next_at if delivery.state is DeliveryState.PENDING else None,
         reason=delivery.reason,
+        url=delivery.url,
     )
 
 

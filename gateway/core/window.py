@@ -48,12 +48,19 @@ def read_cursor(text: str) -> Cursor | None:
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """A job event as stored: ``value`` is the JSON of the job document, (job_id, version) tells repeats."""
+    """A job event as stored: ``value`` is the JSON of the job document, (job_id, version) tells repeats.
+
+    ``external``: of a job that no video comes of; no socket is shown it. ``endpoint``: the serverless endpoint that was
+    asked. ``again``: it is in a later try or run.
+    """
 
     event_type: str
     job_id: str
     version: int
     value: bytes
+    external: bool = False
+    endpoint: str | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +125,13 @@ class Window:
         self._max_age_ms = max_age_ms
         self._lanes: dict[int, _Lane] = {}
         self._events: dict[tuple[int, str], deque[Entry]] = {}
+        self._newest: dict[str, Entry] = {}
         self.bytes = 0
 
     def begin(self, starts: Mapping[int, int]) -> None:
         """Forget everything; each partition will be read from this offset on."""
         self._events.clear()
+        self._newest.clear()
         self.bytes = 0
         self._lanes = {partition: _Lane(next=offset) for partition, offset in starts.items()}
 
@@ -150,7 +159,9 @@ class Window:
         lane.next = cursor.offset + 1
         self.bytes += entry.size
         if entry.event is not None:
-            self._events.setdefault((cursor.partition, entry.user_id), deque()).append(entry)
+            self._newest[entry.event.job_id] = entry
+            if not entry.event.external:
+                self._events.setdefault((cursor.partition, entry.user_id), deque()).append(entry)
         self.evict(now)
         return arrival
 
@@ -163,7 +174,7 @@ class Window:
             self._drop_first(min((lane for lane in self._lanes.values() if lane.entries), key=_age))
 
     def after(self, user_id: str, partition: int, cursor: Cursor) -> Replay | Missing:
-        """What happened to this user's jobs after the cursor. ``partition`` is where the user's records go."""
+        """What happened to this user's videos after the cursor. ``partition`` is where the user's records go."""
         lane = self._lanes.get(partition)
         if lane is None or cursor.partition != partition:
             return Missing.UNKNOWN
@@ -183,16 +194,20 @@ class Window:
 
     def newest(self, user_id: str, partition: int, job_id: str) -> Happened | None:
         """The last event of this user's job that was read and is still kept."""
-        for entry in reversed(self._events.get((partition, user_id), ())):
-            if entry.event is not None and entry.event.job_id == job_id:
-                return entry.event
-        return None
+        entry = self._newest.get(job_id)
+        if entry is None or (entry.user_id, entry.cursor.partition) != (user_id, partition):
+            return None
+        return entry.event
 
     def _drop_first(self, lane: _Lane) -> None:
         entry = lane.entries.popleft()
         lane.floor = entry.cursor
         self.bytes -= entry.size
-        if entry.event is not None:
+        if entry.event is None:
+            return
+        if self._newest.get(entry.event.job_id) is entry:
+            del self._newest[entry.event.job_id]
+        if not entry.event.external:
             key = (entry.cursor.partition, entry.user_id)
             self._events[key].popleft()
             if not self._events[key]:
@@ -203,6 +218,8 @@ class Window:
             self.bytes -= entry.size
         for key in [key for key in self._events if key[0] == partition]:
             del self._events[key]
+        for job_id in [one for one, entry in self._newest.items() if entry.cursor.partition == partition]:
+            del self._newest[job_id]
 
 
 def _age(lane: _Lane) -> int:

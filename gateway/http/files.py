@@ -30,6 +30,12 @@ async def file(request: Request) -> Response:
     if kind not in ENDINGS:
         raise Refused(Problem.NO_ROUTE)
     job = await own_job(parts, principal, request.path_params["job_id"])
+    return await file_of(request, job, kind, as_download=request.query_params.get("download") == "1")
+
+
+async def file_of(request: Request, job: Job, kind: str, *, as_download: bool = False) -> Response:
+    """The answer to a request for this file of a job of the caller's. Raises ``Refused``."""
+    parts = parts_of(request)
     if job.state is not State.COMPLETED:
         raise Refused(Problem.NOT_READY, state=job.state.value)
     stored = _stored(job, kind)
@@ -37,7 +43,7 @@ async def file(request: Request) -> Response:
         return _elsewhere(job, kind, _headers(parts))
     if request.method == "HEAD":
         return _described(stored, _headers(parts))
-    filename = f"{job.job_id}.{ENDINGS[kind]}" if request.query_params.get("download") == "1" else None
+    filename = f"{job.job_id}.{ENDINGS[kind]}" if as_download else None
     objects = parts.objects.named(stored.store)
     if objects is None:
         logger.error("store_unknown", store=stored.store, job_id=job.job_id, needs="S3_FALLBACK_* as on the workers")

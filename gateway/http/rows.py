@@ -21,9 +21,9 @@ ADDRESSES = ("url", "posterUrl", "thumbnailUrl")
 
 
 async def own_job(parts: Parts, principal: Principal, job_id: str) -> Job:
-    """The caller's job. Another's, a deleted one and none at all are the same: ``Refused`` with 404."""
+    """The caller's video. Another's, a deleted one, what is no video and none at all are the same: ``Refused``, 404."""
     job = await parts.store.job(job_id)
-    if job is None or job.user_id != principal.user_id or job.state is State.DELETED:
+    if job is None or job.user_id != principal.user_id or job.external or job.state is State.DELETED:
         raise Refused(Problem.NOT_FOUND)
     return job
 

@@ -86,7 +86,12 @@ async def delete(request: Request) -> Response:
 
 async def _read(parts: Parts, user_id: str, wanted: Listing, limit: int = LIMIT_MAX) -> list[Job]:
     return await parts.store.jobs_of(
-        user_id, updated_since=wanted.updated_since, states=wanted.states, before=wanted.before, limit=limit
+        user_id,
+        updated_since=wanted.updated_since,
+        states=wanted.states,
+        before=wanted.before,
+        external=False,
+        limit=limit,
     )
 
 
@@ -128,7 +133,8 @@ async def _pages(parts: Parts, user_id: str, wanted: Listing) -> AsyncIterator[l
 async def _delete_all(parts: Parts, principal: Principal, job_ids: list[str]) -> list[str]:
     """Delete those that are the caller's; the ids of those that are not decided yet."""
     found = [await parts.store.job(job_id) for job_id in job_ids]
-    mine = [job for job in found if job and job.user_id == principal.user_id and job.state is not State.DELETED]
+    theirs = [job for job in found if job and job.user_id == principal.user_id and not job.external]
+    mine = [job for job in theirs if job.state is not State.DELETED]
     answers = await asyncio.gather(*(_delete(parts, job) for job in mine), return_exceptions=True)
     for failed in answers:
         if isinstance(failed, BaseException):

@@ -1,5 +1,7 @@
 """``/api/webhooks``: a user's endpoints, their log, tests and redelivery by hand. The notifier sends.
 
+``jobs`` stands for all the addresses that jobs of RunPod's API came with: they have a log and redelivery, no more.
+
 Somebody else's ids are 404, as those of nobody. Every change is a compare-and-set of the user's one document.
 """
 
@@ -31,7 +33,7 @@ from schemas.api.webhooks import (
     WebhookDeliveries,
     Webhooks,
 )
-from schemas.deliveries import Delivery, Endpoint
+from schemas.deliveries import JOBS, Delivery, Endpoint
 from schemas.shape import to_plain
 
 T = TypeVar("T")
@@ -119,14 +121,14 @@ async def deliveries(request: Request) -> Response:
     parts = parts_of(request)
     principal = await caller(request)
     endpoint = await _own(parts, principal, request)
-    before, limit = _page(request)
-    found = await parts.notifications.store.deliveries_of(
-        principal.user_id, endpoint.endpoint_id, before=before, limit=limit + 1
-    )
-    page = found[:limit]
-    following = core.place_of(page[-1]) if len(found) > limit else None
-    shown = tuple(core.shown_delivery(delivery) for delivery in page)
-    return JSONResponse(to_plain(WebhookDeliveries(deliveries=shown, next=following)))
+    return await _log(parts, principal, request, endpoint.endpoint_id)
+
+
+async def job_deliveries(request: Request) -> Response:
+    """``GET /api/webhooks/jobs/deliveries?jobId=&before=&limit=``: what the addresses were told that jobs came with."""
+    parts = parts_of(request)
+    principal = await caller(request)
+    return await _log(parts, principal, request, JOBS, request.query_params.get("jobId"))
 
 
 async def redeliver(request: Request) -> Response:
@@ -135,13 +137,13 @@ async def redeliver(request: Request) -> Response:
     endpoint = await _own(parts, principal, request)
     if not endpoint.enabled:
         raise Refused(Problem.WEBHOOK_DISABLED)
-    while True:
-        delivery = await _own_delivery(parts, principal, endpoint, request.path_params["delivery_id"])
-        again = core.redelivered(delivery, parts.now())
-        if again is None:
-            raise Refused(Problem.BEING_SENT)
-        if await parts.notifications.store.store_delivery(again, delivery.version):
-            return JSONResponse(to_plain(core.shown_delivery(again)), status_code=202)
+    return await _again(parts, principal, request, endpoint.endpoint_id)
+
+
+async def redeliver_job(request: Request) -> Response:
+    """``POST /api/webhooks/jobs/deliveries/{delivery_id}/redeliver``: 202; three tries again, under its old id."""
+    parts, principal = await _calling(request)
+    return await _again(parts, principal, request, JOBS)
 
 
 async def _changing(request: Request) -> tuple[Parts, Principal]:
@@ -168,9 +170,34 @@ async def _own(parts: Parts, principal: Principal, request: Request) -> Endpoint
     return endpoint
 
 
-async def _own_delivery(parts: Parts, principal: Principal, endpoint: Endpoint, delivery_id: str) -> Delivery:
+async def _log(
+    parts: Parts, principal: Principal, request: Request, endpoint_id: str, job_id: str | None = None
+) -> Response:
+    """A page of what was sent to this endpoint of the caller."""
+    before, limit = _page(request)
+    found = await parts.notifications.store.deliveries_of(
+        principal.user_id, endpoint_id, before=before, limit=limit + 1, job_id=job_id
+    )
+    page = found[:limit]
+    following = core.place_of(page[-1]) if len(found) > limit else None
+    shown = tuple(core.shown_delivery(delivery) for delivery in page)
+    return JSONResponse(to_plain(WebhookDeliveries(deliveries=shown, next=following)))
+
+
+async def _again(parts: Parts, principal: Principal, request: Request, endpoint_id: str) -> Response:
+    """From the first try on, until no other writer comes between. Raises ``Refused`` while it is being sent."""
+    while True:
+        delivery = await _own_delivery(parts, principal, endpoint_id, request.path_params["delivery_id"])
+        again = core.redelivered(delivery, parts.now())
+        if again is None:
+            raise Refused(Problem.BEING_SENT)
+        if await parts.notifications.store.store_delivery(again, delivery.version):
+            return JSONResponse(to_plain(core.shown_delivery(again)), status_code=202)
+
+
+async def _own_delivery(parts: Parts, principal: Principal, endpoint_id: str, delivery_id: str) -> Delivery:
     delivery = await parts.notifications.store.delivery(delivery_id)
-    theirs = (principal.user_id, endpoint.endpoint_id)
+    theirs = (principal.user_id, endpoint_id)
     if delivery is None or (delivery.user_id, delivery.endpoint_id) != theirs:
         raise Refused(Problem.NO_DELIVERY)
     return delivery
@@ -223,6 +250,8 @@ def _new_secret() -> str:
 ROUTES = [
     Route("/api/webhooks", listed, methods=["GET"]),
     Route("/api/webhooks", create, methods=["POST"]),
+    Route("/api/webhooks/jobs/deliveries", job_deliveries, methods=["GET"]),  # before those of any webhook
+    Route("/api/webhooks/jobs/deliveries/{delivery_id}/redeliver", redeliver_job, methods=["POST"]),
     Route("/api/webhooks/{webhook_id}", one, methods=["GET"]),
     Route("/api/webhooks/{webhook_id}", change, methods=["PATCH"]),
     Route("/api/webhooks/{webhook_id}", delete, methods=["DELETE"]),

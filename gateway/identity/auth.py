@@ -61,6 +61,15 @@ class Authenticator:
         key = await self._lasting(key_hash)
         return None if key is None else await self._of_key(key)
 
+    async def is_worker(self, connection: HTTPConnection, endpoint_id: str) -> bool:
+        """Whether the request shows a worker's key of this endpoint, raw or as a Bearer. Raises ``Unavailable``."""
+        secret = _secret_in(connection.headers.get("authorization", ""))
+        key = await self._keys.good(hash_of(secret)) if is_key(secret) else None
+        if key is None or key.kind is not KeyKind.WORKER or key.endpoint != endpoint_id:
+            return False
+        self._keys.used(key)
+        return True
+
     async def by_ticket(self, ticket: str) -> Principal | None:
         """The caller that this ticket was made for, or None; it is used up by this. Raises ``Unavailable``.
 
@@ -116,8 +125,7 @@ class Authenticator:
         return None if self._is_led_astray(connection) else await self._of_visitor(connection)
 
     async def _by_header(self, header: str) -> Principal | None:
-        scheme, _, rest = header.strip().partition(" ")
-        return await self.by_secret(rest.strip() if scheme.lower() == "bearer" else header.strip())
+        return await self.by_secret(_secret_in(header))
 
     async def open_session(self, token: str) -> str | None:
         """A session key for a one-time token, which is used up by this; None if it is not (or no longer) good."""
@@ -183,3 +191,9 @@ class Authenticator:
             host=connection.headers.get("host"),
             allowed=(self._settings.origin, *self._settings.allowed_origins),
         )
+
+
+def _secret_in(header: str) -> str:
+    """What an ``Authorization`` header shows: a Bearer, or the bare key."""
+    scheme, _, rest = header.strip().partition(" ")
+    return rest.strip() if scheme.lower() == "bearer" else header.strip()

@@ -7,6 +7,9 @@ from gateway.identity.principal import Principal
 from gateway.parts import Parts, parts_of
 from schemas.access import Scope
 from schemas.accounts import Role
+from schemas.endpoints import EndpointKind, ServerlessEndpoint
+
+OF_OURS = "Jobs of this endpoint are run by OpenV's own workers: start one with `openv worker`."
 
 
 async def caller(
@@ -37,6 +40,23 @@ async def maker(request: Request, *, nobody: Problem = Problem.UNAUTHORIZED) -> 
         standing = await parts_of(request).accounts.standing(principal.user_id)
         raise Refused(Problem.BLOCKED if standing.blocked else Problem.RESTRICTED)
     return principal
+
+
+async def worker(request: Request, endpoint_id: str) -> ServerlessEndpoint:
+    """The endpoint whose jobs a worker of RunPod's protocol asks for. Raises ``Refused``: 401 unless it shows a key of
+    workers of that very endpoint, 404 where there is none, or its jobs are for workers of ours.
+
+    A deleted endpoint keeps its workers: the jobs that it still has go on, and somebody must end them.
+    """
+    parts = parts_of(request)
+    if not await parts.auth.is_worker(request, endpoint_id):
+        raise Refused(Problem.NO_CALLER)
+    endpoint = await parts.serverless.endpoints.find(endpoint_id)
+    if endpoint is None:
+        raise Refused(Problem.NO_ENDPOINT)
+    if endpoint.kind is not EndpointKind.EXTERNAL:
+        raise Refused(Problem.NO_ENDPOINT, words=OF_OURS)
+    return endpoint
 
 
 async def terms_accepted(parts: Parts, principal: Principal) -> bool:

@@ -39,8 +39,12 @@ def new_key(
     scopes: tuple[Scope, ...] = ALL_SCOPES,
     parent_hash: str | None = None,
     session_expires_at: int | None = None,
+    endpoint: str | None = None,
 ) -> tuple[str, ApiKey]:
-    """A fresh secret and what to store of it. Only those of kind ``KEY`` are API keys."""
+    """A fresh secret and what to store of it. Only those of kind ``KEY`` are API keys.
+
+    ``endpoint``: the serverless endpoint whose jobs a worker's key opens.
+    """
     secret = f"{TICKET if kind is KeyKind.TICKET else KEY}{secrets.token_urlsafe(32)}"
     return secret, ApiKey(
         key_hash=hash_of(secret),
@@ -54,4 +58,5 @@ def new_key(
         scopes=scopes,
         parent_hash=parent_hash,
         session_expires_at=session_expires_at,
+        endpoint=endpoint,
     )

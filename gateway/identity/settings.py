@@ -58,7 +58,7 @@ class IdentitySettings(EnvironmentSettings):
     @field_validator("clerk_webhook_secret", mode="after")
     @classmethod
     def _are_secrets(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        if not all(_is_secret(secret.get_secret_value()) for secret in value):
+        if not all(is_signing_secret(secret.get_secret_value()) for secret in value):
             raise ValueError("copy the signing secret from Clerk: whsec_ and base64")
         return value
 
@@ -88,7 +88,7 @@ class IdentitySettings(EnvironmentSettings):
         return self.clerk_jwks_url or f"{self.clerk_issuer}{JWKS_PATH}" if self.clerk_issuer else None
 
 
-def _is_secret(text: str) -> bool:
+def is_signing_secret(text: str) -> bool:
     """Whether it is whole: the library would sign with what is left of a torn one, which is soon guessed."""
     encoded = text.removeprefix(SECRET_PREFIX)
     try:

@@ -57,8 +57,9 @@ async def _jobs(parts: Parts, user_id: str, job_id: str | None) -> list[Job]:
     store, limit = parts.store, parts.settings.snapshot_jobs
     if job_id is not None:
         job = await store.job(job_id)
-        return [job] if job is not None and job.user_id == user_id and job.state is not State.DELETED else []
-    jobs = {job.job_id: job for job in await store.jobs_of(user_id, states=VISIBLE, limit=limit)}
-    for job in await store.jobs_of(user_id, states=ACTIVE, limit=limit):
+        theirs = job is not None and job.user_id == user_id and not job.external and job.state is not State.DELETED
+        return [job] if job is not None and theirs else []
+    jobs = {job.job_id: job for job in await store.jobs_of(user_id, states=VISIBLE, external=False, limit=limit)}
+    for job in await store.jobs_of(user_id, states=ACTIVE, external=False, limit=limit):
         jobs.setdefault(job.job_id, job)
     return sorted(jobs.values(), key=lambda job: (job.created_at, job.job_id), reverse=True)

@@ -17,20 +17,24 @@ import structlog
 from gateway.core.frame import Frame, PreviewFrame
 from gateway.core.hub import Hub
 from gateway.core.inputs import Ended, Event, Input, Progress
+from gateway.core.recent import Recent
 from gateway.core.subscription import event_frame
 from gateway.core.window import Arrival, Cursor, Entry, Happened, Window, check_of
 from gateway.decisions import Decisions
 from repo.ports import EventLog, Unavailable
 from schemas.api import live
 from schemas.api.live import CloseCode
-from schemas.codec import Record
+from schemas.codec import Record, decode
 from schemas.events import AccountEvent, CommandAnswered, JobEvent
 from schemas.lifecycle import State
+from schemas.progress import PoolShown, WorkerUpdate
 from schemas.topics import EVENTS, PROGRESS
 
 RETRY_S = 1.0
 _NUMBER = re.compile(r"[0-9]{1,18}")  # Python refuses to read numbers of thousands of digits
 PROGRESS_BACK_MS = 60_000
+HIDDEN_MAX = 100_000  # jobs of external workers, whose places in a queue no socket is shown
+_TOLD_TO_LISTENERS = frozenset({WorkerUpdate.TYPE, PoolShown.TYPE})
 STATE_OF = dict(zip(JobEvent.TYPES, State, strict=True))
 logger = structlog.get_logger()
 
@@ -40,6 +44,22 @@ class Watcher(Protocol):
 
     def receive(self, happened: Input) -> None:
         """Take an input, at once and without waiting."""
+        ...
+
+
+class Listener(Protocol):
+    """Who else wants to know, besides sockets and waiting decisions. Each is told at once, and may not wait."""
+
+    def happened(self, event: Happened, state: State) -> None:
+        """A job moved."""
+        ...
+
+    def progressed(self, message: WorkerUpdate | PoolShown) -> None:
+        """What is no watcher's: a word of an external worker, or how the workers of a pool are."""
+        ...
+
+    def missed(self) -> None:
+        """Events were lost here: look again."""
         ...
 
 
@@ -55,6 +75,7 @@ class Feed:
         now: Callable[[], int],
         back_ms: int,
         account_changed: Callable[[str], None],
+        listeners: Sequence[Listener] = (),
     ) -> None:
         self.window = window
         self.hub = hub
@@ -63,6 +84,8 @@ class Feed:
         self._now = now
         self._back_ms = back_ms
         self._account_changed = account_changed
+        self._listeners = listeners
+        self._hidden: Recent[str, None] = Recent(HIDDEN_MAX)
         self._targets: dict[int, int] | None = None
         self._moved = asyncio.Event()
         self.caught_up = False
@@ -149,9 +172,17 @@ class Feed:
             if _is_locked_out(record.value, user_id):
                 self._tell(user_id, Ended(CloseCode.ACCOUNT))
         elif happened is not None:
-            self.hub.moved(happened.job_id, STATE_OF[event_type])
-            if self.hub.watchers(user_id):  # most events are nobody's here: no frame is made of them
-                self._tell(user_id, Event(entry, event_frame(entry)))
+            self._on_job_event(entry, happened, STATE_OF[event_type])
+
+    def _on_job_event(self, entry: Entry, happened: Happened, state: State) -> None:
+        if happened.external:
+            self._hidden[happened.job_id] = None
+        else:
+            self.hub.moved(happened.job_id, state)
+            if self.hub.watchers(entry.user_id):  # most events are nobody's here: no frame is made of them
+                self._tell(entry.user_id, Event(entry, event_frame(entry)))
+        for listener in self._listeners:
+            listener.happened(happened, state)
 
     def _tell(self, user_id: str, happened: Input) -> None:
         for watcher in self.hub.watchers(user_id):
@@ -159,6 +190,8 @@ class Feed:
 
     def _tell_of_gap(self, record: Record) -> None:
         logger.warning("feed_gap", partition=record.partition, offset=record.offset)
+        for listener in self._listeners:
+            listener.missed()
         for user_id, watchers in self.hub.everyone():
             if self.partition_of(user_id) == record.partition:
                 for watcher in watchers:
@@ -175,11 +208,14 @@ class Feed:
 
     def _on_progress(self, record: Record) -> None:
         event_type = record.header("ce_type") or ""
+        if event_type in _TOLD_TO_LISTENERS:
+            self._pass_on(record)
+            return
         kind = live.PROGRESS_FRAMES.get(event_type)
         attempt = _attempt_of(record.header("ce_id") or "")
         job_id = record.header("ce_subject")
         user_id = record.key.decode("utf-8", "replace")
-        if kind is None or attempt is None or not job_id:
+        if kind is None or attempt is None or not job_id or job_id in self._hidden:
             return
         if _read(record.value, jobId=job_id, userId=user_id, attempt=attempt) is None:
             return
@@ -189,6 +225,12 @@ class Feed:
         if self.hub.progressed(user_id, attempt, progress):
             self._tell(user_id, progress)
 
+    def _pass_on(self, record: Record) -> None:
+        message = decode(record)
+        if isinstance(message, WorkerUpdate | PoolShown):
+            for listener in self._listeners:
+                listener.progressed(message)
+
 
 def _job_event(record: Record, event_type: str, event_id: str) -> Happened | None:
     """What a socket is shown of a record; None for what is no job event or can't be read."""
@@ -196,14 +238,21 @@ def _job_event(record: Record, event_type: str, event_id: str) -> Happened | Non
     if event_type not in STATE_OF:
         return None
     user_id = record.key.decode("utf-8", "replace")
-    if (
-        not job_id
-        or not _NUMBER.fullmatch(version)
-        or _read(record.value, jobId=job_id, userId=user_id, version=int(version)) is None
-    ):
+    body = None
+    if job_id and _NUMBER.fullmatch(version):
+        body = _read(record.value, jobId=job_id, userId=user_id, version=int(version))
+    if body is None:
         logger.warning("event_unreadable", partition=record.partition, offset=record.offset)
         return None
-    return Happened(event_type, job_id, int(version), record.value)
+    return Happened(
+        event_type,
+        job_id,
+        int(version),
+        record.value,
+        external=body.get("external") is True,
+        endpoint=body.get("endpoint"),
+        again=body.get("tries") != 1 or body.get("run") != 1,
+    )
 
 
 def _attempt_of(event_id: str) -> int | None:

@@ -6,16 +6,18 @@ from importlib.metadata import version
 from typing import Any
 
 from gateway.core.origins import cookie_name
-from gateway.errors import PROBLEMS, Problem
+from gateway.errors import PROBLEMS, Problem, Refused, Told
+from gateway.refusals import FORMS, Form
 from gateway.spec.described import Described, Key
 from gateway.spec.operation import PATH_PARAMETERS, SAFE, Access, Operation, Reply
 from gateway.spec.table import OPERATIONS
 from schemas.api.answers import ErrorBody, MessageBody
-from schemas.api.webhooks import Told
+from schemas.api.openai import OpenAIError
+from schemas.api.webhooks import Told as WebhookTold
 from schemas.deliveries import WebhookEvent
 
 JSON = "application/json"
-# By the member that carries the words.
+# By the member that carries the words, in OpenV's form.
 _BODIES: Mapping[str, type] = {"error": ErrorBody, "message": MessageBody}
 ABOUT = (
     "Videos from words. Every protected operation takes an API key as `Authorization: Bearer ov_…`; pages of the "
@@ -72,7 +74,7 @@ def openapi(origin: str, operations: Iterable[Operation] = OPERATIONS) -> dict[s
 
 
 def _models(rows: Iterable[Operation]) -> Iterable[Key]:
-    yield from ((model, "serialization") for model in (*_BODIES.values(), Told))
+    yield from ((model, "serialization") for model in (*_BODIES.values(), OpenAIError, WebhookTold))
     for row in rows:
         if row.body is not None:
             yield row.body, "validation"
@@ -89,9 +91,9 @@ def _operation(row: Operation, described: Described) -> dict[str, Any]:
         content: dict[str, Any] = {"schema": described.of(row.body, "validation")}
         if row.body_example is not None:
             content["example"] = row.body_example
-        made["requestBody"] = {"required": row.body_required, "content": {JSON: content}}
+        made["requestBody"] = {"required": row.body_required, "content": dict.fromkeys(row.body_media, content)}
     replies = {status: _reply(reply, described) for status, reply in row.replies.items()}
-    refusals = _refusals(row.refusals(), described)
+    refusals = _refusals(row.refusals(), row.form, described)
     responses = replies | {status: _joined(row, status, replies, one) for status, one in refusals.items()}
     made["responses"] = {str(status): one for status, one in sorted(responses.items())}
     return made
@@ -107,7 +109,7 @@ def _told(event: WebhookEvent, described: Described) -> dict[str, Any]:
         "parameters": [
             {"name": name, "in": "header", "required": True, "schema": {"type": "string"}} for name in headers
         ],
-        "requestBody": {"required": True, "content": {JSON: {"schema": described.of(Told, "serialization")}}},
+        "requestBody": {"required": True, "content": {JSON: {"schema": described.of(WebhookTold, "serialization")}}},
         "responses": {"2XX": {"description": "Taken."}, "410": {"description": "Send nothing more to this endpoint."}},
     }
 
@@ -171,24 +173,22 @@ def _headers(named: Mapping[str, str]) -> dict[str, Any]:
     return made | {"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}}
 
 
-def _refusals(problems: Iterable[Problem], described: Described) -> dict[int, dict[str, Any]]:
+def _refusals(problems: Iterable[Problem], form: Form, described: Described) -> dict[int, dict[str, Any]]:
     """By status: the words of every refusal that has it, and an example of each."""
-    by_status: dict[int, list[Problem]] = {}
+    by_status: dict[int, dict[Problem, Told]] = {}
     for problem in problems:
-        by_status.setdefault(PROBLEMS[problem].status, []).append(problem)
+        told = FORMS[form](Refused(problem))
+        by_status.setdefault(told.status, {})[problem] = told
     made = {}
     for status, those in by_status.items():
         headers = _headers({})
-        if any(PROBLEMS[one].retry_after for one in those):
+        if any(PROBLEMS[one].retry_after or "Retry-After" in told.headers for one, told in those.items()):
             headers["Retry-After"] = _RETRY_AFTER
-        shapes = [
-            described.of(_BODIES[member], "serialization")
-            for member in dict.fromkeys(PROBLEMS[one].member for one in those)
-        ]
+        models = [OpenAIError] if form is Form.OPENAI else [_BODIES[PROBLEMS[one].member] for one in those]
+        shapes = [described.of(model, "serialization") for model in dict.fromkeys(models)]
         schema = shapes[0] if len(shapes) == 1 else {"anyOf": shapes}
         examples = {
-            one.value: {"summary": PROBLEMS[one].words, "value": {PROBLEMS[one].member: PROBLEMS[one].words}}
-            for one in those
+            one.value: {"summary": PROBLEMS[one].words, "value": dict(told.body)} for one, told in those.items()
         }
         content = {JSON: {"schema": schema, "examples": examples}}
         words = HTTPStatus(status).phrase + ": " + ", ".join(f"`{one.value}`" for one in those)

@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any
 
 from gateway.errors import Problem
+from gateway.refusals import Form, form_at
 from schemas.access import Scope
 
 P = Problem
@@ -61,7 +62,8 @@ class Reply:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """``name`` is the operationId. ``body``: what the request's JSON must be; ``problems``: refusals of its own, beside
-    those that come with ``access`` and ``body``. ``nobody`` and ``terms`` as for ``gateway.identity.guard.caller``."""
+    those that come with ``access`` and ``body``. ``nobody`` and ``terms`` as for ``gateway.identity.guard.caller``.
+    ``body_media``: the types in which the body may come, one model for all."""
 
     method: str
     path: str
@@ -76,8 +78,14 @@ class Operation:
     body: Any = None
     body_required: bool = True
     body_example: Any = None
+    body_media: tuple[str, ...] = ("application/json",)
     replies: Mapping[int, Reply]
     problems: tuple[Problem, ...] = ()
+
+    @property
+    def form(self) -> Form:
+        """In which form it refuses."""
+        return form_at(self.path)
 
     def refusals(self) -> Iterator[Problem]:
         """Every way in which it may refuse, once each."""
@@ -104,6 +112,16 @@ PATH_PARAMETERS: Mapping[str, Mapping[str, Any]] = {
         "schema": {"type": "string", "minLength": 1},
         "example": "SPRING-2026",
     },
+    "endpoint_id": {
+        "description": "The name of a serverless endpoint. `mochi-1` is there from the start.",
+        "schema": {"type": "string", "minLength": 1},
+        "example": "mochi-1",
+    },
+    "pod_id": {
+        "description": "A worker's own name, `RUNPOD_POD_ID`.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 64},
+        "example": "pod-1",
+    },
     "job_id": {
         "description": "The id of a video, `jobId` in its row.",
         "schema": {"type": "string", "minLength": 1},
@@ -118,6 +136,21 @@ PATH_PARAMETERS: Mapping[str, Mapping[str, Any]] = {
         "description": "The id of a delivery: the `webhook-id` of every try.",
         "schema": {"type": "string", "minLength": 1},
         "example": "msg_2f3a4b5c6d7e8f9a0b1c2d3e0b5c1d7e",
+    },
+    "video_id": {
+        "description": "The id of a video: `video_` and its `jobId`.",
+        "schema": {"type": "string", "minLength": 1},
+        "example": "video_6f1c2a52-3f0e-4e0c-9f5e-2c8c6f1d7a10",
+    },
+    "model_id": {
+        "description": "The name of a model.",
+        "schema": {"type": "string", "minLength": 1},
+        "example": "mochi-1",
+    },
+    "character_id": {
+        "description": "The id of a character.",
+        "schema": {"type": "string", "minLength": 1},
+        "example": "char_1",
     },
     "kind": {
         "description": "Which of its files.",

@@ -23,7 +23,16 @@ _TAG = "Webhooks"
 _ONE = "/api/webhooks/{webhook_id}"
 _CHANGING = (P.RATE, P.NO_WEBHOOK)
 _THIS = {"webhook_id": "$response.body#/id"}
+_JOBS = "/api/webhooks/jobs/deliveries"
 _TEXT: dict[str, Any] = {"type": "string"}
+_PAGE = (
+    Parameter("before", "Where the page begins; `next` of the page before.", _TEXT),
+    Parameter(
+        "limit",
+        "How many at most.",
+        {"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": PAGE_DEFAULT},
+    ),
+)
 
 OPERATIONS = (
     Operation(
@@ -125,14 +134,7 @@ OPERATIONS = (
         name="listDeliveries",
         tag=_TAG,
         summary="What a webhook was told, newest first",
-        parameters=(
-            Parameter("before", "Where the page begins; `next` of the page before.", _TEXT),
-            Parameter(
-                "limit",
-                "How many at most.",
-                {"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": PAGE_DEFAULT},
-            ),
-        ),
+        parameters=_PAGE,
         replies={200: Reply("A page.", WebhookDeliveries)},
         problems=(P.NO_WEBHOOK, P.BAD_QUERY),
     ),
@@ -145,6 +147,30 @@ OPERATIONS = (
         summary="Send a delivery again, under its old id",
         replies={202: Reply("It will be sent.", WebhookDelivery)},
         problems=(*_CHANGING, P.NO_DELIVERY, P.WEBHOOK_DISABLED, P.BEING_SENT),
+    ),
+    Operation(
+        method="get",
+        path=_JOBS,
+        name="listJobDeliveries",
+        tag=_TAG,
+        summary="What the addresses were told that jobs came with (`webhook` of `/run`), newest first",
+        words="A call is made when the job ends, and twice more 10 s apart unless the answer is 200: RunPod's status "
+        "object with `input` and `webhook`. It is signed as the calls of `/api/webhooks` are if the endpoint of the "
+        "job has a secret. The log is kept for 7 days, and goes with the job.",
+        parameters=(Parameter("jobId", "Only those about this job.", _TEXT), *_PAGE),
+        replies={200: Reply("A page.", WebhookDeliveries)},
+        problems=(P.BAD_QUERY,),
+    ),
+    Operation(
+        method="post",
+        path=f"{_JOBS}/{{delivery_id}}/redeliver",
+        name="redeliverJob",
+        tag=_TAG,
+        access=Access.MAKE,
+        summary="Tell a job's address again, under the old id",
+        words="Of a job that was tried again since, that call is cancelled: its newer end is told by another.",
+        replies={202: Reply("It will be sent.", WebhookDelivery)},
+        problems=(P.RATE, P.NO_DELIVERY, P.BEING_SENT),
     ),
     Operation(
         method="post",

@@ -78,5 +78,16 @@ class Leave:
     """SIGTERM or SIGINT; a second one ends the process at once."""
 
 
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Before anything else: an attempt that a former session of this worker began, and that goes on somewhere.
+
+    ``age_ms``: how long ago it began. Its order is as the scheduler would repeat it to this session.
+    """
+
+    order: RunAttempt
+    age_ms: int
+
+
 Order = RunAttempt | StopAttempt | DrainSession
-Input = Heard | ChildGone | StoredSome | StoreAway | Stored | NotStored | Acked | Tick | Leave | Order
+Input = Resume | Heard | ChildGone | StoredSome | StoreAway | Stored | NotStored | Acked | Tick | Leave | Order

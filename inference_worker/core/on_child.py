@@ -6,7 +6,7 @@ from dataclasses import replace
 from inference_worker.core import child_life
 from inference_worker.core.attempt import Happening, Stage
 from inference_worker.core.child_life import ChildPhase
-from inference_worker.core.effects import KillChild, Show, Upload, WorkerReport
+from inference_worker.core.effects import Generate, KillChild, Show, Upload, WorkerReport
 from inference_worker.core.inputs import NotStored, StoreAway, Stored, StoredSome
 from inference_worker.core.progress import previewed
 from inference_worker.core.turn import Turn
@@ -45,6 +45,8 @@ def _ready(turn: Turn, message: Ready) -> None:
         child = child_life.up(turn.worker.child, turn.now)
         turn.change(child=child, engine=message.engine, device=message.device)
         turn.move(Fact.LOADED)
+        if turn.attempt and turn.attempt.stage is Stage.GENERATING:  # taken up again: no child has heard of it yet
+            turn.emit(Generate(child.number, turn.attempt.order))
 
 
 def _preview(turn: Turn, message: Preview) -> None:

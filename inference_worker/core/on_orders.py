@@ -5,7 +5,7 @@ from dataclasses import replace
 from inference_worker.core import on_child
 from inference_worker.core.attempt import Attempt, Happening, Stage
 from inference_worker.core.effects import DropUpload, Exit, Generate, StopChild
-from inference_worker.core.inputs import Order
+from inference_worker.core.inputs import Leave, Order, Resume
 from inference_worker.core.progress import Track
 from inference_worker.core.turn import Turn
 from inference_worker.core.worker import Departure, Fact
@@ -35,7 +35,15 @@ def meet(turn: Turn, order: Order) -> None:
                 _leave(turn, signalled=False)
 
 
-def meet_leave(turn: Turn) -> None:
+def meet_own(turn: Turn, given: Resume | Leave) -> None:
+    """What this process's begin and end bring."""
+    if isinstance(given, Leave):
+        _meet_leave(turn)
+    else:
+        _resume(turn, given)
+
+
+def _meet_leave(turn: Turn) -> None:
     """A signal to end: hand back what runs; the second one ends the process as it is."""
     departure = turn.worker.departure
     if departure and departure.signalled:
@@ -61,6 +69,17 @@ def _run(turn: Turn, order: RunAttempt) -> None:
         turn.move(Fact.TAKEN)
         turn.report(turn.reports().started())
         turn.emit(Generate(worker.child.number, order))
+
+
+def _resume(turn: Turn, resume: Resume) -> None:
+    """Busy from the first beat on, so that the lease goes on; the child is told as soon as there is one."""
+    if turn.worker.state is not WorkerState.STARTING or turn.attempt:
+        return
+    began_at = turn.now - resume.age_ms
+    attempt = Attempt(order=resume.order, stage=Stage.GENERATING, began_at=began_at, track=Track(began_at=began_at))
+    turn.change(attempt=attempt)
+    turn.move(Fact.RESUMED)
+    turn.report(turn.reports().started())
 
 
 def _stop(turn: Turn, order: StopAttempt) -> None:

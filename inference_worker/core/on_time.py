@@ -28,8 +28,10 @@ def meet(turn: Turn) -> None:
 
 def _start_child(turn: Turn) -> None:
     worker = turn.worker
-    wanted = worker.child.phase is ChildPhase.ABSENT and worker.state is not WorkerState.DRAINING
-    if wanted and turn.now >= worker.child.start_at:
+    # One that was taken up again waits for its child, which a draining worker starts for nothing else.
+    waits = worker.attempt is not None and worker.attempt.stage is Stage.GENERATING
+    wanted = worker.state is not WorkerState.DRAINING or waits
+    if wanted and worker.child.phase is ChildPhase.ABSENT and turn.now >= worker.child.start_at:
         child = child_life.started(worker.child, turn.now)
         turn.change(child=child)
         turn.emit(StartChild(child.number))

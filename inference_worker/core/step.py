@@ -18,6 +18,7 @@ from inference_worker.core.inputs import (
     Input,
     Leave,
     NotStored,
+    Resume,
     StoreAway,
     Stored,
     StoredSome,
@@ -57,8 +58,8 @@ def _meet(turn: Turn, given: Input) -> None:
             _meet_ack(turn, given.command_id)
         case Tick():
             on_time.meet(turn)
-        case Leave():
-            on_orders.meet_leave(turn)
+        case Resume() | Leave():
+            on_orders.meet_own(turn, given)
         case Heard() | ChildGone():
             pass  # the last words of a child that has been replaced
 

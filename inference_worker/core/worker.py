@@ -21,6 +21,7 @@ class Fact(StrEnum):
     CHILD_LOST = "the child is gone or was killed; another will be started"
     WORN_OUT = "the model does not load, or its process keeps dying"
     TAKEN = "an attempt was taken"
+    RESUMED = "an attempt of the session before goes on"
     OVER = "the attempt is over, its reports are acknowledged, the child is ready"
     OVER_CHILDLESS = "the same, but another child has to load first"
     OVER_WORN_OUT = "the same, but the child keeps dying"
@@ -35,6 +36,7 @@ TABLE: Mapping[WorkerState, Mapping[Fact, WorkerState]] = MappingProxyType(
             F.LOADED: W.READY,
             F.CHILD_LOST: W.STARTING,
             F.WORN_OUT: W.DEFUNCT,
+            F.RESUMED: W.BUSY,
             F.DRAIN: W.DRAINING,
         },
         W.READY: {

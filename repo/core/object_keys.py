@@ -33,9 +33,10 @@ def job_prefixes(user_id: str, job_id: str) -> list[str]:
     return [f"{user_prefix(user_id)}{folder}/{job_id}/" for folder in folders]
 
 
-def input_key(user_id: str, job_id: str) -> str:
-    """The key of what a client gave an external worker, where it is too large for a message or holds secrets."""
-    return f"{user_prefix(user_id)}{INPUTS}/{job_id}/request.json"
+def input_key(user_id: str, job_id: str, digest: str = "request") -> str:
+    """The key of what a client gave a worker, where it is too large for a message or holds secrets. ``digest`` is of
+    its bytes: who sends another input under a used ``Idempotency-Key`` is refused, and has overwritten nothing."""
+    return f"{user_prefix(user_id)}{INPUTS}/{job_id}/{digest}.json"
 
 
 def attempt_prefixes(user_id: str, job_id: str, attempt: int, worker_id: str) -> list[str]:

@@ -28,13 +28,13 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _not_blank(text: str) -> str:
+def not_blank(text: str) -> str:
     if not text.strip():
         raise ValueError("must not be empty")
     return text
 
 
-def _readable(text: str) -> str:
+def readable(text: str) -> str:
     """U+0000 ends a text for many programs and libraries: what came after it would be made by some, not by others."""
     if "\0" in text:
         raise ValueError("must not contain the character U+0000")
@@ -65,10 +65,10 @@ class GenerateBody(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
 
-    prompt: Annotated[str, AfterValidator(_not_blank), AfterValidator(_readable)] = Field(
+    prompt: Annotated[str, AfterValidator(not_blank), AfterValidator(readable)] = Field(
         max_length=PROMPT_MAX, validation_alias=AliasChoices("prompt", "positive_prompt", "positivePrompt")
     )
-    negative_prompt: Annotated[str, AfterValidator(_readable)] = Field(
+    negative_prompt: Annotated[str, AfterValidator(readable)] = Field(
         default="", max_length=PROMPT_MAX, validation_alias=AliasChoices("negative_prompt", "negativePrompt")
     )
     width: Whole = _whole_within("width")
@@ -105,7 +105,7 @@ def _required_whole(name: str) -> Any:
     return Field(ge=int(LIMITS[name].least), le=int(LIMITS[name].most))
 
 
-PromptOf = Annotated[str, Field(min_length=1, max_length=PROMPT_MAX), AfterValidator(_readable)]
+PromptOf = Annotated[str, Field(min_length=1, max_length=PROMPT_MAX), AfterValidator(readable)]
 
 
 class OriginalInput(BaseModel):
@@ -114,7 +114,7 @@ class OriginalInput(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
 
     positive_prompt: PromptOf
-    negative_prompt: Annotated[str, Field(max_length=PROMPT_MAX), AfterValidator(_readable)] = ""
+    negative_prompt: Annotated[str, Field(max_length=PROMPT_MAX), AfterValidator(readable)] = ""
     width: Whole = _required_whole("width")
     height: Whole = _required_whole("height")
     steps: Whole = _required_whole("steps")

@@ -16,6 +16,7 @@ RUN_BYTES = 10 * 1024 * 1024  # of a body of /run
 RUNSYNC_BYTES = 20 * 1024 * 1024  # of a body of /runsync, and of what a worker answers
 WAIT_MS = (1_000, 300_000)
 WAIT_DEFAULT_MS = 90_000
+RESULT_URL_S = 86_400  # how long the address of a finished video is good
 INLINE_BYTES = 16 * 1024  # JSON text up to here travels in messages and documents, beyond it by reference
 SYNC_PREFIX = "sync-"
 

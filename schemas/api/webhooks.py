@@ -81,7 +81,10 @@ class Webhooks:
 
 @shape
 class WebhookDelivery:
-    """One event to one endpoint; ``id`` is the ``webhook-id`` of every attempt. ``attempts``: the last few."""
+    """One event to one endpoint; ``id`` is the ``webhook-id`` of every attempt. ``attempts``: the last few.
+
+    ``url``: where to, of a delivery to the address that a job came with; ``type`` is then ``job.`` and how it ended.
+    """
 
     id: str
     type: str
@@ -91,6 +94,7 @@ class WebhookDelivery:
     job_id: str | None = None
     next_attempt_at: Instant | None = None
     reason: str | None = None
+    url: str | None = None
 
 
 @shape

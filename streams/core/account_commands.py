@@ -85,7 +85,7 @@ def delete_user(case: Case, command: DeleteUser) -> Decision:
     Grants end now but keep their ids and amounts: what was spent stays covered, and none counts a second time.
     """
     account = case.view.account
-    jobs = [job for _, job in sorted(case.jobs.items())]
+    jobs = [job for _, job in sorted(case.view.own_jobs().items())]
     if command.issued_at <= account.deleted_issued_at or command.issued_at < account.role_issued_at:
         done = account.deleted_at is not None and command.issued_at == account.deleted_issued_at
         decision = case.account_decided(command, Outcome.DONE if done else Outcome.UNCHANGED)

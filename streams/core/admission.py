@@ -16,6 +16,7 @@ from streams.core.case import Case, failure
 from streams.core.checks import Ask, refused_for, standing
 from streams.core.effects import Decision, WriteJob
 from streams.core.endings import without_words
+from streams.core.policy import scope_of
 from streams.core.runs import new_job, next_run
 
 C = FailureCode
@@ -25,7 +26,7 @@ def submit(case: Case, command: SubmitJob) -> Decision:
     """A client's request: admitted, refused, or met by what was decided on its job id before."""
     if case.is_foreign(command.job_id):
         return case.decided(command, Outcome.REFUSED, code=C.KEY_REUSED)
-    known = case.jobs.get(command.job_id)
+    known = case.view.own(command.job_id)
     if known is not None:
         if known.request_hash != command.request_hash:
             return case.decided(command, Outcome.REFUSED, job=known, code=C.KEY_REUSED)
@@ -38,7 +39,7 @@ def submit(case: Case, command: SubmitJob) -> Decision:
     if case.now > command.append_by:
         return case.decided(command, Outcome.REFUSED, job=known, code=C.TOO_LATE)
     job = new_job(case, command, version=known.version + 1 if known else 1)
-    code = refused_for(case, Ask(job.charge.seconds, job.charge.credits))
+    code = refused_for(case, Ask(job.charge.seconds, job.charge.credits, scope_of(job)))
     if code is None:
         return _admitted(case, command, job)
     rejected = replace(
@@ -56,7 +57,8 @@ def submit(case: Case, command: SubmitJob) -> Decision:
 def retry(case: Case, command: RetryJob) -> Decision:
     """Another run after the one named, if that had ended before: asked in the same millisecond it can't have known.
 
-    A run has one successor: asking for it again is answered as admitted.
+    A run has one successor: asking for it again is answered as admitted. A job of an endpoint is measured by that
+    endpoint's limits, those that the command brings or else those that the run before was measured by.
     """
     job = case.named(command.job_id)
     if job is None:
@@ -69,7 +71,8 @@ def retry(case: Case, command: RetryJob) -> Decision:
         return case.decided(command, Outcome.REFUSED, job=job, code=job.refusal.code, left=job.refusal.remaining)
     if case.now > command.append_by:
         return case.decided(command, Outcome.REFUSED, job=job, code=C.TOO_LATE)
-    code = refused_for(case, Ask(job.request.seconds, job.price_credits))
+    job = replace(job, limits=command.limits or job.limits)
+    code = refused_for(case, Ask(job.request.seconds, job.price_credits, scope_of(job)))
     if code is not None:
         return _refused(case, command, replace(job, version=job.version + 1, updated_at=case.stamp), code)
     again = next_run(case, job)
@@ -88,7 +91,7 @@ def _admitted(case: Case, command: SubmitJob | RetryJob, job: Job) -> Decision:
 
 def _refused(case: Case, command: SubmitJob | RetryJob, job: Job, code: FailureCode) -> Decision:
     """Store why, so that the same command is answered the same; ``job`` is the next version, not yet saying so."""
-    left = standing(case, code)
+    left = standing(case, code, scope_of(job))
     refusal = Refusal(command_id=command.command_id, code=code, remaining=left, refused_at=case.now)
     refused = replace(job, refusal=refusal)
     write = WriteJob(refused, refused.version - 1)

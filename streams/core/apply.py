@@ -1,7 +1,5 @@
 """A user's view after a decision's write went through, and what of an account's pending admissions is still open."""
 
-from dataclasses import replace
-
 from schemas.jobs import Job
 from streams.core.effects import Decision, UserView, WriteAccount, WriteJob
 
@@ -10,11 +8,11 @@ def applied(view: UserView, decision: Decision) -> UserView:
     """The view after the decision's write, and the settling of its job, went through; the same where it wrote none."""
     match decision.write:
         case WriteJob(job=job):
-            return replace(view, jobs={**view.jobs, job.job_id: job})
+            return view.with_job(job)
         case WriteAccount(account=account, job=None):
-            return replace(view, account=account)
+            return view.with_account(account)
         case WriteAccount(account=account, job=Job() as job):
-            return UserView(account, {**view.jobs, job.job_id: job})
+            return view.with_account(account).with_job(job)
     return view
 
 

@@ -3,7 +3,6 @@
 Every change of a job's state goes through ``Case.moved``, and so through the life-cycle table.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,8 +15,7 @@ from schemas.lifecycle import Fact, advance
 from streams.core.apply import applied, still_pending
 from streams.core.discards import discarded
 from streams.core.effects import Decision, UserView, WriteAccount, WriteJob
-from streams.core.folds import own_jobs
-from streams.core.policy import Policy
+from streams.core.policy import DEPLOYMENT, Policy, scope_of
 from streams.core.quota import remaining
 
 MESSAGE_MAX = 500  # characters of an engine's text that are kept
@@ -28,19 +26,18 @@ class Case:
     """``now``: the record's time; ``stamp``: what documents written say as ``updated_at``, later than any before."""
 
     view: UserView
-    jobs: Mapping[str, Job]
     now: int
     policy: Policy
     stamp: int
 
     def named(self, job_id: str) -> Job | None:
         """The user's job of that id. A command recorded before its job was found none, and replayed still does not."""
-        job = self.jobs.get(job_id)
+        job = self.view.own(job_id)
         return job if job is not None and self.now >= job.created_at else None
 
     def is_foreign(self, job_id: str) -> bool:
         """Whether the id is another user's job, of which nothing may be told."""
-        return job_id in self.view.jobs and job_id not in self.jobs
+        return job_id in self.view.jobs and self.view.own(job_id) is None
 
     def moved(self, job: Job, fact: Fact, **changes: Any) -> Job | None:
         """The job's next version after the fact, or None where the life-cycle table has no such move."""
@@ -70,7 +67,8 @@ class Case:
         code: FailureCode | None = None,
         left: Remaining | None = None,
     ) -> Decision:
-        """Announce ``job`` and answer the command; ``left`` is where the user stands after the write, if not given."""
+        """Announce ``job`` and answer the command; ``left`` is where the user stands after the write, if not given: on
+        the job's endpoint, where it is of one."""
         after = applied(self.view, Decision(write=write))
         answer = CommandAnswered(
             command_id=command.command_id,
@@ -79,7 +77,7 @@ class Case:
             job_id=getattr(command, "job_id", None),
             version=job.version if job else None,
             code=code,
-            remaining=left or remaining(after, self.policy, self.now),
+            remaining=left or remaining(after, self.policy, self.now, scope_of(job) if job else DEPLOYMENT),
         )
         jobs = (job,) if job else ()
         return Decision(write=write, jobs=jobs, discarded=discarded(job) if job else (), answer=answer)
@@ -94,9 +92,7 @@ class Case:
 
 def opened(view: UserView, now: int, policy: Policy, stamp: int) -> Case:
     """A case, its stamp moved past every ``updated_at`` of the user, so that a client that polls misses no change."""
-    jobs = own_jobs(view)
-    latest = max((job.updated_at for job in jobs.values()), default=0)
-    return Case(view, jobs, now, policy, max(stamp, latest + 1))
+    return Case(view, now, policy, max(stamp, view.newest_change + 1))
 
 
 def failure(code: FailureCode, message: str = "") -> Failure:

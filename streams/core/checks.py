@@ -8,8 +8,7 @@ from schemas.failures import FailureCode
 from schemas.jobs import Remaining
 from streams.core.case import Case
 from streams.core.credits import balance
-from streams.core.folds import active, admissions, counted
-from streams.core.policy import limits_of
+from streams.core.policy import DEPLOYMENT, Scope, limits_of
 from streams.core.quota import TINY, exceeds, remaining, used_of
 
 C = FailureCode
@@ -17,10 +16,11 @@ C = FailureCode
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a run would reserve."""
+    """What a run would reserve, and where it is asked for."""
 
     seconds: float
     credits: float
+    scope: Scope = DEPLOYMENT
 
 
 def _blocked(case: Case, _ask: Ask) -> bool:
@@ -29,21 +29,27 @@ def _blocked(case: Case, _ask: Ask) -> bool:
 
 
 def _over_quota(case: Case, ask: Ask) -> bool:
+    """What makes no video needs none of the seconds, however few are left."""
+    if ask.seconds <= 0:
+        return False
     limit = limits_of(case.view.account, case.policy).seconds
-    return exceeds(limit - used_of(counted(case.jobs), case.policy, case.now), ask.seconds)
+    return exceeds(limit - used_of(case.view.sums.charges(), case.policy, case.now), ask.seconds)
 
 
 def _over_credits(case: Case, ask: Ask) -> bool:
-    return ask.credits > 0 and ask.credits > balance(case.view.account.grants, counted(case.jobs), case.now) + TINY
+    account = case.view.account
+    return ask.credits > 0 and ask.credits > balance(account.grants, case.view.sums.charges(), case.now) + TINY
 
 
-def _over_active(case: Case, _ask: Ask) -> bool:
-    return active(case.jobs) >= limits_of(case.view.account, case.policy).max_active
+def _over_active(case: Case, ask: Ask) -> bool:
+    limits = limits_of(case.view.account, case.policy, ask.scope)
+    return case.view.sums.active.get(ask.scope.endpoint, 0) >= limits.max_active
 
 
-def _over_rate(case: Case, _ask: Ask) -> bool:
-    limits = limits_of(case.view.account, case.policy)
-    return len(admissions(case.jobs, case.now - limits.rate_window_ms)) >= limits.rate_limit
+def _over_rate(case: Case, ask: Ask) -> bool:
+    limits = limits_of(case.view.account, case.policy, ask.scope)
+    admitted = case.view.sums.admissions(ask.scope.endpoint, case.now - limits.rate_window_ms)
+    return len(admitted) >= limits.rate_limit
 
 
 # OpenV's order (quota, then concurrency), the others put in by how long they last: first what only an operator, the
@@ -62,11 +68,11 @@ def refused_for(case: Case, ask: Ask) -> FailureCode | None:
     return next((code for code, stands_in_the_way in CHECKS if stands_in_the_way(case, ask)), None)
 
 
-def standing(case: Case, code: FailureCode) -> Remaining:
+def standing(case: Case, code: FailureCode, scope: Scope) -> Remaining:
     """Where the refused user stands; for a rate limit also in how many ms the next request has a chance."""
-    left = remaining(case.view, case.policy, case.now)
-    limits = limits_of(case.view.account, case.policy)
+    left = remaining(case.view, case.policy, case.now, scope)
+    limits = limits_of(case.view.account, case.policy, scope)
     if code is not C.RATE_LIMITED or limits.rate_limit < 1:
         return left
-    times = admissions(case.jobs, case.now - limits.rate_window_ms)
+    times = case.view.sums.admissions(scope.endpoint, case.now - limits.rate_window_ms)
     return replace(left, retry_after_ms=max(1, times[-limits.rate_limit] + limits.rate_window_ms - case.now))

@@ -27,7 +27,7 @@ class _Lot:
 def balance(grants: Iterable[Grant], counting: Iterable[Charge], now: int) -> float:
     """Credits that may be spent at ``now`` (ms), to six decimals; negative where more was taken than given.
 
-    ``counting`` must reach back to the first grant: ``counted_since_for`` in ``streams/core/quota.py`` says so.
+    ``counting`` must reach back to the first grant: ``reach_for`` in ``streams/core/retention.py`` sees to it.
     """
     moves = [(g.granted_at, 0, g.grant_id, g.credits, NEVER if g.expires_at is None else g.expires_at) for g in grants]
     moves += [(c.reserved_at, 1, "", -c.credits, NEVER) for c in counting if c.credits]

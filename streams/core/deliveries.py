@@ -24,8 +24,9 @@ GONE = 410
 RETRY_AFTER_MAX = DAY
 WORDS_GONE = "The endpoint answered 410 Gone."
 WORDS_FAILING = "Nothing was accepted for five days."
+WORDS_OVERDUE = "It could not be sent in time: what was to be sent to this server before it takes too long."
 
-# The delays before each try, in ms. A webhook's are those of the Standard Webhooks specification.
+# The delays before each try, in ms. A webhook's are those of the Standard Webhooks specification, a job's RunPod's.
 SCHEDULES: Mapping[DeliveryKind, tuple[int, ...]] = MappingProxyType(
     {
         DeliveryKind.WEBHOOK: (
@@ -42,6 +43,7 @@ SCHEDULES: Mapping[DeliveryKind, tuple[int, ...]] = MappingProxyType(
         ),
         DeliveryKind.TEST: (0,),
         DeliveryKind.MAIL: (0, MINUTE, 10 * MINUTE, HOUR, 4 * HOUR),
+        DeliveryKind.JOB: (0, 10 * SECOND, 10 * SECOND),
     }
 )
 
@@ -52,7 +54,9 @@ class SendingPolicy:
 
     ``at_once``: tries at a time, ``mails`` of them for mails alone, of the others ``per_user`` of one user and
     ``per_endpoint`` to one endpoint. ``put_off_ms``: until it is looked at again what could not be sent for our part.
-    ``slow_ms``: a try that takes longer is slow.
+    ``slow_ms``: a try that takes longer is slow. ``overdue_ms``: what was due so long ago is not sent any more, of
+    calls about jobs, whose number is bounded by nothing else. ``large``: how many of their bodies that lie in the
+    object store are in memory at a time; ``large_ms``: how long a try waits for that, and then for the store.
     """
 
     schedules: Mapping[DeliveryKind, tuple[int, ...]] = field(default_factory=lambda: SCHEDULES)
@@ -67,6 +71,9 @@ class SendingPolicy:
     look_ms: int = SECOND
     put_off_ms: int = 10 * SECOND
     slow_ms: int = 3 * SECOND
+    overdue_ms: int = DAY
+    large: int = 3
+    large_ms: int = 15 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +111,12 @@ def claimed(delivery: Delivery, by: str, now: int, policy: SendingPolicy) -> Del
     )
 
 
+def overdue(delivery: Delivery, now: int, policy: SendingPolicy) -> bool:
+    """Whether it is too late to send it: only calls about jobs, whose results nobody keeps for long."""
+    is_job = delivery.kind is DeliveryKind.JOB
+    return is_job and delivery.next_at is not None and now - delivery.next_at > policy.overdue_ms
+
+
 def tried(delivery: Delivery, result: Result, policy: SendingPolicy, chance: float) -> Delivery:
     """A claimed delivery after its try. ``chance``: from 0 to below 1, for the jitter."""
     if result.put_off:
@@ -112,10 +125,12 @@ def tried(delivery: Delivery, result: Result, policy: SendingPolicy, chance: flo
     schedule = policy.schedules[delivery.kind]
     if result.succeeded:
         return _ended(delivery, Step.SUCCEEDED, result)
-    if result.final or result.status == GONE or delivery.tries >= len(schedule):
+    is_job = delivery.kind is DeliveryKind.JOB  # RunPod looks at nothing but whether the answer was 200
+    is_final = result.final or (result.status == GONE and not is_job)
+    if is_final or delivery.tries >= len(schedule):
         return _ended(delivery, Step.GAVE_UP, result)
     delay = round(schedule[delivery.tries] * (1 + policy.jitter * chance))
-    asked = min(result.retry_after_ms or 0, RETRY_AFTER_MAX)
+    asked = 0 if is_job else min(result.retry_after_ms or 0, RETRY_AFTER_MAX)
     ended_at = result.at + result.duration_ms
     return replace(_noted(delivery, Step.AGAIN, result), next_at=ended_at + max(delay, asked))
 

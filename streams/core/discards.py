@@ -26,7 +26,7 @@ def may_deliver(job: Job, attempt: int, worker_id: str) -> bool:
             return attempt == job.attempt or late_success_counts(job, attempt, worker_id)
         case State.PROCESSING:
             return (attempt, worker_id) == (job.attempt, job.worker_id)
-        case State.COMPLETED:
+        case State.COMPLETED | State.FAILED:  # an external worker's word on its failure may be a file too
             return (attempt, worker_id) == (job.winning_attempt, job.worker_id)
     return False
 

@@ -111,10 +111,18 @@ def finish(draft: Draft, job_id: str, version: int, state: State, worker_id: str
         lease = entry.lease
         if lease is not None and _by_its_holder(entry, lease, state, worker_id):
             reported_by = worker_id
+            _note_worked(draft, lease.worker_id)
         elif lease is not None:
             withdraw(draft, entry, lease, f"the job is {state}")
     draft.end(job_id, Ended(version, draft.now, reported_by))
     _compare(draft, job_id)
+
+
+def _note_worked(draft: Draft, worker_id: str) -> None:
+    """Offers that it ignored are forgiven: a short job is never named by a beat."""
+    worker = draft.workers.get(worker_id)
+    if worker is not None and worker.ignored:
+        draft.put_worker(replace(worker, ignored=0))
 
 
 def _by_its_holder(entry: Entry, lease: Lease, state: State, worker_id: str | None) -> bool:
@@ -128,12 +136,13 @@ def _by_its_holder(entry: Entry, lease: Lease, state: State, worker_id: str | No
 
 
 def _note_start(draft: Draft, entry: Entry) -> None:
-    """Its worker started it: the lease runs. An SDK worker's starts when its pings name it, not when a poll took it."""
+    """Its worker started it; of an SDK worker that says only that a poll was answered. Where no lease is known (a
+    rebuild), it begins now, and is taken to run."""
     if entry.lease is None:
         worker = draft.workers.get(entry.worker_id or "")
         grant(draft, entry, worker, Phase.RUNNING)
-    elif entry.lease.kind is not WorkerKind.SDK:
-        observe(draft, entry, Sign.STARTED)
+    else:
+        observe(draft, entry, Sign.TAKEN if entry.lease.kind is WorkerKind.SDK else Sign.STARTED)
 
 
 def _compare(draft: Draft, job_id: str) -> None:

@@ -1,6 +1,6 @@
 """One step's working copy of a pool: what is touched is copied first, what is not is shared; and its effects."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
@@ -30,6 +30,7 @@ class Draft:
         self.now = max(state.now, now)
         self.ear, self.ticks, self.ticked_at = state.ear, state.ticks, state.ticked_at
         self.shown, self.shown_at = state.shown, state.shown_at
+        self.numbers, self.numbers_at = state.numbers, state.numbers_at
         self.durations = state.durations
         self.jobs: Mapping[str, Entry] = state.jobs
         self.workers: Mapping[str, Worker] = state.workers
@@ -52,6 +53,8 @@ class Draft:
             shares=self.shares,
             durations=self.durations,
             shown=self.shown,
+            numbers=self.numbers,
+            numbers_at=self.numbers_at,
         )
 
     def put(self, entry: Entry) -> None:
@@ -80,6 +83,12 @@ class Draft:
         self.workers = _own(self.workers, self.state.workers)
         self.workers[worker.worker_id] = worker
 
+    def forget_workers(self, worker_ids: Collection[str]) -> None:
+        """Know these workers no more."""
+        self.workers = _own(self.workers, self.state.workers)
+        for worker_id in worker_ids:
+            self.workers.pop(worker_id, None)
+
     def charge(self, user_id: str, work: float) -> None:
         """Count work handed to a user; negative where it came to nothing."""
         self.shares = _own(self.shares, self.state.shares)
@@ -101,7 +110,8 @@ class Draft:
     def look_for(self, worker: Worker, job_id: str) -> None:
         """Ask for the document of a job that a worker names, at most once a second."""
         if self.now - worker.looked_at >= LOOK_AGAIN_MS:
-            self.put_worker(replace(worker, looked_at=self.now))
+            if worker.worker_id in self.workers:
+                self.put_worker(replace(self.workers[worker.worker_id], looked_at=self.now))
             self.look(job_id)
 
     def stop(self, worker_id: str, session: str | None, job_id: str, attempt: int, reason: str) -> None:

@@ -13,11 +13,12 @@ from streams.core.effects import Decision, WriteAccount, WriteJob
 
 
 def cancel(case: Case, command: CancelJob) -> Decision:
-    """Stop the run named. On a job that is cancelled already it is answered as done: the wish is fulfilled."""
+    """Stop the run named; with ``queued_only``, only where it waits. On a job that is cancelled already it is answered
+    as done: the wish is fulfilled."""
     job = case.named(command.job_id)
     if job is None:
         return case.decided(command, Outcome.NOT_FOUND)
-    if not _means_this_run(case, job, command):
+    if not _means_this_run(case, job, command) or (command.queued_only and _was_running(case, job)):
         return case.decided(command, Outcome.UNCHANGED, job=job)
     cancelled = case.moved(
         job,
@@ -38,6 +39,15 @@ def _means_this_run(case: Case, job: Job, command: CancelJob) -> bool:
     if command.run is not None:
         return command.run == job.run
     return job.run == 1 or case.now > job.charge.reserved_at
+
+
+def _was_running(case: Case, job: Job) -> bool:
+    """Whether the job did not wait when the command was recorded. One that came back into the queue since then (the
+    command is a replay) was seen running, and is not cancelled for it."""
+    if job.state is State.PROCESSING:
+        return True
+    back = max((e.ended_at or 0 for e in job.earlier_attempts if e.attempt >= job.run_first_attempt), default=0)
+    return job.state is State.QUEUED and case.now <= back
 
 
 def expire(case: Case, command: JobExpired) -> Decision:

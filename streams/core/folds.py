@@ -1,28 +1,33 @@
-"""Sums over a user's jobs. Nothing here is stored anywhere, so nothing can drift from the documents."""
+"""Sums over a user's jobs. Nothing here is stored anywhere, so nothing can drift from the documents.
 
+``sums_of`` is the fold; ``Sums.after`` moves it along by one written document, to exactly what the fold would give, so
+that a user with thousands of active jobs costs no more a command than one with three.
+"""
+
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from heapq import merge
 from math import fsum
 
+from schemas.endpoints import EndpointId
+from schemas.instants import Instant
 from schemas.jobs import Charge, ChargeState, Job
 from schemas.lifecycle import ACTIVE
-from streams.core.effects import UserView
 
 COUNTED = frozenset({ChargeState.RESERVED, ChargeState.CAPTURED})
+Asked = EndpointId | None  # where a run was asked for: an endpoint, or (None) the deployment's own API
 
 
-def own_jobs(view: UserView) -> dict[str, Job]:
-    """The user's jobs with pending ones in their place. A foreign job that a command named is left out."""
-    return {job_id: job for job_id, job in view.overlaid().items() if job.user_id == view.account.user_id}
-
-
-def charges(jobs: Mapping[str, Job]) -> Iterator[Charge]:
+def charges(jobs: Iterable[Job]) -> Iterator[Charge]:
     """Every charge of every run, in whatever state."""
-    for job in jobs.values():
+    for job in jobs:
         yield job.charge
         yield from job.earlier_charges
 
 
-def counted(jobs: Mapping[str, Job]) -> Iterator[Charge]:
+def counted(jobs: Iterable[Job]) -> Iterator[Charge]:
     """The charges that count against limits and credits: reserved or captured."""
     return (charge for charge in charges(jobs) if charge.state in COUNTED)
 
@@ -32,11 +37,97 @@ def used_seconds(counting: Iterable[Charge], start: int, end: int) -> float:
     return fsum(charge.seconds for charge in counting if start <= charge.reserved_at < end)
 
 
-def active(jobs: Mapping[str, Job]) -> int:
-    """Jobs that are queued or processing, whenever they were admitted."""
-    return sum(1 for job in jobs.values() if job.state in ACTIVE)
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What a user's jobs come to. Activity and admissions are told apart by where they were asked for.
+
+    ``active``: how many are queued or processing, whenever they were admitted. ``admitted``: when each run was, oldest
+    first, given back or not: it is asking that is limited. ``charged``: by job, the charges that count and are of
+    anything. ``changed_at``: the newest ``updated_at``.
+    """
+
+    active: Mapping[Asked, int] = field(default_factory=dict)
+    admitted: Mapping[Asked, tuple[Instant, ...]] = field(default_factory=dict)
+    charged: Mapping[str, tuple[Charge, ...]] = field(default_factory=dict)
+    changed_at: Instant = 0
+
+    def charges(self) -> Iterator[Charge]:
+        """All that count and are of anything."""
+        for of_job in self.charged.values():
+            yield from of_job
+
+    def admissions(self, asked: Asked, after: int) -> tuple[Instant, ...]:
+        """When runs were admitted there after ``after`` (ms), oldest first."""
+        times = self.admitted.get(asked, ())
+        return times[bisect_right(times, after) :]
+
+    def after(self, old: Job | None, new: Job) -> "Sums":
+        """The sums with ``new`` in the place of ``old``, its document before (None: it had none)."""
+        sums = replace(self, changed_at=max(self.changed_at, new.updated_at))
+        was, now = _activity(old), _activity(new)
+        if was != now:
+            count = Counter(self.active)
+            count.subtract(was)
+            count.update(now)
+            sums = replace(sums, active={asked: number for asked, number in count.items() if number})
+        gone, come = _times(old), _times(new)
+        if gone != come or (old is not None and old.endpoint != new.endpoint):
+            sums = replace(sums, admitted=_moved(self.admitted, old, gone, new, come))
+        lost, won = () if old is None else _worth(old), _worth(new)
+        if lost != won:
+            charged = {job_id: worth for job_id, worth in self.charged.items() if job_id != new.job_id}
+            sums = replace(sums, charged={**charged, new.job_id: won} if won else charged)
+        return sums
 
 
-def admissions(jobs: Mapping[str, Job], after: int) -> list[int]:
-    """When runs were admitted after ``after`` (ms), oldest first. Given back or not: it is asking that is limited."""
-    return sorted(c.reserved_at for c in charges(jobs) if c.state is not ChargeState.NONE and c.reserved_at > after)
+def sums_of(jobs: Iterable[Job]) -> Sums:
+    """The fold over all of them."""
+    active: Counter[Asked] = Counter()
+    admitted: dict[Asked, list[Instant]] = {}
+    charged: dict[str, tuple[Charge, ...]] = {}
+    changed_at = 0
+    for job in jobs:
+        changed_at = max(changed_at, job.updated_at)
+        active.update(_activity(job))
+        times = _times(job)
+        if times:
+            admitted.setdefault(job.endpoint, []).extend(times)
+        worth = _worth(job)
+        if worth:
+            charged[job.job_id] = worth
+    return Sums(dict(active), {asked: tuple(sorted(times)) for asked, times in admitted.items()}, charged, changed_at)
+
+
+def _activity(job: Job | None) -> tuple[Asked, ...]:
+    return (job.endpoint,) if job is not None and job.state in ACTIVE else ()
+
+
+def _times(job: Job | None) -> tuple[Instant, ...]:
+    if job is None:
+        return ()
+    if not job.earlier_charges:
+        return () if job.charge.state is ChargeState.NONE else (job.charge.reserved_at,)
+    return tuple(sorted(charge.reserved_at for charge in charges((job,)) if charge.state is not ChargeState.NONE))
+
+
+def _worth(job: Job) -> tuple[Charge, ...]:
+    return tuple(charge for charge in counted((job,)) if charge.seconds or charge.credits)
+
+
+def _moved(
+    admitted: Mapping[Asked, tuple[Instant, ...]],
+    old: Job | None,
+    gone: tuple[Instant, ...],
+    new: Job,
+    come: tuple[Instant, ...],
+) -> dict[Asked, tuple[Instant, ...]]:
+    found = dict(admitted)
+    if old is not None and gone:
+        left = list(found.get(old.endpoint, ()))
+        for at in gone:
+            left.remove(at)
+        found[old.endpoint] = tuple(left)
+    times = found.get(new.endpoint, ())
+    latest = bool(come) and (not times or times[-1] <= come[0])
+    found[new.endpoint] = times + come if latest else tuple(merge(times, come))
+    return {asked: times for asked, times in found.items() if times}

@@ -27,6 +27,7 @@ class Sign(StrEnum):
 
     NAMED = "named"  # a beat of the worker names this attempt
     STARTED = "started"  # the document says that this worker started it
+    TAKEN = "taken"  # the document says that a poll of this SDK worker was answered with it: no word of the worker yet
     DECLINED = "declined"  # the worker did not take it
     ABSENT = "absent"  # the worker lives but does not name it
     SILENT = "silent"  # no word of the worker for as long as a lease of its kind lasts
@@ -42,6 +43,7 @@ AFTER: Mapping[Phase, Mapping[Sign, Phase | None]] = MappingProxyType(
         P.OFFERED: {
             G.NAMED: P.RUNNING,
             G.STARTED: P.RUNNING,
+            G.TAKEN: P.OFFERED,  # the answer may have been lost on its way: only a beat that names it says otherwise
             G.DECLINED: None,
             G.ABSENT: P.HANDED_BACK,
             G.SILENT: P.LOST,
@@ -51,6 +53,7 @@ AFTER: Mapping[Phase, Mapping[Sign, Phase | None]] = MappingProxyType(
         P.RUNNING: {
             G.NAMED: P.RUNNING,
             G.STARTED: P.RUNNING,
+            G.TAKEN: P.RUNNING,
             G.ABSENT: P.LOST,
             G.SILENT: P.LOST,
             G.RESTARTED: P.LOST,
@@ -132,6 +135,7 @@ def grant(draft: Draft, entry: Entry, worker: Worker | None, phase: Phase) -> En
         renewed=draft.ear,
         sequence=worker.sequence if worker else -1,
         tick=draft.ticks,
+        poll_id=worker.poll_id if worker else None,
     )
     entry = replace(entry, lease=lease)
     draft.put(entry)

@@ -74,7 +74,7 @@ DECIDES: Mapping[type, Callable[[Case, Any], Decision]] = MappingProxyType(
 def decide(view: UserView, command: AnyCommand, now: int, policy: Policy, stamp: int) -> Decision:
     """The decision on one command. ``now``: the record's time, ``stamp``: the time of the write; both in ms.
 
-    ``view`` holds the command's user: the account, the counted jobs (``counted_since_for``, and all that are active),
+    ``view`` holds the command's user: the account, the jobs that count (``retention.py``) and all that are active,
     the jobs that ``account.pending`` and the command name (another user's too, if it is one), and for ``DeleteUser``
     every job. Raises ``ValueError`` for a view of another user.
     """

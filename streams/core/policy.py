@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from schemas.accounts import Account
+from schemas.commands import SubmitJob
+from schemas.endpoints import EndpointLimits
+from schemas.jobs import Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What holds for one user: the operator's overrides where there are any, else the deployment's defaults."""
+    """What holds for one user in one scope."""
 
     seconds: float
     max_active: int
@@ -48,11 +51,40 @@ class Limits:
     rate_window_ms: int
 
 
-def limits_of(account: Account, policy: Policy) -> Limits:
-    """A user's limits."""
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where a run is asked for, and what is counted there alone: on an endpoint, by its limits, or (no endpoint) the
+    deployment's own API. Seconds and credits are counted over both."""
+
+    endpoint: str | None = None
+    limits: EndpointLimits | None = None
+
+
+DEPLOYMENT = Scope()
+
+
+def scope_of(asked: Job | SubmitJob) -> Scope:
+    """Where this was asked for. An endpoint's command without limits is measured by the usual ones."""
+    return DEPLOYMENT if asked.endpoint is None else Scope(asked.endpoint, asked.limits or EndpointLimits())
+
+
+def limits_of(account: Account, policy: Policy, scope: Scope = DEPLOYMENT) -> Limits:
+    """A user's limits in this scope.
+
+    Overrides of activity and rate are exceptions from the deployment's limits: an endpoint has its own, and says who
+    may use it. But zero is no exception, it is "nothing at all", and holds there too.
+    """
     own = account.overrides
+    seconds = policy.monthly_limit_seconds if own.monthly_limit_seconds is None else own.monthly_limit_seconds
+    if scope.limits is not None:
+        return Limits(
+            seconds=seconds,
+            max_active=0 if own.max_active == 0 else scope.limits.max_active,
+            rate_limit=0 if own.rate_limit == 0 else scope.limits.rate_limit,
+            rate_window_ms=scope.limits.rate_window_ms,
+        )
     return Limits(
-        seconds=policy.monthly_limit_seconds if own.monthly_limit_seconds is None else own.monthly_limit_seconds,
+        seconds=seconds,
         max_active=policy.max_active if own.max_active is None else own.max_active,
         rate_limit=policy.rate_limit if own.rate_limit is None else own.rate_limit,
         rate_window_ms=policy.rate_window_ms if own.rate_window_ms is None else own.rate_window_ms,

@@ -9,6 +9,7 @@ of old beats is read in one go, costs no lease.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from schemas.dispatch import WorkerKind, WorkerState
 from schemas.instants import Instant
@@ -23,7 +24,7 @@ class Phase(StrEnum):
     """Where a lease stands. The last two owe the ledger a word; the job waits until its document moves."""
 
     OFFERED = "offered"  # handed out; not named by a beat yet
-    RUNNING = "running"  # named by a beat, or the document says that it started
+    RUNNING = "running"  # named by a beat, or its document says that our worker started it
     LOST = "lost"
     HANDED_BACK = "handed_back"
 
@@ -36,7 +37,7 @@ class Lease:
     """One attempt on one worker. ``session`` and ``kind`` are None where only the document is known (a rebuild).
 
     ``renewed``: listening time of the offer or of the last beat that named it. ``sequence``: the worker's newest one at
-    the offer. ``tick``: how many ticks had passed at ``renewed``.
+    the offer, ``poll_id`` the poll that it answers. ``tick``: how many ticks had passed at ``renewed``.
     """
 
     attempt: int
@@ -48,6 +49,7 @@ class Lease:
     sequence: int
     tick: int
     reason: str = ""
+    poll_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +133,24 @@ class Shown:
     start_at: Instant | None
 
 
+class Numbers(NamedTuple):
+    """How many workers wait for a job, have one, load their model, take no more."""
+
+    idle: int = 0
+    running: int = 0
+    starting: int = 0
+    draining: int = 0
+
+
+NOBODY = Numbers()
+
+
 @dataclass(frozen=True)
 class PoolState:
     """One pool. The mappings are never changed in place: a step shares what it leaves alone.
 
     Bounded: jobs by the documents; ``workers``, ``ended``, ``shares`` by forgetting (``leases.sweep``);
-    ``durations`` (ms by shape, newest last) and ``shown`` by a fixed number.
+    ``durations`` (ms by shape, newest last) and ``shown`` by a fixed number. ``numbers``: those last shown, and when.
     """
 
     pool: str
@@ -151,6 +165,8 @@ class PoolState:
     shares: Mapping[str, Share] = field(default_factory=dict)
     durations: Mapping[str, float] = field(default_factory=dict)
     shown: Mapping[str, Shown] = field(default_factory=dict)
+    numbers: Numbers = NOBODY
+    numbers_at: Instant = 0
 
 
 @dataclass(frozen=True, slots=True)

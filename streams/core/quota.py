@@ -16,14 +16,13 @@ import math
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from schemas.accounts import Account
 from schemas.instants import from_datetime, to_datetime
 from schemas.jobs import Charge, Remaining
 from schemas.requests import FPS, FRAME_STEP, LIMITS
 from streams.core.credits import balance
 from streams.core.effects import UserView
-from streams.core.folds import active, counted, own_jobs, used_seconds
-from streams.core.policy import Policy, limits_of
+from streams.core.folds import used_seconds
+from streams.core.policy import DEPLOYMENT, Policy, Scope, limits_of
 
 TINY = 1e-9  # seconds: below what a frame lasts, above what a sum of floats gathers
 LENGTHS = range(int(LIMITS["num_frames"].least), int(LIMITS["num_frames"].most) + 1, FRAME_STEP)
@@ -49,20 +48,6 @@ def period_of(policy: Policy, now: int) -> tuple[int, int]:
     if now <= end:
         return start, end + 1
     return max(end + 1, month_start), month_end
-
-
-def counted_since(policy: Policy, now: int) -> int:
-    """From which ``reserved_at`` (ms) jobs count for a user without overrides and credits: period and rate window."""
-    return min(period_of(policy, now)[0], now - policy.rate_window_ms)
-
-
-def counted_since_for(account: Account, policy: Policy, now: int) -> int:
-    """From which ``reserved_at`` (ms) the shell loads this user's jobs; besides, it loads those that are active.
-
-    Credits reach back to the first grant: before it nothing could be spent.
-    """
-    rate_since = now - limits_of(account, policy).rate_window_ms
-    return min([counted_since(policy, now), rate_since, *(grant.granted_at for grant in account.grants)])
 
 
 def used_of(counting: Iterable[Charge], policy: Policy, now: int) -> float:
@@ -95,13 +80,12 @@ def _first_past(left: float) -> int:
     return LENGTHS[0] + FRAME_STEP * max(0, steps)
 
 
-def remaining(view: UserView, policy: Policy, now: int) -> Remaining:
+def remaining(view: UserView, policy: Policy, now: int, scope: Scope = DEPLOYMENT) -> Remaining:
     """Where a user stands, as people are shown it: usage to two decimals, as OpenV rounds it."""
-    jobs = own_jobs(view)
-    limits = limits_of(view.account, policy)
-    charges = list(counted(jobs))
+    sums = view.sums
+    limits = limits_of(view.account, policy, scope)
     start, end = period_of(policy, now)
-    exact = used_of(charges, policy, now)
+    exact = used_of(sums.charges(), policy, now)
     used = round(exact, 2)
     return Remaining(
         limit_seconds=limits.seconds,
@@ -109,8 +93,8 @@ def remaining(view: UserView, policy: Policy, now: int) -> Remaining:
         remaining_seconds=max(0.0, round(limits.seconds - used, 2)),
         period_start=start,
         period_end=end,
-        active=active(jobs),
+        active=sums.active.get(scope.endpoint, 0),
         max_active=limits.max_active,
-        credits=balance(view.account.grants, charges, now),
+        credits=balance(view.account.grants, sums.charges(), now),
         suggested_frames=fitting_frames(limits.seconds - exact),
     )

@@ -27,7 +27,7 @@ from streams.core.retry import backoff_ms, classified, tried_again
 
 def report(case: Case, command: AttemptReport) -> Decision:
     """What a worker, or the scheduler about a worker, says of an attempt. Nobody waits for an answer."""
-    job = case.jobs.get(command.job_id)
+    job = case.view.own(command.job_id)
     if job is None:
         return Decision()
     after = _after(case, job, command)
@@ -87,14 +87,16 @@ def _handed_back(case: Case, job: Job, command: AttemptHandedBack) -> Job | None
         worker_id=None,
         previous_worker_id=command.worker_id or None,
         started_at=None,
-        earlier_attempts=_with(job, command, AttemptEnd.HANDED_BACK, None),
+        earlier_attempts=_with(case, job, command, AttemptEnd.HANDED_BACK, None),
     )
 
 
 def _failed(
     case: Case, job: Job, command: AttemptFailed | AttemptLost, end: AttemptEnd, code: FailureCode
 ) -> Job | None:
-    earlier = _with(job, command, end, code)
+    """Tried again, or given up: then what an external worker said in failing is the job's output."""
+    earlier = _with(case, job, command, end, code)
+    word = command.output if isinstance(command, AttemptFailed) else None
     if tried_again(job, code):
         return case.moved(
             job,
@@ -113,13 +115,22 @@ def _failed(
         charge=replace(job.charge, state=ChargeState.REFUNDED),
         failure=failure(code, command.message if isinstance(command, AttemptFailed) else ""),
         worker_id=command.worker_id or None,
+        output=word,
+        winning_attempt=None if word is None else command.attempt,
         finished_at=case.now,
         earlier_attempts=earlier,
     )
 
 
-def _with(job: Job, command: AttemptReport, end: AttemptEnd, code: FailureCode | None) -> tuple[EarlierAttempt, ...]:
+def _with(
+    case: Case, job: Job, command: AttemptReport, end: AttemptEnd, code: FailureCode | None
+) -> tuple[EarlierAttempt, ...]:
     ended = EarlierAttempt(
-        attempt=job.attempt, worker_id=command.worker_id, end=end, code=code, started_at=job.started_at
+        attempt=job.attempt,
+        worker_id=command.worker_id,
+        end=end,
+        code=code,
+        started_at=job.started_at,
+        ended_at=case.now,
     )
     return (*job.earlier_attempts, ended)[-KEPT:]

@@ -5,13 +5,14 @@ from schemas.jobs import AttemptEnd, Charge, ChargeState, EarlierAttempt, Job
 from schemas.lifecycle import Fact, State
 from streams.core.case import Case
 from streams.core.discards import KEPT
-from streams.core.policy import limits_of
+from streams.core.policy import limits_of, scope_of
 
 
 def new_job(case: Case, command: SubmitJob, version: int) -> Job:
-    """The first run of a job, queued, with its seconds and credits reserved."""
+    """The first run of a job, queued, with its seconds and credits reserved. What makes no video costs none's price."""
     policy = case.policy
-    price = command.credits or (policy.credits_per_video if policy.credits_required else 0.0)
+    video_price = policy.credits_per_video if policy.credits_required and not command.external else 0.0
+    price = command.credits or video_price
     return Job(
         job_id=command.job_id,
         user_id=command.user_id,
@@ -30,6 +31,9 @@ def new_job(case: Case, command: SubmitJob, version: int) -> Job:
         priority=command.priority,
         origin=command.origin,
         webhook=command.webhook,
+        endpoint=command.endpoint,
+        external=command.external,
+        limits=command.limits if command.endpoint is not None else None,
         price_credits=price,
     )
 
@@ -43,7 +47,11 @@ def next_run(case: Case, job: Job) -> Job:
     left_behind = job.earlier_attempts
     if job.worker_id and all(e.attempt != job.attempt for e in left_behind):
         stopped = EarlierAttempt(
-            attempt=job.attempt, worker_id=job.worker_id, end=AttemptEnd.STOPPED, started_at=job.started_at
+            attempt=job.attempt,
+            worker_id=job.worker_id,
+            end=AttemptEnd.STOPPED,
+            started_at=job.started_at,
+            ended_at=job.finished_at,
         )
         left_behind = (*left_behind, stopped)[-KEPT:]
     again = case.moved(
@@ -69,6 +77,7 @@ def next_run(case: Case, job: Job) -> Job:
         finished_at=None,
         failure=None,
         output=None,
+        winning_attempt=None,
         refusal=None,
     )
     if again is None:
@@ -78,7 +87,7 @@ def next_run(case: Case, job: Job) -> Job:
 
 def _earlier_charges(case: Case, job: Job) -> tuple[Charge, ...]:
     """Charges of runs before: those kept (a cancel under a stricter policy), and those the rate window still sees."""
-    since = case.now - limits_of(case.view.account, case.policy).rate_window_ms
+    since = case.now - limits_of(case.view.account, case.policy, scope_of(job)).rate_window_ms
     return tuple(
         charge
         for charge in (*job.earlier_charges, job.charge)

@@ -11,23 +11,30 @@ document is queued, of this attempt, and due at the ``now`` of this step, else f
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
+from heapq import nsmallest
 from types import MappingProxyType
 from typing import Any
 
-from schemas.dispatch import AssignmentDeclined, DrainWorker, JobMoved, Tick, WorkerBeat, WorkerGone
+from schemas.dispatch import AssignmentDeclined, DrainWorker, JobMoved, Tick, WorkerBeat, WorkerGone, WorkerKind
 from schemas.instants import Instant
+from schemas.lifecycle import State
 from streams.core.documents import on_loaded, on_moved, on_seen
 from streams.core.draft import Draft
 from streams.core.effects import Offer, SchedulerEffect
 from streams.core.fairness import in_order, remembered
 from streams.core.leases import grant, watch
+from streams.core.numbers import show_pool
 from streams.core.places import is_heard, is_waiting, running_by_user, show
-from streams.core.pool_state import EAR_STEP_MS, Loaded, Phase, PoolState, Seen, Worker
+from streams.core.pool_state import EAR_STEP_MS, Entry, Lease, Loaded, Phase, PoolState, Seen, Worker
 from streams.core.workers import on_beat, on_declined, on_drain, on_gone
 
 PoolEvent = JobMoved | WorkerBeat | WorkerGone | AssignmentDeclined | DrainWorker | Tick | Seen | Loaded
 
-WORKER_KEPT_MS = 5 * 60_000
+# A slot is one of thousands, and has little to be remembered for: that what it said before its end is not heard again.
+WORKER_KEPT_MS: Mapping[WorkerKind, int] = MappingProxyType({WorkerKind.NATIVE: 5 * 60_000, WorkerKind.SDK: 60_000})
+# Whoever missed the last beat or two may be gone: others come first.
+LATE_MS: Mapping[WorkerKind, int] = MappingProxyType({WorkerKind.NATIVE: 10_000, WorkerKind.SDK: 20_000})
 ENDED_KEPT_MS = 10 * 60_000
 ENDED_KEPT = 4_096
 
@@ -48,6 +55,7 @@ def _on_tick(draft: Draft, _: Tick) -> None:
     watch(draft)
     _forget(draft)
     show(draft)
+    show_pool(draft)
 
 
 _ON: Mapping[type, Callable[[Draft, Any], None]] = MappingProxyType(
@@ -65,36 +73,56 @@ _ON: Mapping[type, Callable[[Draft, Any], None]] = MappingProxyType(
 
 
 def _match(draft: Draft) -> None:
-    """Hand the next jobs in line to the workers that ask: those that ignored no offer, then who asked first."""
-    asking = _free_workers(draft)
+    """Hand the next jobs in line to the workers that ask: those that ignored no offer, then who was heard of late, then
+    who asked first. A step mostly ends at one of the first two looks: thousands may wait, of the one kind or the other.
+    """
+    if not any(worker.asking for worker in draft.workers.values()):
+        return
+    waiting = [entry for entry in draft.jobs.values() if entry.lease is None and is_waiting(entry, draft.now)]
+    asking = _free_workers(draft) if waiting else []
     if not asking:
         return
-    waiting = [entry for entry in draft.jobs.values() if is_waiting(entry, draft.now)]
-    if not waiting:
-        return
     line = in_order(waiting, running_by_user(draft), draft.shares, draft.now)
-    for worker, entry in zip(asking, line, strict=False):
+    served = nsmallest(len(waiting), asking, key=partial(_turn, draft.ear))
+    for worker, entry in zip(served, line, strict=False):
         grant(draft, entry, worker, Phase.OFFERED)
         draft.effects.append(Offer(worker.worker_id, worker.session, entry.job_id, entry.attempt, worker.poll_id))
 
 
+def _turn(ear: int, worker: Worker) -> tuple[int, bool, Instant, str]:
+    return worker.ignored, ear - worker.heard >= LATE_MS[worker.kind], worker.asking_since, worker.worker_id
+
+
 def _free_workers(draft: Draft) -> list[Worker]:
     """Workers that ask, are heard, and have no offer to answer. One that says READY has ended what it ran before."""
-    asking = [worker for worker in draft.workers.values() if worker.asking and is_heard(worker, draft.ear)]
-    if not asking:
-        return []
     offered = {
-        entry.lease.worker_id for entry in draft.jobs.values() if entry.lease and entry.lease.phase is Phase.OFFERED
+        entry.lease.worker_id
+        for entry in draft.jobs.values()
+        if entry.lease and entry.lease.phase is Phase.OFFERED and not _is_behind(draft, entry, entry.lease)
     }
-    free = [worker for worker in asking if worker.worker_id not in offered]
-    return sorted(free, key=lambda worker: (worker.ignored, worker.asking_since, worker.worker_id))
+    return [
+        worker
+        for worker in draft.workers.values()
+        if worker.asking and worker.worker_id not in offered and is_heard(worker, draft.ear)
+    ]
+
+
+def _is_behind(draft: Draft, entry: Entry, lease: Lease) -> bool:
+    """Whether an offer's slot has gone on: its poll was answered, says the document, and now it asks with another.
+
+    A short job ends before any ping names it, and before the ledger's word of its end is here.
+    """
+    worker = draft.workers.get(lease.worker_id)
+    if worker is None or lease.kind is not WorkerKind.SDK or entry.state is not State.PROCESSING:
+        return False
+    return entry.worker_id == lease.worker_id and worker.poll_id != lease.poll_id
 
 
 def _forget(draft: Draft) -> None:
     """Workers long silent, jobs long ended, shares long decayed."""
-    old = [worker.worker_id for worker in draft.workers.values() if draft.ear - worker.heard >= WORKER_KEPT_MS]
+    old = [w.worker_id for w in draft.workers.values() if draft.ear - w.heard >= WORKER_KEPT_MS[w.kind]]
     if old:
-        draft.workers = {key: worker for key, worker in draft.workers.items() if key not in old}
+        draft.forget_workers(old)
     if draft.ended:
         over = [key for key, ended in draft.ended.items() if draft.now - ended.at >= ENDED_KEPT_MS]
         over = list(draft.ended)[: max(len(over), len(draft.ended) - ENDED_KEPT)]

@@ -15,7 +15,7 @@ from streams.core.deliveries import SendingPolicy
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A try under way, ``since`` (ms)."""
+    """A try under way, ``since`` (ms). ``endpoint_id``: the delivery's place, see ``schemas.deliveries.Delivery``."""
 
     user_id: str
     endpoint_id: str

@@ -3,12 +3,17 @@
 A session's messages count in the order of their sequence; what is not newer is not heard. A new session of a worker
 ends the one before, whose later messages are answered with an order to stop, and nothing else; unless its successor
 has been silent for as long as a lease lasts (then that was an old message, read late, and the worker would be lost).
+
+A slot (``schemas/slots.py``) has one session for ever, its gateway's. What it says of its polls comes from that gateway
+and is in order; that it runs something is a ping of its pod, which any gateway may have heard, by whatever clock. So a
+ping is in no order with the rest: it counts for the job that the slot has, and for nothing else.
 """
 
 from dataclasses import replace
 
 from schemas.dispatch import AssignmentDeclined, DrainWorker, WorkerBeat, WorkerGone, WorkerKind, WorkerState
 from schemas.lifecycle import State
+from schemas.slots import slot_of
 from streams.core.draft import DRAIN_AGAIN_MS, Draft
 from streams.core.leases import ABSENT_MS, SILENT_MS, Sign, grant, observe
 from streams.core.pool_state import Entry, Phase, Worker
@@ -19,6 +24,9 @@ SESSIONS_REMEMBERED = 8
 def on_beat(draft: Draft, beat: WorkerBeat) -> None:
     """Take over the worker's state, end a former session, and compare what it runs with the document."""
     known = draft.workers.get(beat.worker_id)
+    if beat.state is WorkerState.BUSY and slot_of(beat.worker_id) is not None:
+        _on_ping(draft, beat, known)
+        return
     if known is not None and _is_over(draft, known, beat):
         _answer_past(draft, beat)
         return
@@ -47,44 +55,92 @@ def on_beat(draft: Draft, beat: WorkerBeat) -> None:
         past=_past(known, beat.session),
     )
     draft.put_worker(worker)
+    if asking and (known is None or known.state is WorkerState.DEFUNCT):
+        _pod_moved(draft, worker)
     if known is not None and same is None:
         _end_session(draft, worker.worker_id, known.session, Sign.RESTARTED, but=worker)
     judge(draft, worker)
     _remind_to_drain(draft, draft.workers[beat.worker_id])
 
 
+def _on_ping(draft: Draft, ping: WorkerBeat, known: Worker | None) -> None:
+    """A slot's pod still runs a job. One that the slot does not have is none of its state (it may be an old ping, read
+    after the slot's next poll), but who runs it may have to be told to stop."""
+    entry = draft.jobs.get(ping.job_id or "")
+    has = entry is not None and ping.worker_id in (entry.lease.worker_id if entry.lease else None, entry.worker_id)
+    pod = Worker(
+        worker_id=ping.worker_id,
+        session=ping.session,
+        sequence=known.sequence if known else -1,
+        kind=ping.kind,
+        state=ping.state,
+        heard=draft.ear,
+        tick=draft.ticks,
+        job_id=ping.job_id,
+        attempt=ping.attempt,
+        poll_id=known.poll_id if known else None,
+        stopped=known.stopped if known else None,
+        looked_at=known.looked_at if known else 0,
+    )
+    if has and entry is not None and ping.attempt in (None, entry.attempt):
+        draft.put_worker(pod)
+    judge(draft, pod)
+
+
+def _pod_moved(draft: Draft, worker: Worker) -> None:
+    """A pod polls through one gateway at a time: where it begins to ask through another, its former polls are gone,
+    whether or not their gateway still lives to say so."""
+    slot = slot_of(worker.worker_id)
+    if slot is None:
+        return
+    pod = f"sdk:{slot.endpoint_id}:{slot.pod_id}:"
+    for other in list(draft.workers.values()):
+        if other.asking and other.session != worker.session and other.worker_id.startswith(pod):
+            draft.put_worker(replace(other, asking=False))
+
+
 def on_gone(draft: Draft, gone: WorkerGone) -> None:
-    """A clean end of a session. What it still holds is over; its late messages are not heard any more."""
+    """A clean end of a session. What it still holds is over; its late messages are not heard any more.
+
+    A slot may come back in the same session, with its next poll: only what it said before is not heard again.
+    """
     known = draft.workers.get(gone.worker_id)
     if known is not None and known.session != gone.session:
         return  # another session took over already
+    is_slot = slot_of(gone.worker_id) is not None
+    if is_slot and known is not None and gone.sequence <= known.sequence:
+        return
+    kind = WorkerKind.SDK if is_slot else known.kind if known else WorkerKind.NATIVE
+    past = _past(known, None) if known else ((gone.session, gone.sequence),)
     draft.put_worker(
         Worker(
             worker_id=gone.worker_id,
             session=gone.session,
             sequence=gone.sequence,
-            kind=known.kind if known else WorkerKind.NATIVE,
+            kind=kind,
             state=WorkerState.DEFUNCT,
             heard=draft.ear,
             tick=draft.ticks,
-            past=_past(known, None) if known else ((gone.session, gone.sequence),),
+            past=() if is_slot else past,
         )
     )
     _end_session(draft, gone.worker_id, gone.session, Sign.LEFT, but=None)
 
 
 def on_declined(draft: Draft, declined: AssignmentDeclined) -> None:
-    """The job is in the queue again at no cost; the worker is asked again when it next says that it is ready.
+    """The job is in the queue again at no cost; the worker is asked again when it next says that it is ready, which a
+    slot may have done already, with its next poll.
 
     Only the offer that it answers is taken back, not a later one of the same attempt.
     """
     known = draft.workers.get(declined.worker_id)
-    if known is not None and known.session == declined.session and declined.sequence > known.sequence:
-        draft.put_worker(
-            replace(known, sequence=declined.sequence, asking=False, heard=draft.ear, tick=draft.ticks),
-        )
     entry = draft.jobs.get(declined.job_id)
     lease = entry.lease if entry else None
+    if known is not None and known.session == declined.session and declined.sequence > known.sequence:
+        asks_anew = known.asking and lease is not None and lease.poll_id != known.poll_id
+        draft.put_worker(
+            replace(known, sequence=declined.sequence, asking=asks_anew, heard=draft.ear, tick=draft.ticks),
+        )
     if entry is None or lease is None or lease.attempt != declined.attempt:
         return
     held = (lease.worker_id, lease.session) == (declined.worker_id, declined.session)

@@ -13,7 +13,7 @@ from repo.memory import MemoryAccessStore
 from repo.mongo_access import MongoAccessStore
 from repo.ports import Unavailable
 from repo.settings import ServerSettings
-from schemas.access import ONE_TIME, Acceptance, ApiKey, KeyKind, Person, Scope, Voucher
+from schemas.access import ONE_TIME, PASSING, Acceptance, ApiKey, KeyKind, Person, Scope, Voucher
 from schemas.accounts import Role
 
 NOW = 1_790_000_000_000
@@ -84,6 +84,7 @@ async def test_every_member_of_a_key_comes_back(store: AccessStore, user: str) -
         last_used_at=NOW + 3,
         parent_hash="p",
         session_expires_at=NOW + 4,
+        endpoint="echo-2",
     )
     bare = a_key(user, scopes=())
     for one in (key, bare):
@@ -150,14 +151,15 @@ async def test_no_use_undoes_a_revocation(store: AccessStore, user: str) -> None
     assert {key.key_hash: key for key in await store.api_keys(user)} == expected
 
 
-async def test_expired_sessions_and_one_time_keys_are_discarded_api_keys_are_not(store: AccessStore, user: str) -> None:
+async def test_expired_sessions_and_one_time_keys_are_discarded_others_are_not(store: AccessStore, user: str) -> None:
     kept = [
         a_key(user, expires_at=NOW - 1),
+        a_key(user, kind=KeyKind.WORKER, expires_at=NOW - 1, endpoint="echo"),
         a_key(user, kind=KeyKind.SESSION, expires_at=NOW),
         a_key(user, kind=KeyKind.TICKET),
     ]
     others = a_key(f"{user}-another", kind=KeyKind.SESSION, expires_at=NOW - 1)
-    gone = [a_key(user, kind=kind, expires_at=NOW - 1) for kind in KeyKind if kind is not KeyKind.KEY]
+    gone = [a_key(user, kind=kind, expires_at=NOW - 1) for kind in PASSING]
     for key in (*kept, others, *gone):
         await store.store_api_key(key)
     await store.discard_expired_keys(user, NOW)

@@ -11,7 +11,7 @@ from repo.core.documents import to_moment
 from repo.deliveries import DeliveryStore
 from repo.memory_deliveries import MemoryDeliveryStore
 from repo.mongo import MongoDatabase
-from schemas.deliveries import Attempt, Delivery, DeliveryKind, DeliveryState, Endpoint, Hooks, WebhookEvent
+from schemas.deliveries import JOBS, Attempt, Delivery, DeliveryKind, DeliveryState, Endpoint, Hooks, WebhookEvent
 
 NOW = 1_790_000_000_000
 
@@ -121,6 +121,11 @@ async def test_what_is_due(store: DeliveryStore, user: str) -> None:
     assert await due(not_to=["wh_1", "wh_7"]) == [later_late]
     assert await due(not_of=[other], not_to=["wh_1"]) == []
     assert len(await store.due(NOW + 1, 2)) == 2
+    placed = [a_delivery(user, endpoint_id=JOBS, to=f"{user}-{which}", next_at=NOW - 20) for which in (1, 2)]
+    for one in placed:
+        await store.add(one)
+    assert await due(not_to=["wh_1", "wh_2", f"{user}-1"]) == [placed[1]]
+    assert await due(not_to=["wh_1", "wh_2", JOBS]) == [], "or by what stands for all of them"
 
 
 async def test_what_is_due_to_one_endpoint(store: DeliveryStore) -> None:
@@ -146,6 +151,22 @@ async def test_the_log_of_an_endpoint_pages(store: DeliveryStore, user: str) -> 
     first = await store.deliveries_of(user, "wh_1", limit=4)
     place = (first[-1].created_at, first[-1].delivery_id)
     assert [*first, *await store.deliveries_of(user, "wh_1", before=place)] == made
+
+
+async def test_the_log_about_one_job(store: DeliveryStore, user: str) -> None:
+    job_id = f"job-{uuid.uuid4().hex}"
+    first, second = (a_delivery(user, endpoint_id=JOBS, job_id=job_id, created_at=NOW + at) for at in (0, 1))
+    others = [a_delivery(user, endpoint_id=JOBS, job_id="x"), a_delivery(user, job_id=job_id)]
+    foreign = a_delivery(f"{user}-2", endpoint_id=JOBS, job_id=job_id)
+    for one in (first, second, *others, foreign):
+        await store.add(one)
+    assert await store.deliveries_of(user, JOBS, job_id=job_id) == [second, first]
+    place = (second.created_at, second.delivery_id)
+    assert await store.deliveries_of(user, JOBS, job_id=job_id, before=place) == [first]
+    await store.forget_job(job_id)
+    assert await store.deliveries_of(user, JOBS) == [others[0]]
+    assert await store.deliveries_of(user, "wh_1") == [others[1]], "what its user's endpoints were told stays"
+    assert await store.delivery(foreign.delivery_id) is None
 
 
 async def test_what_is_open_of_a_job(store: DeliveryStore, user: str) -> None:

@@ -76,7 +76,7 @@ async def test_any_user_id_is_its_own(store: JobStore, name: str) -> None:
     await store.store_job(job, 0)
     await store.store_account(account, 0)
     assert await store.jobs_of(name) == [job]
-    assert await store.counted_jobs(name, NOW) == [job]
+    assert await store.counted_jobs(name, NOW, NOW) == [job]
     assert await store.account(name) == account
 
 
@@ -171,6 +171,22 @@ async def test_pages_cover_everything_once(store: JobStore, user: str) -> None:
         before = page[-1].created_at, page[-1].job_id
     assert seen == await store.jobs_of(user, limit=1000)
     assert len(seen) == 23
+    turned: list[Job] = []
+    before = None
+    while page := await store.jobs_of(user, before=before, oldest_first=True, limit=4):
+        turned += page
+        before = page[-1].created_at, page[-1].job_id
+    assert turned == seen[::-1]
+
+
+async def test_lists_tell_videos_from_what_external_workers_run(store: JobStore, user: str) -> None:
+    video, other = a_job(user), a_job(user, created_at=NOW + 1, external=True)
+    for job in (video, other):
+        await store.store_job(job, 0)
+    assert await store.jobs_of(user) == [other, video]
+    assert await store.jobs_of(user, external=False) == [video]
+    assert await store.jobs_of(user, external=True) == [other]
+    assert await store.jobs_of(user, external=False, states=ACTIVE, before=(NOW + 1, other.job_id)) == [video]
 
 
 async def test_updated_since_is_strict_and_narrows_with_states(store: JobStore, user: str) -> None:
@@ -196,9 +212,36 @@ async def test_counted_are_the_active_and_those_charged_since(store: JobStore, u
     recent = [charged(NOW, state) for state in State]
     for job in (*long_active, *long_over, *recent, a_job(f"{user}-another")):
         await store.store_job(job, 0)
-    found = await store.counted_jobs(user, NOW)
+    found = await store.counted_jobs(user, NOW, NOW + 1)
     assert {job.job_id for job in found} == {job.job_id for job in (*long_active, *recent)}
     assert len(found) == len(long_active) + len(recent)
+
+
+@pytest.mark.parametrize(
+    ("charge", "asked", "counted"),
+    [
+        (Charge(state=ChargeState.CAPTURED, seconds=0, reserved_at=NOW), NOW + 1, False),
+        (Charge(state=ChargeState.CAPTURED, seconds=0, reserved_at=NOW), NOW, True),
+        (Charge(state=ChargeState.REFUNDED, seconds=0, reserved_at=NOW), NOW, True),
+        (Charge(state=ChargeState.CAPTURED, seconds=0, credits=0.5, reserved_at=NOW), NOW + 1, True),
+        (Charge(state=ChargeState.CAPTURED, seconds=0, credits=0.5, reserved_at=NOW - 1), NOW + 1, False),
+        (Charge(state=ChargeState.NONE, seconds=2, credits=2, reserved_at=NOW), NOW, False),
+    ],
+)
+async def test_what_cost_nothing_counts_only_for_having_been_asked_for(
+    store: JobStore, user: str, charge: Charge, asked: int, counted: bool
+) -> None:
+    job = a_job(user, state=State.FAILED, charge=charge)
+    await store.store_job(job, 0)
+    assert await store.counted_jobs(user, NOW, asked) == [job] * counted
+
+
+async def test_the_last_change_is_the_newest_of_all_the_users_jobs(store: JobStore, user: str) -> None:
+    assert await store.last_change(user) == 0
+    for at in (NOW + 3, NOW + 9, NOW + 5):
+        await store.store_job(a_job(user, updated_at=at, state=State.DELETED), 0)
+    await store.store_job(a_job(f"{user}-another", updated_at=NOW + 99), 0)
+    assert await store.last_change(user) == NOW + 9
 
 
 async def test_pools_and_their_active_jobs(store: JobStore, user: str) -> None:

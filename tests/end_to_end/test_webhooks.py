@@ -1,6 +1,8 @@
 """A user's own web server is told how a video ended, signed with the secret that the API showed once."""
 
+import httpx
 import pytest
+from aiohttp import web
 from standardwebhooks import Webhook
 
 from tests.end_to_end.stack import LONG, Stack, until
@@ -38,6 +40,52 @@ async def test_a_users_server_is_told_how_videos_end_and_nobody_elses_is(stack: 
         await until(noted, "both in the log")
         assert receiver.at("/otto") == []
         assert (await http.delete(f"/api/webhooks/{told.json()['id']}")).status_code == 204
+
+
+async def test_the_address_of_a_job_of_runpods_api_is_told_what_status_says(stack: Stack) -> None:
+    async with receiving() as receiver:
+        receiver.answers["/done"] = lambda _: web.Response(status=200)
+        http, other = await stack.new_user("rita"), await stack.new_user("oskar")
+        given = {"positive_prompt": "a fox in the snow", "width": 384, "height": 384, "num_frames": 7, "steps": 10}
+        address = receiver.url("/done?token=hidden")
+        asked = await http.post("/v2/mochi-1/run", json={"input": given, "webhook": address})
+        assert asked.status_code == 200, asked.text
+        job_id = asked.json()["id"]
+
+        async def is_told() -> Call | None:
+            return next(iter(receiver.at("/done")), None)
+
+        call = await until(is_told, "the completion webhook")
+        told = call.told
+        assert call.id == "", "unsigned: the endpoint has no secret"
+        assert (told["status"], told["webhook"], told["output"]["status"]) == ("COMPLETED", address, "DONE")
+        assert {name: told["input"][name] for name in given} == given
+        async with httpx.AsyncClient() as anybody:
+            video = await anybody.get(told["output"]["result"])
+        assert (video.status_code, video.headers["content-type"]) == (200, "video/mp4")
+        status = (await http.get(f"/v2/mochi-1/status/{job_id}")).json()
+        same = ("id", "status", "delayTime", "executionTime", "workerId")
+        assert {name: told[name] for name in same} == {name: status[name] for name in same}
+
+        log = "/api/webhooks/jobs/deliveries"
+
+        async def noted() -> bool:
+            found = (await http.get(log, params={"jobId": job_id})).json()["deliveries"]
+            return [(one["state"], one["url"], one["type"]) for one in found] == [
+                ("succeeded", address, "job.completed")
+            ]
+
+        await until(noted, "it in the log")
+        (one,) = (await http.get(log)).json()["deliveries"]
+        assert (await other.get(log, params={"jobId": job_id})).json() == {"deliveries": []}
+        assert (await other.post(f"{log}/{one['id']}/redeliver")).status_code == 404
+        assert (await http.post(f"{log}/{one['id']}/redeliver")).status_code == 202
+
+        async def again() -> bool:
+            return len(receiver.at("/done")) == 2
+
+        await until(again, "it told again by hand")
+        assert "hidden" not in stack.log.read_text()
 
 
 async def came(receiver: Receiver, count: int) -> list[Call]:

@@ -6,7 +6,9 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.errors import Problem, Refused
 from gateway.middleware import HEADERS
+from gateway.refusals import FORMS
 from gateway.spec.operation import SAFE, Access, Operation
 from gateway.spec.table import OPERATIONS
 from repo.environment import SettingsError
@@ -92,15 +94,16 @@ async def test_a_defect_has_the_headers_and_tells_nothing(world: World, monkeypa
 @pytest.mark.parametrize("row", UNSAFE, ids=by_name)
 async def test_a_cookie_from_a_page_of_somebody_else_moves_nothing(world: World, row: Operation) -> None:
     before = len(world.ledger.heard)
+    refusal = FORMS[row.form](Refused(Problem.FORBIDDEN_ORIGIN, words="This page may not act with your session.")).body
     async with world.client(None) as http:
         await visitor(world, http)
         for origin in (None, "null", "http://evil.test", "https://videos.test", ORIGIN + ".evil.test", ORIGIN + ":81"):
             headers = {"Origin": origin} if origin else {}
             answer = await http.request(method(row), address(row), content=b"{}", headers=headers)
             assert answer.status_code == 403, (row.name, origin)
-            assert answer.json() == {"error": "This page may not act with your session."}
+            assert answer.json() == refusal
         own = await http.request(method(row), address(row), content=b"{}", headers={"Origin": ORIGIN})
-        assert own.json() != {"error": "This page may not act with your session."}
+        assert own.json() != refusal
     assert len(world.ledger.heard) <= before + 1
 
 

@@ -9,7 +9,8 @@ import orjson
 import pytest
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
-from gateway.errors import PROBLEMS, Problem
+from gateway.errors import PROBLEMS, Problem, Refused
+from gateway.refusals import FORMS, Form
 from gateway.spec.operation import Access, Operation
 from gateway.spec.table import OPERATIONS
 from schemas.api.openv import GenerateBody
@@ -30,6 +31,14 @@ NEVER = {
     "makeVideo": {P.NOT_FOUND, P.VOUCHER_USED},
     "cancelVideo": {*OF_A_SUBMISSION, P.VOUCHER_USED},
     "retryVideo": {P.KEY_REUSED, P.VOUCHER_USED},
+    "openaiCreateVideo": {P.NOT_FOUND, P.VOUCHER_USED},
+    "openaiDeleteVideo": {*OF_A_SUBMISSION, P.VOUCHER_USED},
+    "runJob": {P.NO_JOB},
+    "runJobSync": {P.NO_JOB},
+    "streamOfJob": {P.TOO_LARGE},  # of another method that is called ``chunks``
+    "streamOfJobByPost": {P.TOO_LARGE},
+    "cancelJob": {P.QUOTA, P.QUEUE_FULL, P.CREDITS, P.BLOCKED, P.KEY_REUSED, P.REFUSED},
+    "retryJob": {P.KEY_REUSED},
     "deleteVideos": {*OF_A_SUBMISSION, P.NOT_FOUND, P.NOT_JSON, P.VOUCHER_USED},
     "createVoucher": {P.NOT_JSON},
     "redeemVoucher": {P.NOT_JSON},
@@ -146,9 +155,13 @@ def test_every_refusal_is_declared_with_its_words() -> None:
     for row in OPERATIONS:
         responses = document()["paths"][row.path][row.method]["responses"]
         for problem in row.refusals():
-            stated = PROBLEMS[problem]
-            examples = responses[str(stated.status)]["content"]["application/json"]["examples"]
-            assert examples[problem.value]["value"] == {stated.member: stated.words}
+            said = FORMS[row.form](Refused(problem))
+            example = responses[str(said.status)]["content"]["application/json"]["examples"][problem.value]
+            assert example["summary"] == PROBLEMS[problem].words
+            assert example["value"] == said.body
+            if row.form is Form.OPENV:
+                assert said.body[PROBLEMS[problem].member] == PROBLEMS[problem].words
+                assert said.status == PROBLEMS[problem].status
 
 
 def test_every_example_fits_its_schema() -> None:

@@ -12,13 +12,13 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.core.signed_calls import Signed, signed_call
 from gateway.identity.keys import new_key
 from repo.clock import now_ms
 from repo.mongo import MongoDatabase
 from schemas.dispatch import WEBHOOK_WORKER
 from schemas.jobs import ChargeState, Job
 from schemas.lifecycle import State
+from schemas.signed_calls import Signed, signed_call
 from tests.gateway.http.test_openv_page import as_the_page_sends_it
 from tests.outages.kafka_world import GENEROUS, Gateway, Streams, User
 from tests.streams.submissions import new_id

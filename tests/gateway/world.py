@@ -114,13 +114,14 @@ class FakeLedger:
                 await self.answer(command, Outcome.REFUSED, code=FailureCode.KEY_REUSED)
             case SubmitJob() if known is None:
                 made = job(command.job_id, command.user_id, at=now_ms(), request=command.request)
-                await self.write(replace(made, request_hash=command.request_hash))
+                told = ("request_hash", "pool", "endpoint", "external", "webhook", "priority")
+                await self.write(replace(made, **{name: getattr(command, name) for name in told}))
                 await self.answer(command, Outcome.ADMITTED, version=made.version)
             case SubmitJob():
                 await self.answer(command, Outcome.ADMITTED)
             case _ if known is None or known.user_id != command.user_id:
                 await self.answer(command, Outcome.NOT_FOUND)
-            case CancelJob() if known.state in ACTIVE:
+            case CancelJob() if known.state in ACTIVE and not (command.queued_only and known.state is not State.QUEUED):
                 await self.move(command, known, state=State.CANCELLED)
             case DeleteJob():
                 await self.move(command, known, state=State.DELETED)

@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from inference_worker.files import FileStore, Patience, StorageFailed
-from repo.core.object_keys import session_keys
+from repo.core.object_keys import file_key
 from repo.memory import MemoryObjectStore
 from repo.ports import Unavailable
 from repo.stores import FALLBACK, ObjectStores
@@ -17,6 +17,11 @@ from tests.inference_worker.parent_world import order, until, write_media
 
 QUICK = Patience(main_s=0.2, fallback_s=5, first_pause_s=0.01, last_pause_s=0.02)
 PATIENT = replace(QUICK, main_s=20)
+
+
+def keys_of(attempt: int) -> list[str]:
+    """Of a video's files, in the order in which they are stored."""
+    return [file_key("u1", "j1", attempt, "w1", "s1", kind) for kind in ("video", "poster", "thumbnail")]
 
 
 def files(
@@ -30,7 +35,7 @@ async def test_all_files_are_stored_and_counted(tmp_path: Path) -> None:
     media = write_media(tmp_path)
     output = await files(main).store(order(), media, lambda step, of: steps.append((step, of)))
     assert steps == [(1, 3), (2, 3), (3, 3)]
-    assert sorted(main.objects) == sorted(session_keys("u1", "j1", 1, "w1", "s1"))
+    assert sorted(main.objects) == sorted(keys_of(1))
     assert output.video
     assert (output.video.sha256, output.video.bytes, output.video.store) == (
         media.video.sha256,
@@ -58,7 +63,7 @@ class Sometimes(MemoryObjectStore):
 async def test_it_is_tried_again_and_what_is_stored_is_not_sent_twice(tmp_path: Path) -> None:
     main = Sometimes(3)
     await files(main).store(order(), write_media(tmp_path), lambda *_: None)
-    assert [main.tries.count(key) for key in session_keys("u1", "j1", 1, "w1", "s1")] == [4, 4, 4]
+    assert [main.tries.count(key) for key in keys_of(1)] == [4, 4, 4]
 
 
 async def test_a_store_that_keeps_something_else_is_not_believed(tmp_path: Path) -> None:
@@ -84,7 +89,7 @@ async def test_the_fallback_takes_what_the_main_store_does_not(tmp_path: Path) -
     main, fallback = MemoryObjectStore(), MemoryObjectStore()
     main.away = True
     output = await files(main, fallback, QUICK).store(order(), write_media(tmp_path), lambda *_: None)
-    assert sorted(fallback.objects) == sorted(session_keys("u1", "j1", 1, "w1", "s1"))
+    assert sorted(fallback.objects) == sorted(keys_of(1))
     assert [one.store for one in (output.video, output.poster, output.thumbnail) if one] == [FALLBACK] * 3
 
 
@@ -197,7 +202,7 @@ async def test_discard_deletes_the_attempts_keys_in_both_stores_and_no_other(tmp
     await store.store(order(attempt=2), write_media(tmp_path), lambda *_: None)
     fallback.objects = dict(main.objects)
     await store.discard(order())
-    assert sorted(main.objects) == sorted(session_keys("u1", "j1", 2, "w1", "s1"))
+    assert sorted(main.objects) == sorted(keys_of(2))
     assert sorted(fallback.objects) == sorted(main.objects)
 
 

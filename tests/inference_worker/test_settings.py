@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from inference_worker.settings import MOCHI_VARIABLE, WorkerSettings, sees_gpu, unique_name
+from repo.core.addresses import Rules, read_networks
 from repo.environment import SettingsError
 from schemas.ids import is_name
 
@@ -47,6 +48,7 @@ def test_variables_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         ("OPENV_POOL", "two words", "OPENV_POOL must be"),
         ("OPENV_BEAT_S", "soon", "OPENV_BEAT_S is not valid"),
         ("OPENV_BEAT_S", "60", "OPENV_BEAT_S is not valid"),
+        ("OPENV_WEBHOOK_ALLOWED_NETWORKS", "10.0.0.0/8, home", "OPENV_WEBHOOK_ALLOWED_NETWORKS is not valid"),
     ],
 )
 def test_a_wrong_one_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str) -> None:
@@ -70,3 +72,10 @@ def test_a_gpu_can_be_chosen_by_number(tmp_path: Path) -> None:
     (tmp_path / "gpu").mkdir()
     assert sees_gpu({"CUDA_VISIBLE_DEVICES": "1"}, tmp_path)
     assert not sees_gpu({"CUDA_VISIBLE_DEVICES": "-1"}, tmp_path)
+
+
+def test_clients_buckets_may_be_where_webhooks_may_lead(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert WorkerSettings().bucket_rules() == Rules()
+    monkeypatch.setenv("OPENV_WEBHOOK_ALLOW_HTTP", "1")
+    monkeypatch.setenv("OPENV_WEBHOOK_ALLOWED_NETWORKS", "10.0.0.0/8, fd00::/8")
+    assert WorkerSettings().bucket_rules() == Rules(True, read_networks("10.0.0.0/8,fd00::/8"))

@@ -23,6 +23,7 @@ def test_the_commands_are_those_of_the_readme() -> None:
     assert {" ".join(path) for path in COMMANDS} == {
         "up", "down", "status", "generate", "gateway", "streams", "worker",
         "topics apply", "topics describe", "keys create", "keys link", "keys list", "keys revoke",
+        "endpoints create", "endpoints list", "endpoints show", "endpoints update", "endpoints delete", "endpoints key",
         "users show", "users role", "users limit", "users block", "users unblock", "users credits", "users delete",
     }  # fmt: skip
 
@@ -42,6 +43,7 @@ def test_help_says_what_it_does_with_an_example(path: tuple[str, ...]) -> None:
         ("topics", "describe"),
         ("keys", "create", "--user", "alice"),
         ("users", "show", "alice"),
+        ("endpoints", "list"),
     ],
 )
 def test_without_a_stack_a_command_says_how_to_start_one(

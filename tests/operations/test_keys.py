@@ -80,6 +80,7 @@ async def test_the_list_shows_what_each_key_is_for_and_nothing_that_opens_once(
         (f"{first[:9]}…", "key", "active"),
         (f"{others[KeyKind.KEY][0][:9]}…", "key", "expired"),
         (f"{others[KeyKind.SESSION][0][:9]}…", "session", "expired"),
+        (f"{others[KeyKind.WORKER][0][:9]}…", "worker", "expired"),
     }
     row = next(row for row in rows if row[2] == "dashboard")
     assert row[3:5] == ["user", "read"]

@@ -132,6 +132,10 @@ class Collection:
         self._note("distinct", wanted)
         return []
 
+    async def count_documents(self, wanted: Mapping[str, Any]) -> int:
+        self._note("count_documents", wanted)
+        return 0
+
     async def bulk_write(self, changes: Sequence[Any], *, ordered: bool = True) -> None:
         for change in changes:
             self._note("bulk_write", change._filter)

@@ -11,10 +11,9 @@ import pytest
 from aiohttp import web
 from aiohttp.client_proto import ResponseHandler
 
+from repo.bounded_answers import BEFORE_ANSWER_MAX, INTERIM_MAX
 from repo.core.addresses import Rules, read_networks
 from repo.outgoing import (
-    BEFORE_ANSWER_MAX,
-    INTERIM_MAX,
     NOT_PUBLIC,
     OF_ONE_DOMAIN,
     Answer,

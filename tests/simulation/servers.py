@@ -190,16 +190,27 @@ class StorePort:
         updated_since: int | None = None,
         states: Iterable[State] | None = None,
         before: tuple[int, str] | None = None,
+        oldest_first: bool = False,
+        external: bool | None = None,
         limit: int = 100,
     ) -> list[Job]:
         return await self._ask(
             lambda: self._twin.jobs_of(
-                user_id, updated_since=updated_since, states=states, before=before, limit=min(limit, 200)
+                user_id,
+                updated_since=updated_since,
+                states=states,
+                before=before,
+                oldest_first=oldest_first,
+                external=external,
+                limit=min(limit, 200),
             )
         )
 
-    async def counted_jobs(self, user_id: str, since: int) -> list[Job]:
-        return await self._ask(lambda: self._twin.counted_jobs(user_id, since))
+    async def counted_jobs(self, user_id: str, charged_since: int, asked_since: int) -> list[Job]:
+        return await self._ask(lambda: self._twin.counted_jobs(user_id, charged_since, asked_since))
+
+    async def last_change(self, user_id: str) -> int:
+        return await self._ask(lambda: self._twin.last_change(user_id))
 
     async def active_jobs(self, pool: str) -> list[Job]:
         return await self._ask(lambda: self._twin.active_jobs(pool))

@@ -11,6 +11,7 @@ SCHEDULES = {
     DeliveryKind.WEBHOOK: (0, 300, 600),
     DeliveryKind.TEST: (0,),
     DeliveryKind.MAIL: (0, 300),
+    DeliveryKind.JOB: (0, 300, 300),
 }
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ class Post:
     ) -> Couriers:
         board = Board(new_vitals((Role.NOTIFIER,)), ready=lambda _: None, waiting=lambda _: None)
         used = sender or self.sender
-        senders = {DeliveryKind.WEBHOOK: used, DeliveryKind.TEST: used}
+        senders = {DeliveryKind.WEBHOOK: used, DeliveryKind.TEST: used, DeliveryKind.JOB: used}
         if mail:
             senders[DeliveryKind.MAIL] = used
         return Couriers(self.store, senders, policy, Patience(Role.NOTIFIER, board), lambda: self.now, lambda: 0.0)

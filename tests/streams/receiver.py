@@ -22,7 +22,8 @@ class Call:
 
     @property
     def id(self) -> str:
-        return self.headers["webhook-id"]
+        """Empty where the call is not signed."""
+        return self.headers.get("webhook-id", "")
 
     @property
     def told(self) -> Any:
@@ -55,7 +56,7 @@ class Receiver:
 @asynccontextmanager
 async def receiving() -> AsyncIterator[Receiver]:
     receiver = Receiver()
-    app = web.Application()
+    app = web.Application(client_max_size=64 * 2**20)
     app.router.add_route("*", "/{path:.*}", receiver.handle)
     runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from repo.ports import Unavailable
-from schemas.deliveries import Delivery, DeliveryKind, DeliveryState
-from streams.core.deliveries import Result, SendingPolicy
+from schemas.deliveries import JOBS, Delivery, DeliveryKind, DeliveryState
+from streams.core.deliveries import WORDS_OVERDUE, Result, SendingPolicy
 from streams.senders import Skip, Try
 from tests.streams.post import NOW, QUICK, FakeSender, Post, broken, fine, until, working
 
@@ -100,6 +100,35 @@ async def test_a_slow_endpoint_delays_nobody_else_and_a_slow_user_neither(post: 
         assert held == {"wh_slow": QUICK.per_endpoint}
         of_bob = [one for one in post.sender.sent if one.user_id == "bob"]
         assert len(of_bob) == QUICK.per_user
+
+
+async def test_a_server_that_does_not_answer_holds_up_no_other_of_the_same_user(post: Post) -> None:
+    never = asyncio.Event()
+    for number in range(40):
+        await post.add(f"slow{number}", endpoint_id=JOBS, kind=DeliveryKind.JOB, to="to_slow", next_at=NOW - 100)
+        await post.add(f"quick{number}", endpoint_id=JOBS, kind=DeliveryKind.JOB, to="to_quick")
+    post.sender.held = lambda one: never if one.to == "to_slow" else None
+    async with working(post.couriers(SendingPolicy(look_ms=5, at_once=16))):
+        for number in range(40):
+            await until(lambda number=number: ended(post, f"quick{number}"))  # type: ignore[misc]
+        assert sum(one.to == "to_slow" for one in post.sender.sent) == QUICK.per_endpoint
+        never.set()
+        post.sender.answer = broken
+        await until(lambda: tried(post, "slow0", 1))
+    assert (await post.store.hooks("ann")).endpoints[0].failing_since is None, "no endpoint of theirs has to do with it"
+
+
+async def test_calls_about_jobs_that_are_long_overdue_are_cancelled_and_others_sent(post: Post) -> None:
+    due = NOW - QUICK.overdue_ms - 1
+    for number in range(100):
+        await post.add(f"old{number}", endpoint_id=JOBS, kind=DeliveryKind.JOB, to="to_a", next_at=due)
+    await post.add("m1", next_at=due)
+    await post.add("new", endpoint_id=JOBS, kind=DeliveryKind.JOB, to="to_a")
+    async with working(post.couriers()):
+        await until(lambda: none_open(post))
+    assert {one.delivery_id for one in post.sender.sent} == {"m1", "new"}
+    over = await post.got("old99")
+    assert (over.state, over.reason, over.attempts) == (DeliveryState.CANCELLED, WORDS_OVERDUE, ())
 
 
 async def test_many_users_with_endless_endpoints_hold_up_nobody_else(post: Post) -> None:

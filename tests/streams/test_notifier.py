@@ -7,7 +7,7 @@ import pytest
 from repo.ports import Unavailable
 from schemas.accounts import Account
 from schemas.codec import Message, Record, encode
-from schemas.deliveries import Delivery, DeliveryState, Hooks, WebhookEvent
+from schemas.deliveries import JOBS, Delivery, DeliveryKind, DeliveryState, Hooks, WebhookEvent
 from schemas.events import AccountEvent, CommandAnswered, JobEvent, Outcome
 from schemas.jobs import Job
 from schemas.lifecycle import State
@@ -74,6 +74,32 @@ async def test_a_deleted_video_is_told_no_more(post: Post) -> None:
     assert await post.got(sent.delivery_id) == over
     after = await post.got(waiting.delivery_id)
     assert (after.state, after.reason, after.next_at) == (DeliveryState.CANCELLED, "The video was deleted.", None)
+
+
+async def test_the_address_of_a_job_is_told_once_and_goes_with_the_job(post: Post) -> None:
+    made = job(State.COMPLETED, webhook="https://hooks.example.org/a", external=True, endpoint="any")
+    assert await post.database.jobs.store_job(made, 0)
+    await hear(post, JobEvent(made), JobEvent(made), mail=True)
+    (delivery,) = await post.store.deliveries_of("ann", JOBS)
+    assert (delivery.kind, delivery.url, delivery.run) == (DeliveryKind.JOB, made.webhook, 1)
+    assert await stored(post) == [], "no video: neither the user's endpoints nor a mail"
+    assert post.woken == 2
+    gone = replace(made, state=State.DELETED, version=made.version + 1, webhook=None)
+    assert await post.database.jobs.store_job(gone, made.version)
+    await hear(post, JobEvent(gone))
+    assert await post.store.deliveries_of("ann", JOBS) == []
+    await hear(post, JobEvent(made))
+    assert await post.store.deliveries_of("ann", JOBS) == [], "nor does a replay bring it back"
+    await hear(post, JobEvent(replace(made, job_id="unknown")))
+    assert await post.store.deliveries_of("ann", JOBS) == []
+
+
+async def test_a_video_asked_for_by_runpods_api_is_told_to_both(post: Post) -> None:
+    made = job(State.COMPLETED, webhook="https://hooks.example.org/a", endpoint="mochi-1")
+    assert await post.database.jobs.store_job(made, 0)
+    await hear(post, JobEvent(made))
+    assert len(await post.store.deliveries_of("ann", JOBS)) == 1
+    assert len(await stored(post)) == 2
 
 
 async def test_of_a_deleted_user_nothing_stays(post: Post) -> None:

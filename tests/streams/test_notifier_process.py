@@ -7,6 +7,7 @@ from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from aiohttp import web
 from standardwebhooks import Webhook
@@ -15,14 +16,20 @@ from gateway.core.webhooks import redelivered, rotated, trial
 from repo.clock import now_ms
 from repo.kafka import KafkaEventLog
 from repo.mongo import MongoDatabase
+from repo.ports import ObjectStore
+from repo.stores import ObjectStores
+from repo.values import output_of
 from schemas.access import Person
 from schemas.accounts import Account
+from schemas.api.runpod import status_object
 from schemas.codec import encode
-from schemas.deliveries import Delivery, DeliveryState, Endpoint, Hooks, WebhookEvent, delivery_id_of
+from schemas.deliveries import JOBS, Delivery, DeliveryState, Endpoint, Hooks, WebhookEvent, delivery_id_of
+from schemas.endpoints import EndpointKind, ServerlessEndpoint
 from schemas.events import AccountEvent, JobEvent
 from schemas.jobs import Job
 from schemas.lifecycle import State
 from schemas.topics import EVENTS
+from tests.streams.core.test_job_calls import ended as ended_job
 from tests.streams.core.test_notices import job
 from tests.streams.receiver import Call, Receiver, never, receiving
 from tests.streams.streams_process import StreamsProcess, eventually
@@ -75,6 +82,34 @@ class Town:
         made = job(state, job_id=new_id("job-"), user_id=user_id, finished_at=now_ms(), updated_at=now_ms(), **changes)
         await self.say(made)
         return made
+
+    async def job_ends(self, path: str, state: State = State.COMPLETED, **changes: Any) -> tuple[Job, str]:
+        """A job of external workers that came with this address ends so; with its delivery's id."""
+        values: dict[str, Any] = {
+            "job_id": new_id("job-"),
+            "user_id": new_id("user-"),
+            "webhook": self.receiver.url(path),
+            "finished_at": now_ms(),
+            "updated_at": now_ms(),
+        }
+        made = ended_job(state, **(values | changes))
+        assert await self.database.jobs.store_job(made, 0)
+        await self.say(made)
+        return made, delivery_id_of(made.job_id, made.run, JOBS)
+
+    async def endpoint(self) -> str:
+        """A serverless endpoint whose calls are signed; its id."""
+        made = ServerlessEndpoint(
+            endpoint_id=new_id("e-"),
+            kind=EndpointKind.EXTERNAL,
+            pool="p",
+            version=1,
+            created_at=1,
+            updated_at=1,
+            webhook_secret=SECRET,
+        )
+        assert await self.database.endpoints.store_endpoint(made, 0)
+        return made.endpoint_id
 
     async def say(self, made: Job) -> None:
         await self.log.append(encode(JobEvent(made), source="/tests", at=now_ms()))
@@ -250,6 +285,46 @@ async def test_a_failure_is_mailed_once_and_nothing_else_is(town: Town) -> None:
     assert address not in town.process.log.read_text()
 
 
+async def test_a_jobs_address_is_told_as_runpod_tells_it_and_only_200_counts(town: Town) -> None:
+    answers = iter((500, 201, 200))
+    town.receiver.answers["/job"] = lambda _: web.Response(status=next(answers))
+    endpoint_id = await town.endpoint()
+    made, delivery_id = await town.job_ends("/job?token=hidden", State.FAILED, endpoint=endpoint_id)
+    over = await town.over(delivery_id)
+    assert (over.state, [attempt.status for attempt in over.attempts]) == (DeliveryState.SUCCEEDED, [500, 201, 200])
+    calls = town.receiver.at("/job")
+    for call in calls:
+        assert call.id == delivery_id
+        Webhook(SECRET).verify(call.body, call.headers)
+        assert call.told == status_object(made, {"output": 1}) | {"input": {}, "webhook": made.webhook}
+    assert len(calls) == 3
+    assert "hidden" not in town.process.log.read_text()
+
+
+async def test_three_tries_and_no_more_and_none_to_a_private_address(town: Town) -> None:
+    town.receiver.answers["/never"] = lambda _: web.Response(status=204)
+    _, refused = await town.job_ends("/never", State.CANCELLED, output=None)
+    inside = "http://169.254.169.254/latest/meta-data"
+    _, barred = await town.job_ends("/", State.TIMED_OUT, output=None, webhook=inside)
+    for delivery_id, error in (
+        (refused, "HTTP 204: only 200 counts"),
+        (barred, "the host does not lead to a public address"),
+    ):
+        over = await town.over(delivery_id)
+        assert (over.state, [attempt.error for attempt in over.attempts]) == (DeliveryState.FAILED, [error] * 3)
+    assert [call.id for call in town.receiver.at("/never")] == ["", "", ""], "unsigned: the endpoint has no secret"
+
+
+async def test_what_lies_in_s3_is_sent_whole(town: Town, object_store: ObjectStore) -> None:
+    town.receiver.answers["/large"] = lambda _: web.Response(status=200)
+    word = orjson.dumps({"output": "x" * 2_000_000})
+    output = await output_of(ObjectStores(object_store), "ann", new_id("job-"), 1, "w", "s", word)
+    made, delivery_id = await town.job_ends("/large", output=output)
+    assert (await town.over(delivery_id)).state is DeliveryState.SUCCEEDED
+    (call,) = town.receiver.at("/large")
+    assert (call.told["id"], len(call.told["output"])) == (made.job_id, 2_000_000)
+
+
 async def test_of_a_deleted_user_nothing_is_sent_any_more(town: Town) -> None:
     town.receiver.answers["/left"] = lambda _: web.Response(status=503, headers={"Retry-After": "3600"})
     user_id, (endpoint_id,) = await town.user("/left")
@@ -274,18 +349,21 @@ async def has_read_all(town: Town) -> bool:
 
 
 async def test_killed_while_it_sends_another_sends_it_with_the_same_id_and_a_replay_tells_nothing(town: Town) -> None:
-    town.receiver.answers["/killed"] = never
+    town.receiver.answers["/killed"] = town.receiver.answers["/killed-job"] = never
     user_id, (endpoint_id,) = await town.user("/killed")
     ended = await town.ends(user_id)
     (first,) = await town.calls("/killed")
+    _, of_job = await town.job_ends("/killed-job", endpoint=await town.endpoint())
+    (job_call,) = await town.calls("/killed-job")
     await eventually(lambda: has_read_all(town))
     town.process.kill()
     documents = town.database.connection.collection("deliveries")
     known = await documents.count_documents({})
-    told = {call.id for call in town.receiver.calls} - {first.id}
+    told = {call.id for call in town.receiver.calls} - {first.id, of_job}
     counts = {call_id: sum(call.id == call_id for call in town.receiver.calls) for call_id in told}
     letters = len(town.mailbox.letters)
     town.receiver.answers.pop("/killed")
+    town.receiver.answers["/killed-job"] = lambda _: web.Response(status=200)
     for partition in range(EVENTS.partitions):  # as if it had never read the topic: all of it is read again
         await town.database.jobs.reset_applied_offset("notifier", partition)
     await town.start_another()
@@ -293,6 +371,10 @@ async def test_killed_while_it_sends_another_sends_it_with_the_same_id_and_a_rep
     assert (second.id, second.body) == (first.id, first.body)
     Webhook(SECRET).verify(second.body, second.headers)
     assert (await town.over(delivery_id_of(ended.job_id, 1, endpoint_id))).state is DeliveryState.SUCCEEDED
+    job_again = (await town.calls("/killed-job", 2))[1]
+    assert (job_again.id, job_again.body) == (of_job, job_call.body)
+    Webhook(SECRET).verify(job_again.body, job_again.headers)
+    assert (await town.over(of_job)).state is DeliveryState.SUCCEEDED
     await eventually(lambda: has_read_all(town), what="the whole topic read again")
     assert await documents.count_documents({}) == known
     assert {call_id: sum(call.id == call_id for call in town.receiver.calls) for call_id in told} == counts

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.ingress import BadCall, Call, Said, is_told_again, read_call, report_of
+from gateway.core.ingress import is_told_again, report_of
+from schemas.api.runpod_calls import BadCall, Call, Said, read_call
 from schemas.commands import AttemptFailed, AttemptStarted, AttemptSucceeded
 from schemas.dispatch import WEBHOOK_WORKER
 from schemas.failures import RETRYABLE_WORDS, FailureCode

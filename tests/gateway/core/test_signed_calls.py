@@ -5,7 +5,8 @@ from urllib.parse import parse_qsl, urlsplit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.signed_calls import PATH, Signed, signed_call, verified
+from gateway.core.signed_calls import verified
+from schemas.signed_calls import PATH, Signed, signed_call
 
 OLD, NEW = "o" * 32, "n" * 32
 JOB = Signed("3f0c4a52-8a8f-5d0e-9f6a-0d5b9c1e7a11", 2)

@@ -8,13 +8,13 @@ import pytest
 import structlog
 from starlette.requests import Request
 
-from gateway.core.signed_calls import Signed, signed_call
 from repo.clock import now_ms
 from schemas.commands import AttemptFailed, AttemptStarted, AttemptSucceeded
 from schemas.dispatch import WEBHOOK_WORKER
 from schemas.failures import FailureCode
 from schemas.jobs import Output
 from schemas.lifecycle import ACTIVE, State
+from schemas.signed_calls import Signed, signed_call
 from tests.gateway.world import World, events, job, settings, started
 
 TOKEN, SECRET = "a token", "s" * 32

@@ -12,7 +12,18 @@ from standardwebhooks import Webhook
 from repo.clock import now_ms
 from schemas.access import Scope
 from schemas.accounts import Role
-from schemas.deliveries import Attempt, Delivery, DeliveryKind, DeliveryState, Hooks, Step, WebhookEvent, step
+from schemas.deliveries import (
+    JOB_KEPT_MS,
+    JOBS,
+    Attempt,
+    Delivery,
+    DeliveryKind,
+    DeliveryState,
+    Hooks,
+    Step,
+    WebhookEvent,
+    step,
+)
 from tests.gateway.world import World, settings, started
 
 URL = "https://8.8.8.8/hook?key=1"  # no name: these tests ask no resolver
@@ -284,6 +295,68 @@ async def test_redelivery_by_hand_is_the_same_delivery_from_its_first_try_on(
         assert after.next_at is not None
         assert after.next_at <= now_ms() < after.delete_at
         assert (after.body, after.created_at) == (standing.body, standing.created_at)
+
+
+def about(job_id: str, delivery_id: str, **changes: Any) -> Delivery:
+    values = {"kind": DeliveryKind.JOB, "type": "job.failed", "body": "", "job_id": job_id, "run": 1, "url": URL}
+    return delivery(JOBS, delivery_id, **(values | {"to": "to_1"} | changes))
+
+
+async def test_what_the_addresses_of_jobs_were_told_is_their_owners_alone(world: World) -> None:
+    address, store = "/api/webhooks/jobs/deliveries", world.database.deliveries
+    async with world.client() as ada, world.client("eve") as eve, world.client(None) as nobody:
+        told = await made(ada)
+        await store.add(delivery(told["id"], "msg_video"))
+        tries = (Attempt(at=2_000, duration_ms=15, status=500, error="HTTP 500"),)
+        over = about("j1", "msg_1", state=DeliveryState.FAILED, next_at=None, attempts=tries, tries=3, version=4)
+        for one in (over, about("j2", "msg_2", created_at=2_000), about("j1", "msg_3", created_at=3_000)):
+            await store.add(one)
+        log = (await ada.get(address)).json()
+        assert [one["id"] for one in log["deliveries"]] == ["msg_3", "msg_2", "msg_1"]
+        assert log["deliveries"][2] == {
+            "id": "msg_1",
+            "type": "job.failed",
+            "state": "failed",
+            "createdAt": "1970-01-01T00:00:01.000Z",
+            "attempts": [
+                {
+                    "at": "1970-01-01T00:00:02.000Z",
+                    "durationMs": 15,
+                    "status": 500,
+                    "error": "HTTP 500",
+                }
+            ],
+            "jobId": "j1",
+            "url": URL,
+        }
+        of_one = {"jobId": "j1", "limit": "1"}
+        first = (await ada.get(address, params=of_one)).json()
+        second = (await ada.get(address, params={**of_one, "before": first["next"]})).json()
+        assert [one["id"] for page in (first, second) for one in page["deliveries"]] == ["msg_3", "msg_1"]
+        assert "next" not in second
+        assert (await ada.get(address, params={"limit": "0"})).status_code == 400
+        assert (await ada.get(address, params={"jobId": "unknown"})).json() == {"deliveries": []}
+
+        assert (await eve.get(address)).json() == {"deliveries": []}
+        assert (await eve.get(address, params={"jobId": "j1"})).json() == {"deliveries": []}
+        for http, status in ((eve, 404), (nobody, 401)):
+            assert (await http.post(f"{address}/msg_1/redeliver")).status_code == status
+        assert (await nobody.get(address)).status_code == 401
+        for foreign in ("msg_video", "msg_unknown"):
+            answer = await ada.post(f"{address}/{foreign}/redeliver")
+            assert (answer.status_code, answer.json()) == (404, {"error": "Delivery not found"})
+        assert await store.delivery("msg_1") == over
+
+        answer = await ada.post(f"{address}/msg_1/redeliver")
+        assert (answer.status_code, answer.json()["state"]) == (202, "pending")
+        again = await store.delivery("msg_1")
+        assert again is not None
+        assert (again.tries, again.run, again.to, again.attempts) == (0, 1, "to_1", tries)
+        assert again.next_at is not None
+        assert 0 < again.delete_at - again.next_at <= JOB_KEPT_MS
+        assert (await ada.get("/api/webhooks/jobs")).status_code == 404, "no webhook of theirs is called so"
+    async with world.client(role=Role.RESTRICTED) as guest:
+        assert (await guest.post(f"{address}/msg_1/redeliver")).status_code == 403
 
 
 async def test_a_disabled_webhook_is_tested_but_nothing_is_redelivered_to_it(world: World) -> None:

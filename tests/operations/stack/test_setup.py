@@ -82,11 +82,13 @@ def test_one_missing_thing_is_named_with_its_package(
 
 
 WHOLE = {"python3": _python(), "java": JAVA.format(version="21.0.4"), "javac": "", "mvn": ""}
+NODE = "#!/bin/sh\necho v{version}\n"
+JAVASCRIPT = {"node": NODE.format(version="18.20.4"), "npm": ""}
 
 
 @pytest.mark.parametrize("browser", ["chromium", "chromium-browser", "google-chrome"])
 def test_tests_need_a_browser_too_whatever_it_is_called(tmp_path: Path, browser: str) -> None:
-    done = _setup(tmp_path, {**WHOLE, browser: ""}, "--tests")
+    done = _setup(tmp_path, {**WHOLE, **JAVASCRIPT, browser: ""}, "--tests")
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -98,10 +100,31 @@ def test_a_missing_browser_is_named_with_the_package_that_there_is(
     tmp_path: Path, known: str | None, package: str
 ) -> None:
     apt = {"apt-cache": f'#!/bin/sh\n[ "$2" = {known} ]\n'} if known else {}
-    done = _setup(tmp_path, {**WHOLE, **apt}, "--tests")
+    done = _setup(tmp_path, {**WHOLE, **JAVASCRIPT, **apt}, "--tests")
     assert done.returncode == 1
     assert "lacks: Chromium (the tests open the page in it)." in done.stderr
     assert done.stderr.endswith(f"apt-get install -y {package}\n")
+
+
+@pytest.mark.parametrize(
+    ("there", "complaint", "packages"),
+    [
+        ({}, "node (18 or newer), npm.", "nodejs npm"),
+        ({"npm": ""}, "node (18 or newer).", "nodejs"),
+        ({"node": NODE.format(version="20.20.2")}, "npm.", "npm"),
+        ({"node": NODE.format(version="12.22.9"), "npm": ""}, "node 18 or newer (this is 12).", "nodejs"),
+        ({"node": "#!/bin/sh\nexit 1\n", "npm": ""}, "node (18 or newer).", "nodejs"),
+    ],
+)
+def test_tests_need_javascript_too(tmp_path: Path, there: dict[str, str], complaint: str, packages: str) -> None:
+    done = _setup(tmp_path, {**WHOLE, "chromium": "", **there}, "--tests")
+    assert done.returncode == 1
+    assert f"lacks: {complaint} On Debian" in done.stderr
+    assert done.stderr.endswith(f"apt-get install -y {packages}\n")
+
+
+def test_who_runs_no_tests_needs_neither_browser_nor_javascript(tmp_path: Path) -> None:
+    assert _setup(tmp_path, WHOLE).returncode == 0
 
 
 def test_an_option_that_it_does_not_know_is_refused(tmp_path: Path) -> None:

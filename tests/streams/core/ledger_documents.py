@@ -21,12 +21,11 @@ from schemas.commands import (
 from schemas.events import CommandAnswered, FilesDiscarded
 from schemas.failures import FailureCode
 from schemas.jobs import Job, Output, StoredFile
-from schemas.lifecycle import ACTIVE
 from schemas.requests import GenerationRequest
 from streams.core.effects import Decision, UserView, WriteAccount, WriteJob
 from streams.core.ledger import decide, new_account
 from streams.core.policy import Policy
-from streams.core.quota import counted_since_for
+from streams.core.retention import counts, reach_for
 
 USER = "user-1"
 NOON = 1_773_144_000_000  # 2026-03-10T12:00:00Z
@@ -47,25 +46,29 @@ class Documents:
 
     def view(self, command: AnyCommand, now: int) -> UserView:
         """What the shell loads at first touch, no more."""
-        since = counted_since_for(self.account, self.policy, now)
+        limits = getattr(command, "limits", None) or getattr(self.jobs.get(getattr(command, "job_id", "")), "limits", None)
+        reach = reach_for(self.account, self.policy, now, limits.rate_window_ms if limits else 0)
         named = {getattr(command, "job_id", None), *self.account.pending}
         everything = isinstance(command, DeleteUser)
-        return UserView(
-            self.account,
-            {
-                job_id: job
-                for job_id, job in self.jobs.items()
-                if job_id in named
-                or (
-                    job.user_id == self.account.user_id
-                    and (everything or job.state in ACTIVE or job.charge.reserved_at >= since)
-                )
-            },
-        )
+        own = {job_id: job for job_id, job in self.jobs.items() if job.user_id == self.account.user_id}
+        loaded = {
+            job_id: job
+            for job_id, job in self.jobs.items()
+            if job_id in named or (job_id in own and (everything or counts(job, reach)))
+        }
+        return UserView(self.account, loaded, max((job.updated_at for job in own.values()), default=0))
+
+    def whole_view(self) -> UserView:
+        """All there is, of all time."""
+        return UserView(self.account, dict(self.jobs))
 
     def decision(self, command: AnyCommand, now: int | None = None, stamp: int | None = None) -> Decision:
+        """What is decided on the view of the shell; on all there is the very same is decided."""
         at = self.now if now is None else now
-        return decide(self.view(command, at), command, at, self.policy, at if stamp is None else stamp)
+        stamped = at if stamp is None else stamp
+        decision = decide(self.view(command, at), command, at, self.policy, stamped)
+        assert decision == decide(self.whole_view(), command, at, self.policy, stamped)
+        return decision
 
     def write(self, decision: Decision, *, settle: bool = True) -> bool:
         """Compare-and-set, then settle; False where another writer was first, also where only the settling was late."""

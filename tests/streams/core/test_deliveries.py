@@ -29,6 +29,7 @@ from streams.core.deliveries import (
     cancelled,
     claimed,
     hooks_after,
+    overdue,
     retry_after_ms,
     tried,
 )
@@ -95,6 +96,30 @@ def test_the_published_schedule_with_jitter_then_it_is_given_up(chance: float) -
     assert one.state is DeliveryState.FAILED
     assert one.next_at is None
     assert [attempt.status for attempt in one.attempts] == [500] * 10
+
+
+def test_a_call_about_a_job_has_runpods_three_tries_whatever_the_answer_asks_for() -> None:
+    one, now = delivery(kind=DeliveryKind.JOB), NOW
+    began = []
+    while one.state in OPEN:
+        assert one.next_at is not None
+        now = one.next_at
+        began.append(now)
+        one = tried(claim(one, now), failed(now, status=410, retry_after_ms=HOUR, duration_ms=7), POLICY, 0)
+    assert [at - NOW for at in began] == [0, 10_007, 20_014]
+    assert (one.state, len(one.attempts)) == (DeliveryState.FAILED, 3)
+
+
+def test_only_calls_about_jobs_can_be_too_late() -> None:
+    for kind in DeliveryKind:
+        one = delivery(kind=kind)
+        assert overdue(one, NOW + POLICY.overdue_ms + 1, POLICY) is (kind is DeliveryKind.JOB)
+        assert not overdue(one, NOW + POLICY.overdue_ms, POLICY)
+        assert not overdue(replace(one, next_at=None), NOW + 10 * DAY, POLICY)
+
+
+def test_no_try_of_a_job_outlasts_its_lease() -> None:
+    assert POLICY.lease_ms > 2 * POLICY.large_ms + POLICY.timeout_ms
 
 
 def test_a_success_ends_it() -> None:

@@ -6,7 +6,7 @@ from schemas.accounts import Overrides
 from schemas.jobs import Charge, ChargeState
 from schemas.lifecycle import State
 from streams.core.effects import UserView
-from streams.core.folds import active, admissions, counted, own_jobs, used_seconds
+from streams.core.folds import sums_of, used_seconds
 from streams.core.ledger import new_account
 from streams.core.policy import Limits, Policy, limits_of
 from tests.streams.core.ledger_documents import NOON, USER, Documents, submit
@@ -17,7 +17,9 @@ def test_only_the_users_own_jobs_count() -> None:
     documents.do(submit())
     foreign = replace(documents.job(), job_id="theirs", user_id="someone-else")
     view = UserView(documents.account, {**documents.jobs, "theirs": foreign})
-    assert set(own_jobs(view)) == {"j1"}
+    assert set(view.own_jobs()) == {"j1"}
+    assert view.sums == UserView(documents.account, documents.jobs).sums
+    assert view.own("theirs") is None
 
 
 def test_earlier_runs_count_by_their_own_charges() -> None:
@@ -26,11 +28,12 @@ def test_earlier_runs_count_by_their_own_charges() -> None:
     kept = Charge(state=ChargeState.CAPTURED, seconds=2.0, reserved_at=NOON - 5)
     given_back = Charge(state=ChargeState.REFUNDED, seconds=9.0, reserved_at=NOON - 3)
     jobs = {"j1": replace(documents.job(), earlier_charges=(kept, given_back))}
-    assert used_seconds(counted(jobs), NOON - 5, NOON) == 2.0
-    assert used_seconds(counted(jobs), NOON - 4, NOON + 1) == 31 / 24
-    assert admissions(jobs, NOON - 5) == [NOON - 3, NOON]
-    assert active(jobs) == 1
-    assert active({"j1": replace(jobs["j1"], state=State.DELETED)}) == 0
+    sums = sums_of(jobs.values())
+    assert used_seconds(sums.charges(), NOON - 5, NOON) == 2.0
+    assert used_seconds(sums.charges(), NOON - 4, NOON + 1) == 31 / 24
+    assert sums.admissions(None, NOON - 5) == (NOON - 3, NOON)
+    assert sums.active == {None: 1}
+    assert sums_of([replace(jobs["j1"], state=State.DELETED)]).active == {}
 
 
 def test_overrides_replace_defaults_also_with_zero() -> None:

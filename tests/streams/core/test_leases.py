@@ -39,7 +39,8 @@ def test_every_phase_meets_every_sign(phase: Phase, sign: Sign) -> None:
 
 def test_the_table_has_a_row_for_every_phase_and_reaches_every_phase() -> None:
     assert set(AFTER) == set(Phase)
-    assert {phase for row in AFTER.values() for phase in row.values()} == {None, *Phase} - {Phase.OFFERED}
+    reached = {phase for before, row in AFTER.items() for phase in row.values() if phase is not before}
+    assert reached == {None, *Phase} - {Phase.OFFERED}
 
 
 def test_no_sign_ends_a_lease_that_is_over() -> None:

@@ -311,7 +311,7 @@ class Ledger(RuleBasedStateMachine):
     def no_period_is_overspent(self) -> None:
         policy = self.documents.policy
         spent: Counter[int] = Counter()
-        for charge in counted(self.documents.jobs):
+        for charge in counted(self.documents.jobs.values()):
             spent[period_of(policy, charge.reserved_at)[0]] += round(charge.seconds * 1_000_000)  # type: ignore[assignment]
         most = policy.monthly_limit_seconds + LENGTHS[0] / FPS  # the shortest, while anything is left
         assert all(micros <= most * 1_000_000 + 100 for micros in spent.values())
@@ -321,7 +321,7 @@ class Ledger(RuleBasedStateMachine):
         policy, jobs = self.documents.policy, self.documents.jobs
         assert sum(job.state in ACTIVE for job in jobs.values()) <= policy.max_active
         limit = self.documents.account.overrides.rate_limit or 8
-        times = sorted(c.reserved_at for c in charges(jobs) if c.state is not ChargeState.NONE)
+        times = sorted(c.reserved_at for c in charges(jobs.values()) if c.state is not ChargeState.NONE)
         for at in times:
             assert sum(at - policy.rate_window_ms < other <= at for other in times) <= max(limit, 5)
 
@@ -338,7 +338,7 @@ class Ledger(RuleBasedStateMachine):
     @invariant()
     def credits_are_never_spent_twice(self) -> None:
         account: Account = self.documents.account
-        spending: list[Charge] = list(counted(self.documents.jobs))
+        spending: list[Charge] = list(counted(self.documents.jobs.values()))
         if not any(grant.credits < 0 for grant in account.grants):
             assert balance(account.grants, spending, self.now) >= 0
 

@@ -8,13 +8,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.deliveries import BODY_MAX, KEPT_MS, TOLD_WITHIN_MS, DeliveryKind, Endpoint, Hooks, WebhookEvent
+from schemas.deliveries import (
+    BODY_MAX,
+    JOB_KEPT_MS,
+    JOB_TOLD_WITHIN_MS,
+    JOBS,
+    KEPT_MS,
+    TOLD_WITHIN_MS,
+    DeliveryKind,
+    Endpoint,
+    Hooks,
+    WebhookEvent,
+    place_of_server,
+)
 from schemas.failures import FailureCode
 from schemas.jobs import Charge, ChargeState, Failure, Job, Output, StoredFile
 from schemas.lifecycle import State
 from schemas.requests import GenerationRequest
 from streams.core.mail import letter_of
-from streams.core.notices import EVENT_OF, MAILED_WITHIN_MS, body_of, deliveries_of
+from streams.core.notices import EVENT_OF, MAILED_WITHIN_MS, body_of, deliveries_of, job_delivery
 
 NOW = 1_790_000_000_000
 ORIGIN = "https://videos.example.org"
@@ -103,6 +115,38 @@ def test_the_id_is_one_for_each_run_and_endpoint_whatever_else_changes() -> None
     assert ids(job()) == ids(job(version=9, updated_at=NOW + 5))
     assert not set(ids(job())) & set(ids(job(run=2)))
     assert not set(ids(job())) & set(ids(job(job_id="j2")))
+
+
+@pytest.mark.parametrize("state", [State.COMPLETED, State.FAILED])
+def test_a_job_of_external_workers_is_no_video(state: State) -> None:
+    assert told(job(state, external=True, endpoint="any"), endpoint("a"), mail=True) == []
+
+
+def test_the_address_that_a_job_came_with_is_told_once_for_each_run() -> None:
+    made = job(State.TIMED_OUT, webhook="https://hooks.example.org/a?token=hidden", external=True)
+    delivery = job_delivery(made, NOW)
+    assert delivery is not None
+    assert (delivery.kind, delivery.type, delivery.run) == (DeliveryKind.JOB, "job.timed_out", 1)
+    assert (delivery.endpoint_id, delivery.user_id, delivery.job_id) == (JOBS, "ann", "j1")
+    assert (delivery.body, delivery.next_at, delivery.url) == ("", NOW, made.webhook)
+    assert "hidden" not in repr(delivery)
+    later = job_delivery(replace(made, version=9), NOW + JOB_TOLD_WITHIN_MS)
+    assert later is not None
+    assert later.delivery_id == delivery.delivery_id
+    assert job_delivery(made, NOW + JOB_TOLD_WITHIN_MS + 1) is None
+    assert delivery.delete_at - NOW == JOB_KEPT_MS > JOB_TOLD_WITHIN_MS + 86_400_000, "whatever the clocks say"
+    other = job_delivery(replace(made, run=2), NOW)
+    assert other is not None
+    assert other.delivery_id != delivery.delivery_id
+    assert job_delivery(job(State.COMPLETED), NOW) is None
+
+
+def test_places_are_of_one_user_at_one_server() -> None:
+    place = place_of_server("ann", "https://hooks.example.org/a?b=c")
+    assert place == place_of_server("ann", "HTTPS://HOOKS.example.org?x")
+    others = [("bob", "https://hooks.example.org/a"), ("ann", "https://hooks.example.org:444/a"), ("ann", "https://x")]
+    assert len({place, *(place_of_server(*one) for one in others)}) == 4
+    assert "example" not in place
 
 
 def test_what_a_completed_video_says() -> None:

@@ -14,7 +14,7 @@ from schemas.lifecycle import State
 from streams.core.effects import UserView
 from streams.core.ledger import new_account
 from streams.core.policy import Policy
-from streams.core.quota import counted_since, counted_since_for, exceeds, fitting_frames, month_of, period_of, remaining
+from streams.core.quota import exceeds, fitting_frames, month_of, period_of, remaining
 from tests.streams.core.ledger_documents import HOUR, NOON, USER, Documents, submit
 
 
@@ -79,21 +79,6 @@ def test_periods_cover_time_without_gap_or_overlap(now: int, later: int, window:
     months_first = (moment.day, moment.hour, moment.minute, moment.second, moment.microsecond) == (1, 0, 0, 0, 0)
     begin, last = policy.window() or (0, 0)
     assert months_first or start in (begin, last + 1)
-
-
-@given(now=INSTANTS, window=WINDOWS, rate=st.integers(0, 40 * 24 * HOUR), granted=st.lists(INSTANTS, max_size=3))
-def test_what_is_loaded_holds_all_that_counts(
-    now: int, window: tuple[int, int] | None, rate: int, granted: list[int]
-) -> None:
-    policy = Policy(limit_window=window)
-    account = replace(
-        new_account(USER),
-        overrides=Overrides(rate_window_ms=rate),
-        grants=tuple(Grant(grant_id=str(n), credits=1.0, granted_at=g) for n, g in enumerate(granted)),
-    )
-    since = counted_since_for(account, policy, now)
-    assert since <= counted_since(policy, now) <= period_of(policy, now)[0]
-    assert all(since <= bound for bound in (now - rate, now - policy.rate_window_ms, *granted))
 
 
 @pytest.mark.parametrize(

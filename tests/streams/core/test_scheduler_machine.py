@@ -84,6 +84,9 @@ class Ledger:
             self.write(after(job, state=state))
 
 
+SLOT = "sdk:e:pod:0123456789ab:1"
+
+
 @dataclass
 class SimWorker:
     """A worker process. ``said``: its dispatch messages; ``reports``: its commands, in order."""
@@ -191,17 +194,46 @@ class SimWorker:
         self.reports.append((kind, *self.running, self.worker_id))
 
 
+@dataclass
+class SimSlot(SimWorker):
+    """A slot, as its gateway and the pings of its pod have it: one session for ever; BUSY comes by any clock.
+
+    ``clock``: how far the gateway that hears the pings is ahead.
+    """
+
+    clock: int = 0
+
+    @property
+    def name(self) -> str:
+        return "0123456789ab"
+
+    def beat(self) -> None:
+        super().beat()
+        if self.running is not None and self.alive and self.said:
+            ping = self.said[-1]
+            assert isinstance(ping, WorkerBeat)
+            self.said[-1] = replace(ping, sequence=max(0, self.sequence + self.clock), poll_id=None)
+
+    def start(self) -> None:
+        """The pod is another process now; its gateway goes on counting."""
+        self.sequence += 1
+        sequence = self.sequence
+        super().start()
+        self.sequence = sequence
+        self.beat()
+
+
 class World(RuleBasedStateMachine):
     """Faults first; ``teardown`` is the other half: none, and everything settles."""
 
-    @initialize(sdk=st.booleans())
-    def begin(self, sdk: bool) -> None:
+    @initialize(sdk=st.booleans(), clock=st.sampled_from([-50, -1, 0, 1, 50]))
+    def begin(self, sdk: bool, clock: int) -> None:
         self.now = T0
         self.state: PoolState = empty_pool(POOL)
         self.ledger = Ledger()
         self.workers = {w: SimWorker(w, WorkerKind.NATIVE) for w in WORKERS}
         if sdk:
-            self.workers["w3"].kind = WorkerKind.SDK
+            self.workers["w3"] = SimSlot(SLOT, WorkerKind.SDK, clock=clock)
         self.inbox: list[RunAttempt | StopAttempt | DrainSession] = []
         self.told: dict[tuple[str, str, int], int] = {}
         self.tells: list[tuple[str, str, int, str]] = []
@@ -235,6 +267,9 @@ class World(RuleBasedStateMachine):
             case Look(job_id=job_id):
                 self._feed(Seen(job_id, self.ledger.jobs.get(job_id)))
 
+    def _addressed(self, order: RunAttempt | StopAttempt | DrainSession) -> SimWorker:
+        return next(worker for worker in self.workers.values() if worker.worker_id == order.worker_id)
+
     def _check_effects(self, effects: tuple[SchedulerEffect, ...]) -> None:
         offered = [effect for effect in effects if isinstance(effect, Offer)]
         assert len({effect.worker_id for effect in offered}) == len(offered)
@@ -250,6 +285,8 @@ class World(RuleBasedStateMachine):
     def _note(self, beat: WorkerBeat) -> None:
         """The newest beat of each session that the scheduler, since it started, has read."""
         session = (beat.worker_id, beat.session)
+        if beat.worker_id == SLOT and beat.state is WorkerState.BUSY:
+            return  # a ping, which is in no order with what the slot's gateway says
         if beat.sequence > self.newest.get(session, (0, False))[0]:
             self.newest[session] = (beat.sequence, beat.state is WorkerState.READY)
 
@@ -310,7 +347,7 @@ class World(RuleBasedStateMachine):
             place = data.draw(st.integers(0, min(2, len(self.inbox) - 1)))
             order = self.inbox[place] if fault == "repeat" else self.inbox.pop(place)
             if fault != "lose":
-                self.workers[order.worker_id].read(order)
+                self._addressed(order).read(order)
 
     @rule(worker=st.sampled_from(WORKERS))
     def report_arrives(self, worker: str) -> None:
@@ -334,7 +371,7 @@ class World(RuleBasedStateMachine):
         if leave:
             self.workers[worker].leave()
         else:
-            self._feed(DrainWorker(command_id="d", pool=POOL, worker_id=worker, now=now))
+            self._feed(DrainWorker(command_id="d", pool=POOL, worker_id=self.workers[worker].worker_id, now=now))
 
     @precondition(lambda self: self.ledger.jobs)
     @rule(data=st.data())
@@ -354,11 +391,15 @@ class World(RuleBasedStateMachine):
             for worker in self.workers.values():
                 if self.now // 1_000 % 5 == 0:
                     worker.beat()
-                while worker.said and worker.worker_id not in mute:
+                while worker.said and worker not in [self.workers[w] for w in mute]:
                     self._feed(worker.said.pop(0))
-            for order in [order for order in self.inbox if order.worker_id not in deaf]:
+            for order in [
+                order
+                for order in self.inbox
+                if self._addressed(order).worker_id not in {self.workers[w].worker_id for w in deaf}
+            ]:
                 self.inbox.remove(order)
-                self.workers[order.worker_id].read(order)
+                self._addressed(order).read(order)
             if ledger:
                 self._ledger_works()
 
@@ -399,9 +440,12 @@ class World(RuleBasedStateMachine):
 
     @invariant()
     def a_worker_has_one_offer_at_most(self) -> None:
+        """A slot's former poll may have been answered with a job whose end is not known yet."""
         if hasattr(self, "state"):
             held = Counter(
-                e.lease.worker_id for e in self.state.jobs.values() if e.lease and e.lease.phase is Phase.OFFERED
+                e.lease.worker_id
+                for e in self.state.jobs.values()
+                if e.lease and e.lease.phase is Phase.OFFERED and (e.state is State.QUEUED or e.lease.worker_id != SLOT)
             )
             assert all(count == 1 for count in held.values())
 
@@ -456,7 +500,7 @@ class World(RuleBasedStateMachine):
                     self._feed(queue.pop(0))
             while self.inbox:
                 order = self.inbox.pop(0)
-                self.workers[order.worker_id].read(order)
+                self._addressed(order).read(order)
 
 
 def _run(job: Job, worker_id: str, session: str, now: int) -> RunAttempt:

@@ -1,0 +1,46 @@
+"""Large bodies share a bounded room: of a process, and within it of each user. Who finds it full waits for a while."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from gateway.errors import Problem, Refused
+
+
+class ByteRoom:
+    """``most`` bytes in all, a quarter of them for one user, but always one of the largest body."""
+
+    def __init__(self, most: int, largest: int, patience_s: float) -> None:
+        self._most = max(most, largest)
+        self._most_of_user = max(self._most // 4, largest)
+        self._patience_s = patience_s
+        self._of_user: dict[str, int] = {}
+        self._freed = asyncio.Event()
+        self.taken = 0
+
+    @asynccontextmanager
+    async def held(self, user_id: str, size: int) -> AsyncIterator[None]:
+        """Room for so many bytes. Raises ``Refused`` where there is none for too long."""
+        try:
+            async with asyncio.timeout(self._patience_s):
+                while not self._fits(user_id, size):
+                    await self._freed.wait()
+        except TimeoutError:
+            raise Refused(Problem.NO_ROOM) from None
+        self.taken += size
+        self._of_user[user_id] = self._of_user.get(user_id, 0) + size
+        try:
+            yield
+        finally:
+            self._give(user_id, size)
+
+    def _give(self, user_id: str, size: int) -> None:
+        self.taken -= size
+        self._of_user[user_id] -= size
+        if not self._of_user[user_id]:
+            del self._of_user[user_id]
+        self._freed.set()
+        self._freed = asyncio.Event()
+
+    def _fits(self, user_id: str, size: int) -> bool:
+        return self.taken + size <= self._most and self._of_user.get(user_id, 0) + size <= self._most_of_user

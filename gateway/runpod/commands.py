@@ -1,0 +1,58 @@
+"""Commands to the ledger, and its refusals in the words of this API."""
+
+import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from gateway.decisions import NotRecorded
+from gateway.errors import Problem, Refused
+from gateway.parts import Parts
+from repo.ports import Position
+from schemas.commands import CancelJob, RetryJob, SubmitJob
+from schemas.events import CommandAnswered, Outcome
+from schemas.failures import FAILURES, FailureCode
+from schemas.jobs import Remaining
+
+C, P = FailureCode, Problem
+# A queue that is full for now is 429 here, whatever fills it: clients of RunPod know to come back then.
+REFUSALS: Mapping[FailureCode, Problem] = MappingProxyType(
+    {
+        C.QUOTA_EXCEEDED: P.QUOTA,
+        C.CONCURRENCY_EXCEEDED: P.QUEUE_FULL,
+        C.RATE_LIMITED: P.RATE,
+        C.CREDITS_EXCEEDED: P.CREDITS,
+        C.ACCOUNT_BLOCKED: P.BLOCKED,
+        C.KEY_REUSED: P.KEY_REUSED,
+        C.TOO_LATE: P.NOT_RECORDED,
+    }
+)
+
+
+async def sent(
+    parts: Parts,
+    command: SubmitJob | CancelJob | RetryJob,
+    *,
+    append_by: int | None = None,
+    recorded: Callable[[Position], None] = lambda _: None,
+) -> CommandAnswered | None:
+    """The ledger's answer, unless it is no; None: recorded, not decided yet, and ``recorded`` was told where it lies.
+
+    Raises ``Refused``.
+    """
+    try:
+        answer = await parts.decisions.ask(command, append_by=append_by, recorded=recorded)
+    except NotRecorded:
+        raise Refused(Problem.NOT_RECORDED) from None
+    if answer is not None and answer.outcome is Outcome.NOT_FOUND:
+        raise Refused(Problem.NO_JOB)
+    if answer is not None and answer.outcome is Outcome.REFUSED:
+        raise refused(answer.code, answer.remaining)
+    return answer
+
+
+def refused(code: FailureCode | None, remaining: Remaining | None) -> Refused:
+    """What a refused job's client is told."""
+    problem = Problem.REFUSED if code is None else REFUSALS.get(code, Problem.REFUSED)
+    words = FAILURES[code].text if code is not None and problem is Problem.REFUSED else None
+    wait_ms = remaining.retry_after_ms if remaining is not None else None
+    return Refused(problem, words=words, retry_after=None if wait_ms is None else max(1, math.ceil(wait_ms / 1000)))

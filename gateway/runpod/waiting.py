@@ -1,0 +1,57 @@
+"""Requests that are answered when their job has ended."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from starlette.requests import Request
+
+from gateway.errors import Problem, Refused
+from gateway.runpod.asked import Asked, newest
+from gateway.runpod.endings import Waiter
+from schemas.api.runpod import WAIT_DEFAULT_MS, WAIT_MS
+from schemas.jobs import Job
+from schemas.lifecycle import ACTIVE
+
+
+def wait_ms(request: Request) -> int:
+    """``?wait=``, in RunPod's range. Raises ``Refused``."""
+    text = request.query_params.get("wait")
+    if text is None:
+        return WAIT_DEFAULT_MS
+    if text.isascii() and text.isdecimal() and len(text) <= 9 and WAIT_MS[0] <= int(text) <= WAIT_MS[1]:
+        return int(text)
+    raise Refused(Problem.BAD_QUERY, words=f"Invalid wait: a whole number of ms from {WAIT_MS[0]} to {WAIT_MS[1]}.")
+
+
+@asynccontextmanager
+async def presence(request: Request) -> AsyncIterator["asyncio.Future[None]"]:
+    """Done when the client has gone."""
+    gone = asyncio.ensure_future(_gone(request))
+    try:
+        yield gone
+    finally:
+        gone.cancel()
+        with suppress(asyncio.CancelledError):
+            await gone
+
+
+async def ended(who: Asked, job_id: str, waiter: Waiter, gone: "asyncio.Future[None]", wait: int) -> Job | None:
+    """The job once it has ended; or as it is when the time is over, the client has gone or the process stops.
+
+    None: nothing is known of it (yet). Raises ``Unavailable``.
+    """
+    clock = asyncio.get_running_loop().time
+    until = clock() + wait / 1000
+    while True:
+        job = await newest(who, job_id)
+        left = until - clock()
+        over = left <= 0 or gone.done() or who.parts.serverless.endings.leaving
+        if over or (job is not None and job.state not in ACTIVE):
+            return job
+        await waiter.wait(left, gone)
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

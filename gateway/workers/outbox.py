@@ -1,0 +1,62 @@
+"""What the gateway says for SDK workers to the scheduler and to watchers: in order, by one task, in batches.
+
+Nothing here is kept for later: whatever is lost with an outage is said again, or made good by a lease that runs out.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+import structlog
+
+from repo.ports import EventLog, Unavailable
+from schemas.codec import Encoded, Message, encode
+
+SOURCE = "/openv/gateway"
+WAITING_MAX = 20_000
+BATCH = 500
+RETRY_S = 1.0
+FAREWELL_S = 0.7  # of the second that an orderly end has
+logger = structlog.get_logger()
+
+
+class Outbox:
+    """One a process. ``lost`` is told that something was not said."""
+
+    def __init__(self, log: EventLog, now: Callable[[], int], lost: Callable[[], None]) -> None:
+        self._log = log
+        self._now = now
+        self._lost = lost
+        self._waiting: deque[Encoded] = deque(maxlen=WAITING_MAX)
+        self._some = asyncio.Event()
+
+    def say(self, message: Message) -> None:
+        """Append it soon, after all that were said before."""
+        self._waiting.append(encode(message, source=SOURCE, at=self._now()))
+        self._some.set()
+
+    async def run(self) -> None:
+        """For ever."""
+        while True:
+            await self._some.wait()
+            try:
+                await self._send()
+            except Unavailable as error:
+                logger.warning("worker_words_lost", server=error.server, reason=error.reason)
+                self._waiting.clear()
+                await asyncio.sleep(RETRY_S)
+                self._lost()
+
+    async def flush(self) -> None:
+        """What waits, as far as there is time for it: the process ends."""
+        try:
+            async with asyncio.timeout(FAREWELL_S):
+                await self._send()
+        except (Unavailable, TimeoutError):
+            logger.warning("worker_words_lost", server="kafka", reason="the process ends")
+
+    async def _send(self) -> None:
+        while self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+            await self._log.append_all(batch)
+        self._some.clear()

@@ -1,0 +1,45 @@
+"""From settings to what the slots share."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.util import find_spec
+
+from inference_worker.remote.book import Book
+from inference_worker.remote.desk import Desk, Patience
+from inference_worker.remote.service import Service
+from inference_worker.remote.settings import RunPodSettings
+from repo.clock import now_ms
+from repo.database import Database
+from repo.download import Bounds
+from repo.environment import SettingsError
+from repo.outgoing import Outgoing
+
+NEEDED = ("av", "numpy", "PIL")
+
+
+@asynccontextmanager
+async def desk_of(settings: RunPodSettings, database: Database) -> AsyncIterator[Desk]:
+    """Raises ``SettingsError`` where videos could not be looked at."""
+    if any(find_spec(name) is None for name in NEEDED):
+        raise SettingsError(
+            "OPENV_ENGINE=runpod needs av, numpy and pillow for posters and thumbnails: `pip install openv[model]`."
+        )
+    rules = settings.rules()
+    service = Service(settings.url, settings.endpoint, settings.api_key.get_secret_value())
+    secret = settings.signing_secret
+    webhook = (settings.webhook_url, secret) if settings.webhook_url and secret else None
+    async with service, Outgoing(rules) as outgoing:
+        yield Desk(
+            service=service,
+            book=Book(database.remote_runs, database.jobs, service.target),
+            outgoing=outgoing,
+            rules=rules,
+            bounds=Bounds(settings.result_bytes, within_s=settings.result_seconds),
+            now=now_ms,
+            webhook=webhook,
+            patience=Patience(
+                adopt_ms=round(settings.adopt_s * 1000),
+                poll_ms=round(settings.poll_s * 1000),
+                poll_most_ms=round(settings.poll_most_s * 1000),
+            ),
+        )
