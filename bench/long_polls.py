@@ -20,10 +20,10 @@ HOW = """\
 A fresh server process a round. A client process opens so many `job-take` polls, each of a worker of its own, then \
 their `job-stop` polls, over a connection each, as RunPod's SDK does; the server's resident memory before and after, \
 once it is still, divided by the workers, is what each holds. Then jobs are posted one after the other, each when the \
-last is done and its worker waits again: the time runs from the request to the answer of the poll that got the job. Of \
-ours, the part from the order in the log (its own time, whole ms) to that answer is told apart: it is the long poll's; \
-what is before it is the submission, the ledger's decision and the scheduler's. The baseline: a bare Starlette server \
-that keeps the jobs in a dictionary and speaks the same protocol."""
+last has ended and its worker waits again: the time runs from the request to the answer of the poll that got the job. \
+Of ours, the part from the order in the log (its own time, whole ms) to that answer is told apart: it is the long \
+poll's, with the report that the attempt started; what is before it is the submission's, the ledger's and the \
+scheduler's. The baseline: a bare Starlette server that keeps the jobs in a dictionary and speaks the same protocol."""
 
 
 @dataclass(frozen=True)

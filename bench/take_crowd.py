@@ -20,6 +20,7 @@ from repo.clock import now_ms
 
 CHUNK = 64 * 1024
 WITHIN_S = 30.0
+LOOK_S = 0.005
 QUERY = "gpu=none&job_in_progress=0"
 JOB = json.dumps({"input": {}}).encode()
 Told = tuple[int, bytes]  # status and body
@@ -86,7 +87,7 @@ class Crowd:
                 raise Failed(f"{line.path} was answered with {told[0]} though there is nothing to do")
 
     def wake(self, count: int) -> list[dict[str, Any]]:
-        """So many jobs, each posted when the last is done and its worker waits again."""
+        """So many jobs, each posted when the last has ended and its worker waits again."""
         # Connections of their own each time: a server closes those that are idle for seconds.
         client, reporter = (Line(self._port, f"{self._at}/run", key) for key in (self._client_key, self._key))
         self._selector.register(client.wire, selectors.EVENT_READ, client)
@@ -114,8 +115,19 @@ class Crowd:
                 reporter.answer()
                 line.ask()
             if posted and found:
+                self._ended(client, found["id"])
                 return found
         raise Failed(f"a job reached no worker within {WITHIN_S:g} s")
+
+    def _ended(self, client: Line, job_id: str) -> None:
+        """Wait until the client is told that it has: nothing of this job is under way when the next one comes."""
+        deadline = time.monotonic() + WITHIN_S
+        while time.monotonic() < deadline:
+            client.ask(path=f"{self._at}/status/{job_id}")
+            if json.loads(client.answer())["status"] == "COMPLETED":
+                return
+            time.sleep(LOOK_S)
+        raise Failed(f"a job whose result is there is not told of as ended within {WITHIN_S:g} s")
 
     def _answers(self, within_s: float) -> Iterator[tuple[Line, Told]]:
         deadline = time.monotonic() + within_s

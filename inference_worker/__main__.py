@@ -17,7 +17,7 @@ from inference_worker.core.limits import Identity
 from inference_worker.files import FileStore
 from inference_worker.parent import Parent, Surroundings
 from inference_worker.remote.fleet import Fleet, Shape
-from inference_worker.remote.settings import RunPodSettings
+from inference_worker.remote.settings import RunPodSettings, Signing
 from inference_worker.remote.wiring import desk_of
 from inference_worker.settings import RUNPOD, WorkerSettings
 from inference_worker.work_dir import WorkDir
@@ -62,7 +62,7 @@ async def serve(settings: WorkerSettings, servers: ServerSettings, fallback: Fal
         else:
             database = await closing.enter_async_context(MongoDatabase(servers))
             needs.append(("MongoDB", database.jobs.ping))
-            desk = await closing.enter_async_context(desk_of(remote, database))
+            desk = await closing.enter_async_context(desk_of(remote, Signing(), database))
             shape = Shape(settings.pool, settings.worker_id, remote.slots, remote.sweep_s)
             worker = Fleet(shape, desk, around, settings.limits())
         loop = asyncio.get_running_loop()

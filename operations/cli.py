@@ -202,7 +202,7 @@ def streams(
 
 @app.command()
 def worker() -> None:
-    """Run one worker: one GPU, one video at a time. OPENV_ENGINE is mochi, tiny or auto; OPENV_POOL names its queue.
+    """Run one worker: one GPU, one video at a time. OPENV_ENGINE: mochi, tiny, runpod or auto; OPENV_POOL: its queue.
 
     Example: `OPENV_ENGINE=mochi OPENV_MOCHI_MODEL=/models/mochi-1-preview openv worker`
     """

@@ -90,7 +90,8 @@ class MemoryEventLog:
             batch = [] if self.away else self._after(topic, positions)
             if not batch:
                 try:
-                    await asyncio.wait_for(grown.wait(), IDLE_S)
+                    async with asyncio.timeout(IDLE_S):  # ``wait_for`` may swallow a cancellation
+                        await grown.wait()
                 except TimeoutError:
                     yield ()
                 continue

@@ -20,8 +20,8 @@ async def large_json(request: Request, who: Asked, limit: int) -> AsyncIterator[
     Small bodies need no room. The room is for the length that is declared, or the largest where none is: whoever is let
     in can finish.
     """
-    declared = request.headers.get("content-length", "")
-    size = int(declared) if declared.isdecimal() else limit
+    declared = request.headers.get("content-length", "0")
+    size = limit if "transfer-encoding" in request.headers or not declared.isdecimal() else int(declared)
     if size > limit:
         raise Refused(Problem.TOO_LARGE, limitBytes=limit)
     if size <= who.parts.settings.body_bytes:

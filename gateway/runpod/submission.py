@@ -62,11 +62,11 @@ async def _submit(
 ) -> CommandAnswered | None:
     """The ledger's yes; None: recorded, not decided yet. Raises ``Refused``."""
     parts = who.parts
+    shed(parts.serverless.requests, who.user_id, parts.now())  # before the body, which may be large
     async with large_json(request, who, limit) as holder:
         wish = wish_of(holder[0], who.endpoint)
         if isinstance(wish, Invalid):
             raise Refused(Problem.INVALID, details=[to_plain(line) for line in wish.details])
-        shed(parts.serverless.requests, who.user_id, parts.now())
         holder.clear()
         made = await _request(who, job_id, wish)
     command = _command(who, job_id, wish, made)

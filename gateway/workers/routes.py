@@ -214,6 +214,7 @@ async def stream(request: Request) -> Response:
         delete_at = parts.now() + endpoint.ttl_ms + endpoint.result_ms
         if await append(parts.serverless.store, handed, text, delete_at) is Streamed.FULL:
             raise Refused(Problem.RATE, words=CHUNKS_FULL, retry_after=5)
+    parts.serverless.endings.wake(handed.job_id)  # who waits for it here; elsewhere they look again soon
     return JSONResponse({})
 
 

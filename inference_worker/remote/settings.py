@@ -1,13 +1,12 @@
 """What a worker with the engine ``runpod`` reads besides: the endpoint, how much at a time, and how it hears of it."""
 
-from typing import Self
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from repo.core.addresses import Rules, read_networks
-from repo.environment import EnvironmentSettings, listed
+from repo.environment import EnvironmentSettings, SettingsError, listed
 
 SECRET_LEAST = 32  # characters, as the gateway has it
 SLOTS_MOST = 64
@@ -20,14 +19,13 @@ class RunPodSettings(EnvironmentSettings):
     ``result_…``: what is let in of what workers there name as their result.
     """
 
-    model_config = SettingsConfigDict(env_prefix="OPENV_RUNPOD_", populate_by_name=True)
+    model_config = SettingsConfigDict(env_prefix="OPENV_RUNPOD_")
 
     url: str = "https://api.runpod.ai/v2"
     endpoint: str
     api_key: SecretStr
     slots: int = Field(default=8, ge=1, le=SLOTS_MOST)
     webhook_url: str | None = None
-    webhook_secret: SecretStr | None = Field(default=None, validation_alias=AliasChoices("OPENV_WEBHOOK_SECRET"))
     poll_s: float = Field(default=1.0, gt=0, le=600)
     poll_most_s: float = Field(default=15.0, gt=0, le=600)
     adopt_s: float = Field(default=30.0, ge=0, le=3600)
@@ -64,20 +62,23 @@ class RunPodSettings(EnvironmentSettings):
         read_networks(value)
         return value
 
-    @model_validator(mode="after")
-    def _can_sign(self) -> Self:
-        if self.webhook_url and len(self.signing_secret or "") < SECRET_LEAST:
-            raise ValueError(
-                f"OPENV_RUNPOD_WEBHOOK_URL needs the gateway's OPENV_WEBHOOK_SECRET, {SECRET_LEAST} characters or more"
-            )
-        return self
-
-    @property
-    def signing_secret(self) -> str | None:
-        """The first of the gateway's secrets; all of them are accepted there."""
-        secrets = listed(self.webhook_secret.get_secret_value()) if self.webhook_secret else ()
-        return secrets[0] if secrets else None
-
     def rules(self) -> Rules:
         """Where results may lie."""
         return Rules(allow_http=self.result_allow_http, networks=read_networks(self.result_networks))
+
+
+class Signing(EnvironmentSettings):
+    """The gateway's secrets; it accepts all of them, and the first signs."""
+
+    model_config = SettingsConfigDict(env_prefix="OPENV_")
+
+    webhook_secret: SecretStr | None = None
+
+    def first(self) -> str:
+        """Raises ``SettingsError``."""
+        secrets = listed(self.webhook_secret.get_secret_value()) if self.webhook_secret else ()
+        if not secrets or len(secrets[0]) < SECRET_LEAST:
+            raise SettingsError(
+                f"OPENV_RUNPOD_WEBHOOK_URL needs the gateway's OPENV_WEBHOOK_SECRET, {SECRET_LEAST} characters or more."
+            )
+        return secrets[0]

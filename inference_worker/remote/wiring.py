@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from inference_worker.remote.book import Book
 from inference_worker.remote.desk import Desk, Patience
 from inference_worker.remote.service import Service
-from inference_worker.remote.settings import RunPodSettings
+from inference_worker.remote.settings import RunPodSettings, Signing
 from repo.clock import now_ms
 from repo.database import Database
 from repo.download import Bounds
@@ -18,16 +18,15 @@ NEEDED = ("av", "numpy", "PIL")
 
 
 @asynccontextmanager
-async def desk_of(settings: RunPodSettings, database: Database) -> AsyncIterator[Desk]:
-    """Raises ``SettingsError`` where videos could not be looked at."""
+async def desk_of(settings: RunPodSettings, signing: Signing, database: Database) -> AsyncIterator[Desk]:
+    """Raises ``SettingsError`` where videos could not be looked at, or addresses not signed."""
     if any(find_spec(name) is None for name in NEEDED):
         raise SettingsError(
             "OPENV_ENGINE=runpod needs av, numpy and pillow for posters and thumbnails: `pip install openv[model]`."
         )
     rules = settings.rules()
     service = Service(settings.url, settings.endpoint, settings.api_key.get_secret_value())
-    secret = settings.signing_secret
-    webhook = (settings.webhook_url, secret) if settings.webhook_url and secret else None
+    webhook = (settings.webhook_url, signing.first()) if settings.webhook_url else None
     async with service, Outgoing(rules) as outgoing:
         yield Desk(
             service=service,

@@ -12,7 +12,8 @@ from typer.main import get_command
 
 from gateway.settings import GatewaySettings
 from inference_worker.engines.mochi.load import MODEL_VARIABLE
-from inference_worker.settings import WorkerSettings
+from inference_worker.remote.settings import RunPodSettings, Signing
+from inference_worker.settings import RUNPOD, WorkerSettings
 from operations.cli import app
 from repo.environment import EnvironmentSettings
 from repo.notify import STATUS_FILE_VARIABLE
@@ -55,6 +56,8 @@ def test_every_variable_is_one_that_the_part_reads(name: str) -> None:
     known = set[str]().union(*(kind.variables() for kind in kinds)) | LOGGING
     if service["command"] == ["worker"]:
         known |= {MODEL_VARIABLE}
+    if environment(service).get("OPENV_ENGINE") == RUNPOD:
+        known |= RunPodSettings.variables() | Signing.variables()
     assert environment(service).keys() - known == set()
 
 
@@ -71,7 +74,7 @@ def documented_variables() -> set[str]:
     return set(re.findall(r"`([A-Z][A-Z0-9_]{5,})`", (ROOT / "docs" / "configuration.md").read_text()))
 
 
-@pytest.mark.parametrize("kind", [GatewaySettings, StreamsSettings])
+@pytest.mark.parametrize("kind", [GatewaySettings, StreamsSettings, RunPodSettings])
 def test_every_setting_of_ours_is_documented(kind: type[EnvironmentSettings]) -> None:
     assert kind.variables() - documented_variables() == set()
 
@@ -151,7 +154,7 @@ def test_every_service_that_stays_has_a_health_check_and_starts_again(name: str)
 def test_the_default_profile_runs_one_worker_and_gpu_is_another() -> None:
     assert example()["COMPOSE_PROFILES"] == "cpu"
     profiles = {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service}
-    assert profiles == {"worker": ["cpu"], "worker-gpu": ["gpu"]}
+    assert profiles == {"worker": ["cpu"], "worker-gpu": ["gpu"], "worker-runpod": ["runpod"]}
     (device,) = SERVICES["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
     assert device["capabilities"] == ["gpu"]
 

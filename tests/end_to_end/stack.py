@@ -19,6 +19,7 @@ T = TypeVar("T")
 SMALL = {"width": 384, "height": 384, "num_frames": 7, "steps": 10}
 LONG = {"width": 848, "height": 480, "num_frames": 31, "steps": 65}
 WAIT_S = 150.0
+WEBHOOK_SECRET = "signs-what-runpod-is-told-to-call-us-at"
 
 
 async def until(look: Callable[[], Awaitable[T | None]], what: str, within_s: float = WAIT_S) -> T:

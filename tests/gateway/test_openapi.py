@@ -35,8 +35,6 @@ NEVER = {
     "openaiDeleteVideo": {*OF_A_SUBMISSION, P.VOUCHER_USED},
     "runJob": {P.NO_JOB},
     "runJobSync": {P.NO_JOB},
-    "streamOfJob": {P.TOO_LARGE},  # of another method that is called ``chunks``
-    "streamOfJobByPost": {P.TOO_LARGE},
     "cancelJob": {P.QUOTA, P.QUEUE_FULL, P.CREDITS, P.BLOCKED, P.KEY_REUSED, P.REFUSED},
     "retryJob": {P.KEY_REUSED},
     "deleteVideos": {*OF_A_SUBMISSION, P.NOT_FOUND, P.NOT_JSON, P.VOUCHER_USED},

@@ -3,8 +3,10 @@
 import base64
 import hashlib
 import io
+import json
 import os
 import signal
+import uuid
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
@@ -20,9 +22,12 @@ from schemas.failures import FailureCode
 from schemas.phases import Phase
 from schemas.progress import AttemptPreview, AttemptProgress
 from tests.inference_worker.worker_process import Process, alive, worker
+from tests.servers import settings_of
 
 pytestmark = [pytest.mark.servers, pytest.mark.model]
 SCRIPTED = "scripted_engine:Scripted"
+# The client's bucket is on a private network, which an operator has to allow.
+HERE_TOO = {"OPENV_WEBHOOK_ALLOW_HTTP": "1", "OPENV_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8"}
 
 
 @pytest.fixture
@@ -33,14 +38,30 @@ async def scripted(servers: dict[str, str], kafka_log: KafkaEventLog, tmp_path: 
         yield made
 
 
-async def test_tiny_makes_a_video_that_lies_in_the_store_as_reported(
+async def asked_for_in_a_bucket(servers: dict[str, str], objects: S3ObjectStore, bucket: str) -> str:
+    """The key of a request whose ``s3Config`` names that bucket."""
+    config = {
+        "accessId": servers["S3_ACCESS_KEY_ID"],
+        "accessSecret": servers["S3_SECRET_ACCESS_KEY"],
+        "bucketName": bucket,
+        "endpointUrl": servers["S3_ENDPOINT_URL"],
+        "objectPath": "made/",
+    }
+    key = f"tests/inputs/{bucket}.json"
+    await objects.put_bytes(key, json.dumps({"input": {}, "s3Config": config}).encode(), "application/json")
+    return key
+
+
+async def test_tiny_makes_a_video_that_lies_in_the_store_as_reported_and_in_the_clients_bucket(
     servers: dict[str, str], kafka_log: KafkaEventLog, object_store: S3ObjectStore, tmp_path: Path
 ) -> None:
-    async with worker(servers, kafka_log, tmp_path, "tiny") as made:
+    bucket = f"client-{uuid.uuid4().hex[:8]}"
+    asked = await asked_for_in_a_bucket(servers, object_store, bucket)
+    async with worker(servers, kafka_log, tmp_path, "tiny", **HERE_TOO) as made:
         beat = await made.ready()
         assert beat.engine == "tiny"
         assert beat.device.startswith("CPU")
-        order = await made.run("a corgi surfing at sunset", num_frames=13, steps=4)
+        order = await made.run("a corgi surfing at sunset", num_frames=13, steps=4, input_key=asked)
         await made.reported(order.job_id, "succeeded")
         assert await made.reports(order.job_id) == ["started", "succeeded"]
         [done] = [one for one in await made.commands.look() if isinstance(one, AttemptSucceeded)]
@@ -53,6 +74,9 @@ async def test_tiny_makes_a_video_that_lies_in_the_store_as_reported(
         video = await object_store.read(done.output.video.key)
         with av.open(io.BytesIO(video or b"")) as container:
             assert sum(1 for _ in container.decode(video=0)) == 13
+        async with S3ObjectStore(settings_of(servers, s3_bucket=bucket)) as client:
+            assert await client.read(f"made/{order.job_id}.mp4") == video
+        assert servers["S3_SECRET_ACCESS_KEY"] not in made.output.read_text()
 
         progress = await made.shown(order.job_id, AttemptProgress)
         assert {one.phase for one in progress} >= {Phase.DENOISE, Phase.UPLOAD}

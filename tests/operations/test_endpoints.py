@@ -207,13 +207,15 @@ async def test_a_name_that_comes_back_trusts_no_worker_of_before(
 
 async def test_the_built_in_one_can_be_changed_and_deleted(store: MongoEndpointStore) -> None:
     try:
-        await done("update", "mochi-1", "--max-active", "9")
+        said = await done("update", "mochi-1", "--max-active", "9")
+        assert "not the deployment's: 9 jobs at once, 1000 requests in 10 s" in said
+        assert "the deployment's" not in await done("update", "mochi-1", "--max-active", "9")
         assert (await stored(store, "mochi-1")).limits.max_active == 9
         await done("delete", "mochi-1", "--yes")
         assert (await stored(store, "mochi-1")).deleted_at is not None
         assert "There is no endpoint mochi-1" in await refused("show", "mochi-1")
         await done("create", "mochi-1")
-        assert (await stored(store, "mochi-1")).version == 3
+        assert (await stored(store, "mochi-1")).version == 4
     finally:
         await store._endpoints.delete_one({"_id": "mochi-1"})
 

@@ -3,7 +3,7 @@
 A gateway appends a command and hears whether it landed; nobody here waits for decisions. Ids are counted, not drawn.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from repo.ports import Unavailable
@@ -21,9 +21,10 @@ from schemas.commands import (
     SetRole,
     SubmitJob,
 )
+from schemas.endpoints import EndpointLimits
 from schemas.jobs import Job
 from schemas.lifecycle import ACTIVE, State
-from schemas.requests import GenerationRequest
+from schemas.requests import GenerationRequest, external_request
 from tests.simulation.servers import Broker, LogPort
 from tests.simulation.world import Process, World
 
@@ -35,11 +36,20 @@ LENGTHS = (7, 31, 61, 127)
 class Client:
     """One user. ``documents`` is what a gateway reads of MongoDB: the jobs there are."""
 
-    def __init__(self, world: World, broker: Broker, user: str, pools: list[str], documents: dict[str, Job]) -> None:
+    def __init__(
+        self,
+        world: World,
+        broker: Broker,
+        user: str,
+        pools: list[str],
+        documents: dict[str, Job],
+        endpoints: Mapping[str, tuple[str, EndpointLimits]],
+    ) -> None:
         self.user = user
         self.pause = 500, world.random.choice((3_000, 6_000, 12_000))
         self.process = Process(world, user)
         self._world, self._pools, self._documents = world, pools, documents
+        self._endpoints = endpoints
         self._log = LogPort(broker)
         self._commands = 0
         self._jobs: list[SubmitJob] = []
@@ -57,6 +67,8 @@ class Client:
             self._role: 2,
             self._block: 1,
         }
+        if endpoints:
+            wishes |= {self._ask_endpoint: 40, self._purge: 5}
         self._wishes, self._weights = list(wishes), list(wishes.values())
         self.process.spawn(self._live())
 
@@ -118,6 +130,24 @@ class Client:
         )
         self._jobs.append(command)
         return command
+
+    def _ask_endpoint(self) -> SubmitJob:
+        """By its limits, and by what they are then."""
+        random = self._world.random
+        name = random.choice(list(self._endpoints))
+        pool, limits = self._endpoints[name]
+        asked = replace(self._submit(), pool=pool, endpoint=name, limits=limits, priority=random.choice((0, 0, -1)))
+        if pool not in self._pools:
+            asked = replace(asked, external=True, request=external_request(text='{"input":1}'), request_hash="h")
+        self._jobs[-1] = asked
+        return asked
+
+    def _purge(self) -> CancelJob | None:
+        """One of those that wait on an endpoint, or did a moment ago."""
+        job = self._pick(lambda job: job.endpoint is not None and job.state in ACTIVE)
+        if job is None:
+            return None
+        return CancelJob(command_id=self._id(), user_id=self.user, job_id=job.job_id, queued_only=True)
 
     def _submit_again(self) -> SubmitJob | None:
         """The same Idempotency-Key: the same request, or another one."""

@@ -42,6 +42,18 @@ RATES: Mapping[str, tuple[float, float]] = MappingProxyType(
 )
 
 
+# What only worlds with external workers know of; drawn apart, so that the others are as they were.
+EXTERNAL_RATES: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {
+        "kill_gateway_a_minute": (0.2, 2.0),
+        "kill_pod_a_minute": (0.5, 4.0),
+        "hang_pod_a_minute": (0.5, 3.0),
+        "answer_lost": (0.02, 0.3),
+        "handler_fails": (0.05, 0.4),
+    }
+)
+
+
 @dataclass(slots=True)
 class Plan:
     """A seed's faults and surroundings. ``calm`` ends all faults at once."""
@@ -61,16 +73,17 @@ class Plan:
         return rate > 0.0 and self.random.random() < rate * ms / 60_000
 
 
-def swarm(random: Random) -> Plan:
+def swarm(random: Random, *, external: bool = False) -> Plan:
     """About half of the faults, some seeds few and some nearly all, each with a rate of its own."""
     share = random.choice((0.0, 0.2, 0.5, 0.5, 0.8, 1.0))
-    rates = {name: random.uniform(*bounds) for name, bounds in RATES.items() if random.random() < share}
+    known = {**RATES, **EXTERNAL_RATES} if external else RATES
+    rates = {name: random.uniform(*bounds) for name, bounds in known.items() if random.random() < share}
     return Plan(random, rates)
 
 
 Strike = Callable[[], None]
 LOOK_MS = 500
-STRIKES = tuple(name for name in RATES if name.endswith("_a_minute"))
+STRIKES = tuple(name for name in (*RATES, *EXTERNAL_RATES) if name.endswith("_a_minute"))
 
 
 def struck(plan: Plan, strikes: Mapping[str, Strike]) -> None:

@@ -72,6 +72,7 @@ class Servers:
 
     def __init__(self, broker: Broker, database: Database, bucket: Bucket, pools: list[str]) -> None:
         self.broker, self.database, self.bucket = broker, database, bucket
+        self.pods: list[Any] = []  # whose workers are not ours, where there are any
         used = {DISPATCH.name: sorted({LogPort(broker).partition_of(DISPATCH.name, pool.encode()) for pool in pools})}
         self.groups = {
             role: Group(broker, topic, used.get(topic, list(range({COMMANDS.name: 8, EVENTS.name: 8}.get(topic, 0)))))

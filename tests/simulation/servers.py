@@ -210,7 +210,7 @@ class StorePort:
         return await self._ask(lambda: self._twin.counted_jobs(user_id, charged_since, asked_since))
 
     async def last_change(self, user_id: str) -> int:
-        return await self._ask(lambda: self._twin.last_change(user_id))
+        return at_once(self._twin.last_change(user_id))  # in one breath with the next, which takes its time
 
     async def active_jobs(self, pool: str) -> list[Job]:
         return await self._ask(lambda: self._twin.active_jobs(pool))

@@ -1,6 +1,6 @@
 """What must be true once faults have stopped and all has come to rest; and the replay of the whole commands log."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from streams.ledger import Ledger
 from streams.settings import Role
 from tests.simulation.checkers import Safety, visible
 from tests.simulation.faults import Plan
+from tests.simulation.pods import Pod
 from tests.simulation.processes import Servers, StreamsProcess, read
 from tests.simulation.servers import Broker, Database, LogPort, StorePort, at_once
 from tests.simulation.workers import Slot
@@ -125,7 +126,7 @@ class Idleness:
         self._ready: dict[str, int] = {}
         self._due: dict[str, int] = {}
 
-    def look(self, database: Database, slots: list[Slot]) -> None:
+    def look(self, database: Database, slots: Sequence[Slot | Pod]) -> None:
         now = self._world.now
         ready = {slot.name: slot.pool for slot in slots if slot.is_ready}
         due = {

@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from schemas.codec import encode
 from schemas.dispatch import DrainWorker
+from schemas.endpoints import EndpointLimits, external_pool
 from schemas.instants import from_datetime, to_datetime
 from schemas.topics import DISPATCH
 from streams.core.policy import Policy
@@ -15,6 +16,7 @@ from streams.settings import Role
 from tests.simulation.checkers import Edge, Safety
 from tests.simulation.clients import Client
 from tests.simulation.faults import LOOK_MS, Plan, Strike, struck, swarm
+from tests.simulation.pods import ENDPOINT, Gateway, Pod
 from tests.simulation.processes import Servers, StreamsProcess
 from tests.simulation.servers import Broker, Bucket, Database, located
 from tests.simulation.settlement import (
@@ -32,6 +34,7 @@ from tests.simulation.world import Row, World
 
 POOLS = ("mochi", "tiny")
 USERS = ("ann", "bob", "cas")
+EXTERNAL_POOL = external_pool(ENDPOINT)
 DAY = 86_400_000
 FAULTS_MS = 100_000
 SETTLE_MS = 900_000
@@ -58,13 +61,16 @@ class Simulation:
         draw = Random(f"surroundings of {seed}")
         self.world = World(seed, _start(draw))
         draw_fault = Random(f"faults of {seed}")
-        self.plan: Plan = swarm(draw_fault) if rates is None else Plan(draw_fault, rates)
+        self.external = seed % 5 in (2, 3)
+        self.plan: Plan = swarm(draw_fault, external=self.external) if rates is None else Plan(draw_fault, rates)
         self.policy = _policy(draw)
         self.pools = list(POOLS[: draw.choice((1, 2))])
         world, plan = self.world, self.plan
         self.database, self.bucket = Database(world, plan), Bucket(world, plan)
-        self.servers = Servers(Broker(world, plan), self.database, self.bucket, self.pools)
+        all_pools = [*self.pools, EXTERNAL_POOL] if self.external else self.pools
+        self.servers = Servers(Broker(world, plan), self.database, self.bucket, all_pools)
         self.safety = Safety(world, self.database, self.bucket, self.policy)
+        self._gateway_number = 0
         self.streams: list[StreamsProcess] = []
         self._started: Counter[Role] = Counter()
         for role, copies in ((Role.LEDGER, 2), (Role.SCHEDULER, 2), (Role.JANITOR, 1)):
@@ -73,7 +79,12 @@ class Simulation:
         count = draw.choice((2, 3, 3, 4))
         pools = [*self.pools, *(draw.choice(self.pools) for _ in range(count - len(self.pools)))]
         self.slots = [Slot(world, self.servers, f"w{number}", pool) for number, pool in enumerate(pools, start=1)]
-        self.clients = [Client(world, self.servers.broker, user, self.pools, self.database.jobs) for user in USERS]
+        self.gateways: list[Gateway] = []
+        self.pods: list[Pod] = []
+        endpoints = self._external_workers() if self.external else {}
+        self.clients = [
+            Client(world, self.servers.broker, user, self.pools, self.database.jobs, endpoints) for user in USERS
+        ]
 
     def run(self) -> Outcome:
         """Raises ``SimulationFailed``."""
@@ -114,7 +125,36 @@ class Simulation:
             "cut_worker_off_a_minute": lambda: choice(self.slots).cut_off(between(5_000, 60_000)),
             "drain_worker_a_minute": lambda: self._drain(choice(self.slots)),
             "user_deleted_a_minute": lambda: choice(self.clients).delete_user(),
+            "kill_gateway_a_minute": lambda: self._kill_gateway(choice(self.gateways)),
+            "kill_pod_a_minute": lambda: choice(self.pods).kill(),
+            "hang_pod_a_minute": lambda: choice(self.pods).hang(between(500, 60_000)),
         }
+
+    def _external_workers(self) -> dict[str, tuple[str, EndpointLimits]]:
+        """Two gateways and some pods; and the endpoints, by name: their pools and limits. One of them is on our own
+        workers."""
+        random = self.world.random
+        for _ in range(2):
+            self._start_gateway()
+        for number in range(1, random.choice((2, 3, 4))):
+            self.pods.append(Pod(self.world, self.servers, self.gateways, f"pod{number}", EXTERNAL_POOL))
+        self.servers.pods = self.pods
+        limits = EndpointLimits(
+            max_active=random.choice((2, 6, 20)),
+            rate_limit=random.choice((2, 8, 50)),
+            rate_window_ms=random.choice((5_000, 20_000, 60_000)),
+        )
+        return {ENDPOINT: (EXTERNAL_POOL, limits), "engine": (self.pools[0], replace(limits, max_active=3))}
+
+    def _start_gateway(self) -> None:
+        self._gateway_number += 1
+        self.gateways.append(Gateway(self.world, self.servers, EXTERNAL_POOL, self._gateway_number))
+        self.world.note(self.gateways[-1].process.name, "started")
+
+    def _kill_gateway(self, gateway: Gateway) -> None:
+        gateway.die()
+        self.gateways.remove(gateway)
+        self.world.at(self.world.between(500, 20_000), self._start_gateway)
 
     def _start_streams(self, role: Role) -> None:
         self._started[role] += 1
@@ -171,7 +211,7 @@ class Simulation:
         while world.now - rested < REST_MS:
             world.run(1_000)
             if world.now - began > GRACE_MS:
-                idleness.look(self.database, self.slots)
+                idleness.look(self.database, [*self.slots, *self.pods])
             restless = unrest(self.servers, self.slots, self.streams, self.safety)
             if restless:
                 rested = world.now

@@ -21,7 +21,7 @@ from inference_worker.core.inputs import Acked, Input, Leave, NotStored, Stored,
 from inference_worker.core.limits import Identity, Limits
 from inference_worker.core.step import step
 from inference_worker.core.worker import Worker, new_worker
-from repo.core.object_keys import KINDS, file_key, session_keys
+from repo.core.object_keys import file_key, session_keys
 from repo.ports import Unavailable
 from schemas.codec import Message, encode
 from schemas.dispatch import DrainSession, RunAttempt, StopAttempt, WorkerBeat, WorkerState
@@ -36,6 +36,7 @@ from tests.simulation.world import Process, Signal, Task, World
 TICK_MS = 500
 LAST_WORDS_MS = 700
 UPLOAD_PATIENCE_MS = 40_000
+FILES = ("video", "poster", "thumbnail")
 # As in life, but that a stuck child is noticed sooner.
 LIMITS = Limits(first_word_ms=30_000, stalled_ms=40_000, load_stalled_ms=40_000)
 
@@ -222,7 +223,7 @@ class Run:
         key = order.job_id, order.attempt
         until = self.world.now + UPLOAD_PATIENCE_MS
         files: dict[str, StoredFile] = {}
-        for kind in KINDS:
+        for kind in FILES:
             name = file_key(order.user_id, order.job_id, order.attempt, order.worker_id, order.session, kind)
             while kind not in files:
                 slow = self._plan.strikes("upload_slow")
@@ -234,7 +235,7 @@ class Run:
                     files[kind] = await self._objects.put_bytes(name, b"...", "video/mp4")
                 except Unavailable:
                     continue
-            self.take(StoredSome(*key, len(files), len(KINDS)))
+            self.take(StoredSome(*key, len(files), len(FILES)))
         self.take(Stored(*key, Output(**files)))  # type: ignore[arg-type]
 
     async def _drop(self, order: RunAttempt) -> None:

@@ -118,6 +118,28 @@ async def test_a_server_that_does_not_answer_holds_up_no_other_of_the_same_user(
     assert (await post.store.hooks("ann")).endpoints[0].failing_since is None, "no endpoint of theirs has to do with it"
 
 
+async def test_a_server_that_failed_last_has_one_place_and_another_of_the_same_user_two(post: Post) -> None:
+    def answer(one: Delivery) -> Result:
+        return broken(one) if one.to == "to_bad" else fine(one)
+
+    async def add(name: str, to: str) -> None:
+        await post.add(name, endpoint_id=JOBS, kind=DeliveryKind.JOB, to=to)
+
+    post.sender.answer = answer
+    await add("bad0", "to_bad")
+    async with working(post.couriers()):
+        await until(lambda: tried(post, "bad0", 1))
+        post.sender.sent.clear()
+        never = asyncio.Event()
+        post.sender.held = lambda _: never
+        for number in range(1, 5):
+            await add(f"bad{number}", "to_bad")
+            await add(f"good{number}", "to_good")
+        await until(lambda: len(post.sender.sent) >= 3)
+        await post.looked()
+        assert Counter(one.to for one in post.sender.sent) == {"to_bad": 1, "to_good": 2}
+
+
 async def test_calls_about_jobs_that_are_long_overdue_are_cancelled_and_others_sent(post: Post) -> None:
     due = NOW - QUICK.overdue_ms - 1
     for number in range(100):

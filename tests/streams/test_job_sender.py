@@ -225,9 +225,9 @@ async def test_a_slow_store_costs_no_try_and_leaves_no_try_beyond_the_lease() ->
         desk.main.read = slow  # type: ignore[method-assign]
         result = await desk.send(delivery)
         assert (result.put_off, result.error) == (True, "the object store is too slow")
-        desk.main.read = read  # type: ignore[method-assign]
-        late = replace(delivery, next_at=now_ms() + desk.policy.timeout_ms - 1)
-        assert (await desk.send(late)).put_off
+        small = await desk.claimed("/done", job_id="j2")
+        late = await desk.send(replace(small, next_at=now_ms() + desk.policy.timeout_ms - 1))
+        assert (late.put_off, late.error) == (True, "it took too long to make")
         assert receiver.calls == []
 
 

@@ -9,11 +9,13 @@ from repo.core.documents import DamagedDocumentError
 from repo.memory import MemoryEventLog, MemoryJobStore
 from schemas.codec import Message, Record, decode, encode
 from schemas.commands import JobExpired
-from schemas.dispatch import JobMoved, RunAttempt, Tick, WorkerBeat, WorkerState
+from schemas.dispatch import JobMoved, RunAttempt, Tick, WorkerBeat, WorkerKind, WorkerState
 from schemas.failures import FailureCode
 from schemas.jobs import Job
 from schemas.lifecycle import State
-from schemas.topics import ASSIGNMENTS, COMMANDS, DISPATCH
+from schemas.progress import PoolShown
+from schemas.slots import Slot
+from schemas.topics import ASSIGNMENTS, COMMANDS, DISPATCH, PROGRESS
 from streams import patience, pools
 from streams.board import Board
 from streams.core.announce import announcements
@@ -73,6 +75,21 @@ async def test_jobs_that_wait_are_found_at_first_touch_and_handed_out() -> None:
     (run,) = desk.orders()
     assert isinstance(run, RunAttempt)
     assert (run.job_id, run.attempt, run.worker_id, run.session, run.assigned_at) == ("j1", 1, "w", "s", NOW)
+
+
+async def test_a_slot_is_handed_its_order_with_its_poll_and_the_pool_is_shown() -> None:
+    desk = Desk()
+    slot = Slot("echo", "pod", "0123456789ab", 1)
+    await desk.store.store_job(queued(), 0)
+    await desk.tell(desk.beat(worker_id=slot.worker_id, session=slot.gateway, kind=WorkerKind.SDK, poll_id="p7"))
+    (run,) = desk.orders()
+    assert isinstance(run, RunAttempt)
+    assert (run.worker_id, run.session, run.poll_id) == (slot.worker_id, slot.gateway, "p7")
+    await desk.tell(Tick(tick_id="1"), at=NOW + 1_000)
+    told = [decode(record) for record in desk.log.records(PROGRESS.name)]
+    shown = PoolShown(pool="mochi", idle=1, running=0, starting=0, draining=0, shown_at=NOW + 1_000)
+    assert [one for one in told if isinstance(one, PoolShown)] == [shown]
+    assert {record.key for record in desk.log.records(PROGRESS.name)} == {b"mochi"}
 
 
 async def test_a_job_that_comes_later_is_read_and_handed_out() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.settings import GatewaySettings
+from inference_worker.remote.settings import RunPodSettings
 from inference_worker.settings import WorkerSettings
 from repo.settings import FallbackSettings, ServerSettings
 from schemas.lifecycle import as_mermaid
@@ -15,7 +16,7 @@ from streams.settings import StreamsSettings
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("schemas", "repo", "streams", "gateway", "inference_worker", "operations", "bench")
 SOURCES = sorted(path for part in PARTS for path in (ROOT / part).rglob("*.py"))
-SETTINGS = (ServerSettings, FallbackSettings, GatewaySettings, StreamsSettings, WorkerSettings)
+SETTINGS = (ServerSettings, FallbackSettings, GatewaySettings, StreamsSettings, WorkerSettings, RunPodSettings)
 LINES_MAX = 350
 FUNCTION_LINES_MAX = 60
 FORBIDDEN_NAMES = {"utils", "common", "helpers", "base", "manager"}

@@ -47,3 +47,20 @@ def test_no_two_calls_share_a_signature(one: str, other: str, first: int, second
         for job, attempt in ((one, first), (other, second))
     ]
     assert (signatures[0] == signatures[1]) == ((one, first) == (other, second))
+
+
+def test_a_workers_address_is_another_than_a_reports() -> None:
+    for_worker = Signed(JOB.job_id, JOB.attempt, "engine.1")
+    query = query_of(signed_call(NEW, for_worker, EXPIRES))
+    assert verified([NEW, OLD], query, NOW) == for_worker
+    report = query_of(signed_call(NEW, JOB, EXPIRES))
+    assert query["signature"] != report["signature"]
+    assert verified([NEW], {**report, "worker": "engine.1"}, NOW) is None
+    assert verified([NEW], {name: text for name, text in query.items() if name != "worker"}, NOW) is None
+
+
+@given(st.text(max_size=80))
+def test_a_workers_name_can_not_be_changed(name: str) -> None:
+    good = Signed(JOB.job_id, JOB.attempt, "engine.1")
+    query = {**query_of(signed_call(NEW, good, EXPIRES)), "worker": name}
+    assert verified([NEW], query, NOW) == (good if name == "engine.1" else None)

@@ -9,10 +9,11 @@ import structlog
 from starlette.requests import Request
 
 from repo.clock import now_ms
+from schemas.codec import decode
 from schemas.commands import AttemptFailed, AttemptStarted, AttemptSucceeded
-from schemas.dispatch import WEBHOOK_WORKER
+from schemas.dispatch import WEBHOOK_WORKER, RemoteMoved
 from schemas.failures import FailureCode
-from schemas.jobs import Output
+from schemas.jobs import Job, Output
 from schemas.lifecycle import ACTIVE, State
 from schemas.signed_calls import Signed, signed_call
 from tests.gateway.world import World, events, job, settings, started
@@ -239,3 +240,52 @@ async def test_a_video_that_is_kept_elsewhere_is_redirected_to(world: World) -> 
         assert (await http.get(f"/api/videos/{ID}/poster")).status_code == 404
     async with world.client("bob") as http:
         assert (await http.get(row["url"])).status_code == 404
+
+
+def for_worker(attempt: int = 1, *, worker_id: str = "engine.1", job_id: str = ID) -> str:
+    return signed_call(SECRET, Signed(job_id, attempt, worker_id), now_ms() // 1000 + 60)
+
+
+def woken(world: World) -> list[RemoteMoved]:
+    records = [decode(record) for record in world.log.records("openv.assignments")]
+    return [one for one in records if isinstance(one, RemoteMoved)]
+
+
+async def test_a_call_for_a_worker_wakes_the_one_that_has_the_job_and_reports_nothing(world: World) -> None:
+    await world.store.store_job(job(ID, state=State.PROCESSING, worker_id="engine.2", attempt=2), 0)
+    before = world.log.records("openv.commands")
+    for body in ({**DONE, "id": "there-1-e1"}, {"status": "?"}, {"id": "no such/id"}, []):
+        assert (await call(world, body, path=for_worker())).json() == {"success": True}
+    assert {(one.worker_id, one.job_id, one.attempt) for one in woken(world)} == {("engine.2", ID, 2)}
+    assert [one.remote_id for one in woken(world)] == ["there-1-e1", None, None, None]
+    assert world.log.records("openv.commands") == before
+
+
+async def test_while_nobody_has_the_job_a_call_wakes_who_began_it(world: World) -> None:
+    await world.store.store_job(job(ID), 0)
+    assert (await call(world, DONE, path=for_worker())).status_code == 200
+    assert [one.worker_id for one in woken(world)] == ["engine.1"]
+
+
+@pytest.mark.parametrize(
+    "made", [None, job(ID, state=State.COMPLETED), job(ID, state=State.QUEUED, attempt=4, run=2, run_first_attempt=3)]
+)
+async def test_nobody_is_woken_for_what_has_ended(world: World, made: Job | None) -> None:
+    if made:
+        await world.store.store_job(made, 0)
+    assert (await call(world, DONE, path=for_worker())).json() == {"success": True}
+    assert woken(world) == []
+
+
+async def test_a_workers_address_is_good_for_nothing_else(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = for_worker()
+    untouched(world, monkeypatch)
+    for forged in (
+        path.replace("&worker=engine.1", ""),
+        path.replace("worker=engine.1", "worker=engine.2"),
+        path.replace("worker=engine.1", "worker="),
+        path.replace("attempt=1", "attempt=2"),
+        signed() + "&worker=engine.1",
+    ):
+        assert forged != path
+        assert (await call(world, DONE, path=forged)).status_code == 401

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from repo.clock import now_ms
+from repo.environment import SettingsError
 from schemas.access import Scope
 from schemas.accounts import Role
 from schemas.codec import encode
@@ -300,3 +301,9 @@ async def test_the_names_of_the_model(world: World) -> None:
         ):
             error = answer.json()["error"]
             assert (answer.status_code, error["code"], error["param"]) == (404, "model_not_found", "model")
+
+
+@pytest.mark.parametrize("names", ["a b", "a/b", "é", "x" * 101])
+def test_names_of_models_that_are_none(names: str) -> None:
+    with pytest.raises(SettingsError, match="OPENV_OPENAI_MODELS"):
+        settings(openai_models=names)

@@ -1,6 +1,5 @@
 """What external workers run is no video: it is seen on its endpoint alone."""
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -30,8 +29,10 @@ async def test_lists_rows_files_and_deletions_know_nothing_of_it(world: World) -
             listed = (await http.get(f"/api/videos{query}")).json()
             rows = listed["videos"] if isinstance(listed, dict) else listed
             assert [row["jobId"] for row in rows] == [video], query
-        for method, path in (("GET", f"/api/runpod/{job_id}"), ("POST", f"/api/runpod/{job_id}/cancel"),
-                             ("POST", f"/api/runpod/{job_id}/retry"), ("GET", f"/api/videos/{job_id}/video")):  # fmt: skip
+        for method, path in (
+            ("GET", f"/api/runpod/{job_id}"), ("POST", f"/api/runpod/{job_id}/cancel"),
+            ("POST", f"/api/runpod/{job_id}/retry"), ("GET", f"/api/videos/{job_id}/video"),
+        ):  # fmt: skip
             assert (await http.request(method, path)).status_code == 404, path
         assert (await http.request("DELETE", "/api/videos", json={"jobIds": [job_id]})).status_code == 200
         assert not [one for one in world.ledger.heard if isinstance(one, DeleteJob)]

@@ -104,6 +104,22 @@ async def test_what_is_no_json_is_400(world: World) -> None:
     assert world.ledger.heard == []
 
 
+@pytest.mark.parametrize("endpoint", ["echo", "mochi-1"])
+async def test_what_is_nested_deeper_than_it_can_be_passed_on_is_400(world: World, endpoint: str) -> None:
+    deep = b"[" * 600 + b"]" * 600
+    async with world.client() as http:
+        for body in (b'{"input":%b}' % deep, b'{"input":{"prompt":"p"},"policy":%b}' % deep, deep):
+            assert (await http.post(f"/v2/{endpoint}/run", content=body)).status_code == 400
+    assert world.ledger.heard == []
+
+
+async def test_an_empty_body_needs_no_room() -> None:
+    async with started(settings(serverless_body_bytes=RUNSYNC_BYTES)) as world:
+        await echo.add(world)
+        async with world.client() as http, world.parts.serverless.room.held("ada", RUNSYNC_BYTES):
+            assert (await http.post(RUN)).status_code == 400
+
+
 async def test_a_large_input_and_one_with_secrets_go_by_reference(world: World) -> None:
     async with world.client() as http:
         for body in ({"input": "x" * INLINE_BYTES}, {"input": 1, "s3Config": {**S3, "extra": "ignored"}}):

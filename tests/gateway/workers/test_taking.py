@@ -415,9 +415,8 @@ async def test_a_worker_must_have_a_name_that_a_slot_can_carry(
     assert (answer.status_code, "RUNPOD_POD_ID" in answer.text) == (400, True)
 
 
-async def test_an_endpoint_that_is_deleted_has_no_workers(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routes, "PAUSE_S", 0.0)
+async def test_an_endpoint_that_is_deleted_keeps_its_workers_for_the_jobs_that_it_has(pool: Pool) -> None:
     deleted = endpoint(version=2, deleted_at=5)
     assert await pool.world.database.endpoints.store_endpoint(deleted, 1)
-    answer = await pool.http.get(pool.url("job-take"))
-    assert (answer.status_code, answer.json()) == (404, {"error": "There is no such endpoint."})
+    await pool.taken(external_job())
+    assert (await pool.done("j-1", {"output": 1})).status_code == 200

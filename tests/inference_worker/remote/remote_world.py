@@ -15,7 +15,7 @@ from inference_worker.encode import encode
 from inference_worker.files import FileStore
 from inference_worker.parent import Surroundings
 from inference_worker.remote.fleet import Fleet, Shape
-from inference_worker.remote.settings import RunPodSettings
+from inference_worker.remote.settings import RunPodSettings, Signing
 from inference_worker.remote.wiring import desk_of
 from inference_worker.work_dir import WorkDir
 from repo.clock import now_ms
@@ -44,7 +44,7 @@ def a_video(folder: Path, frames: int = 7) -> bytes:
     return encode(iter([pictures]), folder, fps=24, expected=frames, progress=lambda _: None).video.path.read_bytes()
 
 
-async def until(look: Callable[[], T | None | Awaitable[T | None]], what: str) -> T:
+async def until(look: Callable[[], T | Awaitable[T | None] | None], what: str) -> T:
     deadline = time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline:
         found = look()
@@ -74,13 +74,11 @@ class World:
         chosen = RunPodSettings(**{**told, "result_networks": "127.0.0.0/8", **QUICK, **settings})
         async with AsyncExitStack() as stack:
             work = stack.enter_context(WorkDir(self.root / "work"))
-            desk = await stack.enter_async_context(desk_of(chosen, self.database))
+            desk = await stack.enter_async_context(desk_of(chosen, Signing(webhook_secret="s" * 32), self.database))
             desk = replace(desk, patience=replace(desk.patience, lost_ms=200, cancel_ms=20))
             files = FileStore(ObjectStores(self.objects))
             needs = [("Kafka", self.log.ping), ("MongoDB", self.database.jobs.ping)]
-            around = Surroundings(
-                event_log=self.log, files=files, work=work, start_child=_no_child, needs=needs
-            )
+            around = Surroundings(event_log=self.log, files=files, work=work, start_child=_no_child, needs=needs)
             fleet = Fleet(Shape(POOL, name, chosen.slots, chosen.sweep_s), desk, around, Limits(beat_ms=200))
             self._began = len(self.said("dispatch"))
             running = asyncio.create_task(fleet.run())

@@ -193,7 +193,7 @@ async def test_a_call_says_the_id_that_no_answer_said(world: World, video: bytes
         return await lost(request)  # type: ignore[arg-type]
 
     world.fake.odd["run"] = [taken_and_lost]  # type: ignore[list-item]
-    hooks = {"webhook_url": "https://gateway.example.org", "webhook_secret": "s" * 32, "adopt_s": 600}
+    hooks = {"webhook_url": "https://gateway.example.org", "adopt_s": 600}
     async with world.process(**hooks):
         made = await world.order()
         await world.submitted()
@@ -206,7 +206,7 @@ async def test_a_call_says_the_id_that_no_answer_said(world: World, video: bytes
 
 
 async def test_a_call_wakes_up_and_proves_nothing(world: World, video: bytes) -> None:
-    hooks = {"webhook_url": "https://gateway.example.org", "webhook_secret": "s" * 32}
+    hooks = {"webhook_url": "https://gateway.example.org"}
     async with world.process(**hooks, poll_s=600, poll_most_s=600):
         made = await world.order()
         await world.submitted()

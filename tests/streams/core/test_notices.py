@@ -129,6 +129,7 @@ def test_the_address_that_a_job_came_with_is_told_once_for_each_run() -> None:
     assert (delivery.kind, delivery.type, delivery.run) == (DeliveryKind.JOB, "job.timed_out", 1)
     assert (delivery.endpoint_id, delivery.user_id, delivery.job_id) == (JOBS, "ann", "j1")
     assert (delivery.body, delivery.next_at, delivery.url) == ("", NOW, made.webhook)
+    assert delivery.place == delivery.to == place_of_server("ann", "https://hooks.example.org/")
     assert "hidden" not in repr(delivery)
     later = job_delivery(replace(made, version=9), NOW + JOB_TOLD_WITHIN_MS)
     assert later is not None

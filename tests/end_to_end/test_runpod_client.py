@@ -1,0 +1,146 @@
+"""RunPod's own client packages, unmodified and in processes of their own, against a real stack and a worker on RunPod's
+own SDK."""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.end_to_end.stack import Stack, until
+from tests.sdks import where
+
+pytestmark = [pytest.mark.servers, pytest.mark.model, pytest.mark.timeout(600)]
+PROGRAMS = Path(where.__file__).parent
+ENDPOINT = "words"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def words(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Path]:
+    """An endpoint with one worker, and the folder that client and worker share."""
+    folder = tmp_path_factory.mktemp("words")
+    for arguments in (("create", ENDPOINT, "--external"), ("key", ENDPOINT, "--pod", "words-1")):
+        code, said = await stack.command("endpoints", *arguments)
+        assert code == 0, said
+    lines = [line.partition("=") for line in said.splitlines() if line.startswith("RUNPOD_")]
+    environment = {name: value for name, _, value in lines}
+    assert environment["RUNPOD_POD_ID"] == "words-1"
+    with (folder / "worker.log").open("wb") as log:
+        worker = await asyncio.create_subprocess_exec(
+            where.python(),
+            str(PROGRAMS / "handlers" / "words.py"),
+            cwd=folder,
+            env={**os.environ, **environment, "NO_PROXY": "*"},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        yield folder
+    finally:
+        if worker.returncode is None:
+            worker.kill()
+        await worker.wait()
+
+
+async def told_by(stack: Stack, folder: Path, user: str, *command: str) -> dict[str, Any]:
+    """What the program says as this user."""
+    key = (await stack.new_user(user)).headers["authorization"].removeprefix("Bearer ")
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=folder,
+        env={
+            **os.environ, "RUNPOD_ENDPOINT_BASE_URL": f"{stack.url}/v2", "RUNPOD_API_KEY": key, "ENDPOINT": ENDPOINT,
+            "FOLDER": str(folder), "NO_PROXY": "*",
+        },
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    async with asyncio.timeout(300):
+        printed, complaints = await process.communicate()
+    log = (folder / "worker.log").read_text(errors="replace")
+    assert process.returncode == 0, f"{complaints.decode()}\n{log[-3000:]}\n{stack.tails()}"
+    found: dict[str, Any] = json.loads(printed.splitlines()[-1])
+    return found
+
+
+async def test_the_python_package(stack: Stack, words: Path) -> None:
+    found = await told_by(stack, words, "paula", where.python(), str(PROGRAMS / "runpod_client.py"))
+
+    simple = found["simple"]
+    assert simple["run"] == [["a", {"b": 1}], "COMPLETED"]
+    assert simple["run_sync"] == ["sync"]
+    assert simple["stream"] == [0, 1, 2, 3, 4]
+    assert simple["after_stream"] == [0, 1, 2, 3, 4]
+    assert simple["failed"][1] == "FAILED"
+    assert simple["large"] == 3_000_000
+
+    queue = found["queue"]
+    assert (queue["running"], queue["update"]) == ("IN_PROGRESS", "held")
+    assert queue["late"] == ["TimeoutError", "Job timed out."]
+    assert (queue["cancel"], queue["cancelled"]) == ("CANCELLED", "CANCELLED")
+    assert queue["purge"] == {"removed": 3, "status": "completed"}
+    assert queue["purged"] == ["CANCELLED"] * 3
+    assert queue["health"] == {"inProgress": 1, "inQueue": 1}
+    assert queue["workers"] == 1
+    assert queue["timed_out"] == [None, "TIMED_OUT"]
+    assert queue["held"] == [["held"], "COMPLETED", "COMPLETED"]
+
+    video = found["video"]
+    assert (video["status"], video["is_mp4"], video["status_word"]) == ("DONE", True, "COMPLETED")
+
+    refusals = found["refusals"]
+    assert refusals["unauthorized"][0] == "RuntimeError"
+    assert refusals["unauthorized"][1].startswith("401 Unauthorized")
+    assert refusals["no_endpoint"][:2] == ["HTTPError", 404]
+    assert refusals["no_job"][:2] == ["HTTPError", 404]
+    for name, field in (("no_input", "input"), ("policy", "policy.ttl"), ("video_input", "input.steps")):
+        kind, status, body = refusals[name]
+        assert (kind, status, body["details"][0]["field"]) == ("HTTPError", 400, field)
+
+    assert found["asyncio"] == {
+        "output": [1, 2],
+        "status": "COMPLETED",
+        "stream": ["s"],
+        "health": ["completed", "failed", "inProgress", "inQueue", "retried"],
+        "cancel": "COMPLETED",
+    }
+
+
+async def test_the_npm_package(stack: Stack, words: Path) -> None:
+    (words / "node_modules").symlink_to(where.node_modules())
+    program = words / "client.mjs"  # beside the packages that it imports
+    program.write_text((PROGRAMS / "runpod_client.mjs").read_text())
+    found = await told_by(stack, words, "nora", where.node(), str(program))
+
+    done = {"status": "COMPLETED", "completed": True, "succeeded": True}
+    assert found["run"] == "IN_QUEUE"
+    assert found["statusSync"] == found["status"] == done | {"output": ["a"]}
+    assert found["runSync"] == done | {"output": ["sync", 2]}
+    assert found["stream"] == [0, 1, 2, 3, 4]
+    assert found["running"] == "IN_PROGRESS"
+    assert (found["late"]["status"], found["late"]["completed"]) == ("IN_QUEUE", False)
+    assert found["cancel"] == "CANCELLED"
+    assert found["purge"] == {"removed": 2, "status": "completed"}
+    assert found["inProgress"] == 1
+    assert found["held"] == done | {"output": ["held"]}
+    assert found["unauthorized"] == [401, {"error": "Unauthorized"}]
+    assert found["noEndpoint"][0] == 404
+    assert found["noJob"][0] == 404
+
+
+@pytest.mark.usefixtures("words")
+async def test_what_they_ran_is_no_video(stack: Stack) -> None:
+    http = await stack.new_user("paula")
+    health = await http.get(f"/v2/{ENDPOINT}/health")
+    assert health.json()["jobs"]["completed"] > 0
+
+    async def listed() -> list[Any] | None:
+        rows: list[Any] = (await http.get("/api/videos")).json()
+        return rows if len(rows) == 1 else None
+
+    (video,) = await until(listed, "the one video that paula made")
+    assert video["endpoint"] == "mochi-1"
