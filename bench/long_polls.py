@@ -10,7 +10,7 @@ from bench.driver import Driver, driven
 from bench.figures import Aim, Figure, percentile
 from bench.measurement import Measurement
 from bench.rounds import by_turns
-from bench.sdk_endpoint import AT, open_endpoint, worker_key
+from bench.sdk_endpoint import at, open_endpoint, worker_key
 from bench.usage import resident_kib
 from bench.world import World
 from schemas.dispatch import RunAttempt
@@ -24,6 +24,7 @@ last has ended and its worker waits again: the time runs from the request to the
 Of ours, the part from the order in the log (its own time, whole ms) to that answer is told apart: it is the long \
 poll's, with the report that the attempt started; what is before it is the submission's, the ledger's and the \
 scheduler's. The baseline: a bare Starlette server that keeps the jobs in a dictionary and speaks the same protocol."""
+ENDPOINT = "bench-polls"
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Held:
 async def run(world: World) -> Sequence[Figure]:
     """Memory of a poll and of a worker, and how soon a job is there."""
     size = QUICK if world.quick else FULL
-    await open_endpoint(world)
+    await open_endpoint(world, ENDPOINT)
     async with world.streams():
         pairs = await by_turns(size.rounds, lambda: _gateway(world, size), lambda _: _floor(world, size))
     crowd = f"{size.workers} waiting"
@@ -134,8 +135,8 @@ async def _ordered(world: World, since: dict[int, int]) -> dict[str, int]:
 async def _crowd(world: World, port: int, client_key: str) -> AsyncIterator[Driver]:
     told: dict[str, Any] = {
         "BENCH_PORT": str(port),
-        "BENCH_AT": AT,
-        "BENCH_KEY": await worker_key(world),
+        "BENCH_AT": at(ENDPOINT),
+        "BENCH_KEY": await worker_key(world, ENDPOINT),
         "BENCH_CLIENT_KEY": client_key,
     }
     async with driven("bench.take_crowd", world.environment | told) as crowd:

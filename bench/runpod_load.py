@@ -30,8 +30,7 @@ async def answering() -> AsyncIterator[Answer]:
             return await _statuses(port, at, clients, keys, ids or [])
         if do == "run":
             return await _runs(port, at, clients, keys)
-        async with connected(port, 1) as (connection,):
-            return await _work(connection, port, at, clients, keys)
+        return await _work(port, at, clients, keys)
 
     yield answer
 
@@ -60,12 +59,13 @@ async def _statuses(port: int, at: str, clients: int, keys: list[str], ids: list
         return await closed_loop(clients, len(ids), look)
 
 
-async def _work(connection: Connection, port: int, at: str, clients: int, keys: list[str]) -> dict[str, Any]:
+async def _work(port: int, at: str, clients: int, keys: list[str]) -> dict[str, Any]:
     """A job with each key; seconds from the first submission to the last one's end."""
-    wanted = await _completed(connection, at, keys[0]) + len(keys)
+    async with connected(port, 1) as (connection,):
+        wanted = await _completed(connection, at, keys[0]) + len(keys)
     began = time.perf_counter()
     await _runs(port, at, clients, keys)
-    async with asyncio.timeout(WITHIN_S):
+    async with asyncio.timeout(WITHIN_S), connected(port, 1) as (connection,):
         while await _completed(connection, at, keys[0]) < wanted:  # noqa: ASYNC110 -- another process's doing
             await asyncio.sleep(LOOK_S)
     return {"seconds": time.perf_counter() - began}

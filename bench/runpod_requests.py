@@ -10,16 +10,17 @@ from bench.driver import Driver, driven
 from bench.figures import Figure, percentile
 from bench.measurement import Measurement
 from bench.rounds import by_turns
-from bench.sdk_endpoint import AT, open_endpoint
+from bench.sdk_endpoint import at, open_endpoint
 from bench.world import User, World
 
 HOW = """\
-A client process with 32 connections, each with one request under way, posts jobs to `/v2/bench/run` of one gateway, \
-with one streams process behind it, and then asks `/v2/bench/status/…` of each of them; no worker is there, so all of \
-them wait. Users take turns and are known to the ledger. The baseline, by turns and with the same clients: a bare \
-Starlette server that keeps the jobs in a dictionary: it checks neither keys nor limits, writes nothing anywhere and \
-forgets all when it ends."""
+A client process with 32 connections, each with one request under way, posts jobs to `/v2/{endpoint}/run` of one \
+gateway, with one streams process behind it, and then asks `/v2/{endpoint}/status/{id}` of each of them; no worker is \
+there, so all of them wait. Users take turns and are known to the ledger. The baseline, by turns and with the same \
+clients: a bare Starlette server that keeps the jobs in a dictionary, checks neither keys nor limits, writes nothing \
+anywhere and forgets all when it ends."""
 CLIENTS = 32
+ENDPOINT = "bench-requests"
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ async def run(world: World) -> Sequence[Figure]:
     """p50, p99 and requests a second, of each kind."""
     size = QUICK if world.quick else FULL
     users = await world.users(size.users, "runpod")
-    await open_endpoint(world)
+    await open_endpoint(world, ENDPOINT)
     async with (
         world.streams(),
         world.gateway() as gateway,
@@ -64,8 +65,8 @@ def _in_turn(users: Sequence[User]) -> Any:
 
 
 async def _both(load: Driver, port: int, keys: list[str]) -> tuple[Answers, Answers]:
-    ran = await load.ask(do="run", port=port, at=AT, clients=CLIENTS, keys=keys)
-    looked = await load.ask(do="status", port=port, at=AT, clients=CLIENTS, keys=keys, ids=ran["ids"])
+    ran = await load.ask(do="run", port=port, at=at(ENDPOINT), clients=CLIENTS, keys=keys)
+    looked = await load.ask(do="status", port=port, at=at(ENDPOINT), clients=CLIENTS, keys=keys, ids=ran["ids"])
     return ran | {"keys": keys}, looked
 
 

@@ -8,7 +8,7 @@ from bench.figures import Figure
 from bench.measurement import Measurement
 from bench.rounds import by_turns
 from bench.sdk_crew import crew
-from bench.sdk_endpoint import AT, open_endpoint, worker_key
+from bench.sdk_endpoint import at, open_endpoint, worker_key
 from bench.world import World
 
 HOW = """\
@@ -18,6 +18,7 @@ clients at once; the time runs from the first submission to the last job's end. 
 where the SDK itself waits for a second after each job it has taken, then with up to 16, which it takes in batches. \
 The baseline: a bare Starlette server that keeps the jobs in a dictionary and speaks the same protocol."""
 CLIENTS = 32
+ENDPOINT = "bench-workers"
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ async def run(world: World) -> Sequence[Figure]:
     size = QUICK if world.quick else FULL
     users = await world.users(CLIENTS, "sdk")
     keys = [user.key for user in users]
-    await open_endpoint(world)
-    key = await worker_key(world)
+    await open_endpoint(world, ENDPOINT)
+    key = await worker_key(world, ENDPOINT)
     async with (
         world.streams(),
         world.gateway() as gateway,
@@ -55,12 +56,12 @@ async def _figure(size: Size, at_once: int, load: Driver, ports: tuple[int, int]
     async def round_of(port: int, jobs: int = count) -> float:
         """Jobs a second."""
         whose = [keys[number % len(keys)] for number in range(jobs)]
-        done = await load.ask(do="work", port=port, at=AT, clients=min(CLIENTS, jobs), keys=whose)
+        done = await load.ask(do="work", port=port, at=at(ENDPOINT), clients=min(CLIENTS, jobs), keys=whose)
         return jobs / float(done["seconds"])
 
     async with (
-        crew(f"http://127.0.0.1:{ours}{AT}", key, size.workers, at_once),
-        crew(f"http://127.0.0.1:{floor}{AT}", key, size.workers, at_once),
+        crew(f"http://127.0.0.1:{ours}{at(ENDPOINT)}", key, size.workers, at_once),
+        crew(f"http://127.0.0.1:{floor}{at(ENDPOINT)}", key, size.workers, at_once),
     ):
         for port in ports:  # every worker has had one, every user is known
             await round_of(port, max(len(keys), 2 * size.workers) if size is FULL else size.workers)

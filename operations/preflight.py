@@ -2,7 +2,8 @@
 
 from gateway.core.submission import Invalid, generation_request
 from gateway.settings import GatewaySettings
-from inference_worker.settings import WorkerSettings
+from inference_worker.remote.settings import RunPodSettings
+from inference_worker.settings import RUNPOD, WorkerSettings
 from operations.stack.errors import StackError
 from repo.settings import FallbackSettings
 from streams.settings import StreamsSettings
@@ -12,6 +13,8 @@ def require_settings() -> None:
     """Every part's settings, from this process's environment. Raises ``SettingsError``."""
     for settings in (GatewaySettings, StreamsSettings, WorkerSettings, FallbackSettings):
         settings()
+    if WorkerSettings().engine == RUNPOD:
+        RunPodSettings()
 
 
 def require_prompt(prompt: str) -> None:

@@ -79,6 +79,14 @@ BUILT_IN = ServerlessEndpoint(
 )
 
 
+_EXTERNAL = "endpoint."
+
+
 def external_pool(endpoint_id: str) -> str:
     """The pool of an endpoint whose workers are not ours: nobody else's jobs are in it."""
-    return f"endpoint.{endpoint_id}"
+    return f"{_EXTERNAL}{endpoint_id}"
+
+
+def is_external_pool(pool: str) -> bool:
+    """Whether it is one of those."""
+    return pool.startswith(_EXTERNAL)

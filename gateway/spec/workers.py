@@ -12,7 +12,7 @@ _TAG = "RunPod workers"
 _BASE = "/v2/{endpoint_id}"
 _WHO = (
     "For workers built on RunPod's SDK: `Authorization` carries a worker's key of this endpoint "
-    "(`openv keys create --worker`), as it is or as a Bearer. "
+    "(`openv endpoints key`), as it is or as a Bearer. "
 )
 _GPU = Parameter("gpu", "Sent by RunPod's SDK; not looked at.", {"type": "string"})
 _BUSY = Parameter("job_in_progress", "Sent by RunPod's SDK; not looked at.", {"type": "string"})

@@ -125,8 +125,10 @@ def fate(remote: RemoteRun, job: Job | None, now: int) -> Fate:
     """Of a run that no slot of this process follows."""
     if job is None or job.state not in ACTIVE or job.run != remote.run:
         return _end(remote)
+    # Only what runs there costs anything: an intent may yet be taken over by whoever waits for its id.
+    runs = remote.state is RemoteState.SUBMITTED
     other = job.state is State.PROCESSING and job.worker_id != remote.worker_id
-    if other and now >= (job.started_at or now) + ORPHANED_MS:
+    if runs and other and now >= (job.started_at or now) + ORPHANED_MS:
         return _end(remote)
     return Leave()
 

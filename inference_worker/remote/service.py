@@ -29,7 +29,7 @@ class Service:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=self._within_s),
+            timeout=aiohttp.ClientTimeout(total=self._within_s, sock_connect=self._within_s / 2),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"Authorization": f"Bearer {self._key}", "Accept": "application/json"},
             trust_env=False,
@@ -65,7 +65,7 @@ class Service:
             )
             async with asking as response:
                 return Reply(response.status, await _read(response), _retry_after_ms(response))
-        except (aiohttp.ClientConnectorError, aiohttp.InvalidURL):
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL):
             return Reply(None, sent=False, words="RunPod can't be reached")
         except TimeoutError:
             return Reply(None, words=f"RunPod did not answer within {self._within_s:g} s")

@@ -5,6 +5,7 @@ from heapq import heapify, heapreplace
 from itertools import islice
 
 from schemas.dispatch import WorkerState
+from schemas.endpoints import is_external_pool
 from schemas.instants import Instant
 from schemas.lifecycle import State
 from schemas.progress import QueuePlace
@@ -37,8 +38,11 @@ def running_by_user(draft: Draft) -> Counter[str]:
 
 
 def show(draft: Draft) -> None:
-    """On a tick: tell the watchers of the first jobs in line where they stand, where that changed."""
-    if draft.now - draft.shown_at < SHOW_AGAIN_MS:
+    """On a tick: tell the watchers of the first jobs in line where they stand, where that changed.
+
+    What external workers run has no watchers.
+    """
+    if is_external_pool(draft.state.pool) or draft.now - draft.shown_at < SHOW_AGAIN_MS:
         return
     waiting = [entry for entry in draft.jobs.values() if is_waiting(entry, draft.now)]
     if not waiting and not draft.shown:

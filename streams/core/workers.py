@@ -82,7 +82,9 @@ def _on_ping(draft: Draft, ping: WorkerBeat, known: Worker | None) -> None:
         stopped=known.stopped if known else None,
         looked_at=known.looked_at if known else 0,
     )
-    if has and entry is not None and ping.attempt in (None, entry.attempt):
+    lease = entry.lease if entry else None
+    asks_anew = known is not None and known.asking and lease is not None and lease.poll_id != known.poll_id
+    if has and entry is not None and ping.attempt in (None, entry.attempt) and not asks_anew:
         draft.put_worker(pod)
     judge(draft, pod)
 

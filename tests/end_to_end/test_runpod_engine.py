@@ -1,7 +1,7 @@
 """A pool whose attempts run on RunPod: our worker process, killed and started again, on a whole stack.
 
-RunPod is played by a server of the tests, which counts; the worker is told to ask it next to never, so that whatever
-happens soon happens because RunPod called our gateway.
+RunPod is played by a server of the tests, which counts, and by our own ``/v2`` with a worker on RunPod's SDK behind it.
+Our worker is told to ask next to never, so that whatever happens soon happens because RunPod called our gateway.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from schemas.requests import GenerationRequest
 from tests.end_to_end.stack import WEBHOOK_SECRET, Stack, until
 from tests.inference_worker.remote.fake_runpod import ENDPOINT, KEY, FakeRunPod, fake_runpod
 from tests.inference_worker.remote.remote_world import a_video
+from tests.sdks import where
 from tests.servers import settings_of
 from tests.streams.submissions import new_id, send, submission
 
@@ -154,6 +155,71 @@ async def test_a_killed_engine_takes_up_what_runs_there_and_a_call_ends_it(
         assert KEY not in log
         assert WEBHOOK_SECRET not in log
         assert "signature=" not in log
+
+
+@asynccontextmanager
+async def sdk_worker(stack: Stack, folder: Path, endpoint: str, video_url: str) -> AsyncIterator[Path]:
+    """An endpoint of ours with a worker on RunPod's SDK, which answers as worker-mochi does. Its log."""
+    for arguments in (("create", endpoint, "--external"), ("key", endpoint)):
+        code, said = await stack.command("endpoints", *arguments)
+        assert code == 0, said
+    lines = [line.partition("=") for line in said.splitlines() if line.startswith("RUNPOD_")]
+    told = {name: value for name, _, value in lines} | {"VIDEO_URL": video_url, "NO_PROXY": "*"}
+    program = Path(where.__file__).parent / "handlers" / "mochi.py"
+    log = folder / "sdk-worker.log"
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            where.python(), str(program), cwd=folder, env={**os.environ, **told}, stdout=output, stderr=output
+        )
+    try:
+        yield log
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def test_a_runpod_of_ours_with_its_sdks_worker_behind_it(stack: Stack, fake: FakeRunPod, tmp_path: Path) -> None:
+    """Client → our ``/v2`` with worker-mochi's input → the engine → our ``/v2`` again, as RunPod → the SDK's worker."""
+    there, ours, user = new_id("there-"), new_id("ours-"), new_id("rosa-")
+    video = a_video(tmp_path / "video")
+    http = await stack.new_user(user)
+    key = (await stack.new_user(new_id("engine-"))).headers["Authorization"].removeprefix("Bearer ")
+    told = {
+        "OPENV_RUNPOD_URL": f"{stack.url}/v2",
+        "OPENV_RUNPOD_ENDPOINT": there,
+        "OPENV_RUNPOD_API_KEY": key,
+        "OPENV_RUNPOD_WEBHOOK_URL": stack.url,
+        "OPENV_WEBHOOK_SECRET": WEBHOOK_SECRET,
+    }
+    async with (
+        sdk_worker(stack, tmp_path, there, fake.video(video)) as log,
+        engine(stack, tmp_path, **told, **SELDOM) as worker,
+    ):
+        code, said = await stack.command("endpoints", "create", ours, "--pool", worker.pool)
+        assert code == 0, said
+
+        async def ended(prompt: str) -> dict[str, Any]:
+            given = {"input": {"positive_prompt": prompt, "num_frames": 7, "width": 384, "height": 384, "steps": 10}}
+            asked = await http.post(f"/v2/{ours}/run", json=given)
+            assert asked.status_code == 200, asked.text
+
+            async def look() -> dict[str, Any] | None:
+                told: dict[str, Any] = (await http.get(f"/v2/{ours}/status/{asked.json()['id']}")).json()
+                return told if told["status"] not in ("IN_QUEUE", "IN_PROGRESS") else None
+
+            try:
+                return await until(look, "an end")
+            except AssertionError as error:
+                logs = (log.read_text()[-2000:], worker.output.read_text()[-3000:])
+                raise AssertionError(f"{error}; {logs}") from None
+
+        done = await ended("a corgi")
+        assert done["status"] == "COMPLETED", done
+        assert (await http.get(done["output"]["result"], follow_redirects=True)).content == video
+        failed = await ended("a corgi that shall fail")
+        assert (failed["status"], failed["error"]) == ("FAILED", "FAILED: out of corgis")
+        assert await worker.end(signal.SIGTERM) == 0
 
 
 def newest_of(fake: FakeRunPod) -> Any:

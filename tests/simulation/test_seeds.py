@@ -21,8 +21,14 @@ SEEDS = range(int(os.environ.get("OPENV_SIM_SEEDS", COMMITTED)))
 
 
 @cache
+def outcome_of(seed: int) -> tuple[Counter[Edge], Counter[str]]:
+    """The edges that were taken, and how often each kind of thing was noted."""
+    outcome = Simulation(seed).run()
+    return outcome.edges, Counter(row[2] for row in outcome.rows)
+
+
 def edges_of(seed: int) -> Counter[Edge]:
-    return Simulation(seed).run().edges
+    return outcome_of(seed)[0]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -42,6 +48,16 @@ def test_every_edge_of_the_life_cycle_is_met() -> None:
         if not met[state, fact, after]
     ]
     assert not missed
+
+
+def test_workers_that_are_not_ours_meet_what_they_are_there_for() -> None:
+    """Jobs run on them; answers to their polls are lost, which hands jobs back; gateways and pods die."""
+    noted: Counter[str] = Counter()
+    for seed in range(max(COMMITTED, len(SEEDS))):
+        noted += outcome_of(seed)[1]
+    assert noted["runs"] > COMMITTED
+    assert noted["lost answer"] > 5
+    assert noted["killed"] > COMMITTED
 
 
 @pytest.mark.parametrize("seed", [3, 11])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import structlog
 
-from repo.core.object_keys import file_key, job_prefixes, session_keys
+from repo.core.object_keys import KINDS, file_key, job_prefixes, session_keys
 from repo.memory import MemoryAccessStore, MemoryJobStore, MemoryObjectStore
 from repo.ports import Unavailable
 from repo.stores import FALLBACK, ObjectStores
@@ -82,13 +82,13 @@ async def room() -> Room:
 async def test_a_deleted_jobs_files_go_and_nobody_elses(room: Room) -> None:
     await room.hear(JobEvent(job(state=State.DELETED)))
     assert await room.left("ann") == []
-    assert len(await room.left("bob")) == len(await room.left("ann/evil")) == 6
+    assert len(await room.left("bob")) == len(await room.left("ann/evil")) == 2 * len(KINDS)
 
 
 async def test_other_job_events_delete_nothing(room: Room) -> None:
     for state in set(State) - {State.DELETED}:
         await room.hear(JobEvent(job(state=state)))
-    assert len(await room.left("ann")) == 6
+    assert len(await room.left("ann")) == 2 * len(KINDS)
 
 
 async def test_a_discarded_attempts_files_go(room: Room) -> None:
@@ -102,8 +102,16 @@ async def test_what_the_document_shows_stays_whatever_is_said(room: Room) -> Non
     await room.store.store_job(job(version=1, output=output), 0)
     await room.hear(FilesDiscarded(user_id="ann", job_id="j1", attempt=1, worker_id="w"))
     assert shown in room.left_in(room.objects, "ann")
-    assert len(room.left_in(room.objects, "ann")) == 4
-    assert len(room.left_in(room.fallback, "ann")) == 3, "of the video the document shows the other copy"
+    assert len(room.left_in(room.objects, "ann")) == len(KINDS) + 1
+    assert len(room.left_in(room.fallback, "ann")) == len(KINDS), "of the video the document shows the other copy"
+
+
+async def test_an_external_workers_word_stays_also_where_it_failed(room: Room) -> None:
+    word = file_key("ann", "j1", 1, "w", "s1", "output")
+    failed = job(version=1, state=State.FAILED, output=Output(value_key=word), winning_attempt=1, worker_id="w")
+    await room.store.store_job(failed, 0)
+    await room.hear(FilesDiscarded(user_id="ann", job_id="j1", attempt=1, worker_id="w"))
+    assert word in room.left_in(room.objects, "ann")
 
 
 async def test_of_two_copies_the_one_in_the_store_that_the_document_names_stays(room: Room) -> None:
@@ -124,7 +132,7 @@ async def test_a_store_that_is_away_is_waited_for_and_the_other_is_not_spared(ro
     with pytest.raises(Unavailable):
         await room.hear(deleted)
     assert room.left_in(here, "ann") == []
-    assert len(room.left_in(away, "ann")) == 6
+    assert len(room.left_in(away, "ann")) == 2 * len(KINDS)
     away.away = False
     await room.hear(deleted)
     assert await room.left("ann") == []
@@ -143,12 +151,12 @@ async def test_a_deleted_users_files_go_unless_the_user_came_back(room: Room) ->
     deleted = Account(user_id="ann", version=2, deleted_at=5)
     await room.store.store_account(Account(user_id="ann", version=3), 0)
     await room.hear(AccountEvent(deleted))
-    assert len(await room.left("ann")) == 6
+    assert len(await room.left("ann")) == 2 * len(KINDS)
 
     await room.store.store_account(replace(deleted, version=4), 3)
     await room.hear(AccountEvent(deleted))
     assert await room.left("ann") == []
-    assert len(await room.left("ann/evil")) == 6
+    assert len(await room.left("ann/evil")) == 2 * len(KINDS)
 
 
 async def belongings(room: Room, made_at: int, name: str) -> None:
@@ -183,7 +191,7 @@ async def test_who_came_back_keeps_what_is_new_but_no_old_key_opens_the_new_acco
     assert [key.name for key in await room.access.api_keys("ann")] == ["new"]
     assert [one.version for one in await room.access.acceptances("ann")] == ["new"]
     assert await room.access.person("ann") == Person(user_id="ann", updated_at=70, email="ann@example.org")
-    assert len(await room.left("ann")) == 6
+    assert len(await room.left("ann")) == 2 * len(KINDS)
 
 
 async def test_keys_go_while_the_files_wait_for_their_store(room: Room) -> None:

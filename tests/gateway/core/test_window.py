@@ -1,5 +1,7 @@
 """The window: a replay is exactly what came later, or an explicit no."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -233,3 +235,36 @@ def test_the_newest_event_of_one_job() -> None:
     assert made.newest("ada", 0, wanted.job_id) == wanted
     assert made.newest("ada", 0, "another job") is None
     assert made.newest("eve", 0, wanted.job_id) is None
+
+
+def test_what_is_not_kept_any_more_is_not_the_newest_either() -> None:
+    made = window(entry(0, 0, "ada", at=0), entry(0, 1, "ada", at=500), entry(0, 2, "bob", at=500))
+    made.evict(MAX_AGE + 1)  # the first alone is too old
+    newest = made.newest("ada", 0, "job-ada")
+    assert newest is not None
+    assert newest.version == 2
+    made.evict(MAX_AGE + 501)
+    assert made.newest("ada", 0, "job-ada") is None
+    assert made._newest == {}
+
+
+def test_after_a_jump_nothing_before_it_is_the_newest() -> None:
+    made = window(entry(0, 0, "ada"), entry(1, 0, "eve"))
+    assert made.append(entry(0, 7, "bob"), 0) is Arrival.GAP
+    assert made.newest("ada", 0, "job-ada") is None
+    assert made.newest("eve", 1, "job-eve") is not None
+    made.begin({0: 0})
+    assert made._newest == {}
+
+
+def test_what_external_workers_run_is_replayed_to_nobody_and_known_all_the_same() -> None:
+    first, hidden = entry(0, 0, "ada"), entry(0, 1, "ada", at=5)
+    assert hidden.event is not None
+    hidden = replace(hidden, event=replace(hidden.event, job_id="other", external=True))
+    made = window(first, hidden, entry(0, 2, "ada", at=9))
+    assert offsets(made.after("ada", 0, first.cursor)) == [2]
+    assert made.newest("ada", 0, "other") == hidden.event
+    made.evict(MAX_AGE + 6)
+    assert made.newest("ada", 0, "other") is None
+    made.evict(MAX_AGE + 10)
+    assert made.bytes == 0

@@ -294,6 +294,17 @@ async def test_another_input_under_a_used_key_overwrites_nothing(world: World) -
     assert await read_input(world.parts.objects, job.request) == {"input": "x" * INLINE_BYTES}
 
 
+async def test_a_repeat_that_is_refused_takes_nothing_from_the_job(world: World) -> None:
+    told = {"Idempotency-Key": "k-1"}
+    body = {"input": "x" * INLINE_BYTES}
+    async with world.client() as http:
+        first = await http.post(RUN, json=body, headers=told)
+        with world.kafka_away():
+            assert (await http.post(RUN, json=body, headers=told)).status_code == 503
+    job = await echo.stored(world, first.json()["id"])
+    assert await read_input(world.parts.objects, job.request) == body
+
+
 async def test_the_key_of_a_deleted_job_is_used_up(world: World) -> None:
     told = {"Idempotency-Key": "k-1"}
     async with world.client() as http:

@@ -1,4 +1,4 @@
-"""What workers post as the end of a job: which attempt it counts for, what it becomes, and every way it can be wrong."""
+"""What workers post as the end of a job: which attempt it counts for, what it becomes, and how it can be wrong."""
 
 import asyncio
 from dataclasses import replace
@@ -268,7 +268,7 @@ async def test_of_many_updates_the_newest_is_passed_on(pool: Pool) -> None:
     await pool.taken(external_job())
     for number in range(200):
         await pool.done("j-1", {"status": "IN_PROGRESS", "output": number})
-    await until(lambda: pool.progress(WorkerUpdate)[-1].value == "199")
+    await until(lambda: [one.value for one in pool.progress(WorkerUpdate)][-1:] == ["199"])
     assert len(pool.progress(WorkerUpdate)) < 100
 
 

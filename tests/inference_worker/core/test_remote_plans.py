@@ -120,6 +120,7 @@ def test_what_somebody_has_or_will_have_is_left() -> None:
     elsewhere = a_job(worker_id="gpu-1", attempt=2)
     assert fate(run(S.SUBMITTED), elsewhere, NOW) == Leave()
     assert fate(run(S.SUBMITTED), elsewhere, NOW - 5_000 + ORPHANED_MS) == End(cancel=True)
+    assert fate(run(S.INTENDED), elsewhere, NOW - 5_000 + ORPHANED_MS) == Leave()
 
 
 def test_a_stop_cancels_only_what_the_stopped_attempt_still_has() -> None:

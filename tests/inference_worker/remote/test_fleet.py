@@ -91,8 +91,8 @@ async def test_more_runs_than_slots_go_on_and_their_slots_then_end(world: World,
 
         await until(known, "the id written down")
     async with world.process(slots=1):
-        states = [WorkerState.BUSY, WorkerState.DRAINING]
-        await until(lambda: [beat.state for beat in world.beats("w.2")][:2] == states, "the second slot draining")
+        first = (await until(lambda: world.beats("w.2"), "a beat"))[0]
+        assert (first.state, first.job_id) == (WorkerState.DRAINING, made.job_id)
         await world.fake.end(world.fake.newest(), output={"result": world.fake.video(video)})
         await world.succeeded(made)
         await until(lambda: [one for one in world.said("dispatch") if type(one).__name__ == "WorkerGone"], "gone")
@@ -271,6 +271,17 @@ async def test_with_a_wrong_key_no_job_is_taken(world: World) -> None:
         await asyncio.sleep(0)
         assert {beat.state for beat in world.beats()} <= {WorkerState.STARTING, WorkerState.DEFUNCT}
         await until(lambda: world.beats()[-1].state is WorkerState.DEFUNCT, "defunct")
+
+
+async def test_a_key_that_is_refused_later_fails_the_attempt_and_takes_the_slot_out(world: World) -> None:
+    world.fake.odd["run"] = [answering(401)]
+    async with world.process():
+        made = await world.order()
+        failed = await world.failed(made)
+        assert (failed.code, failed.message) == (FailureCode.MODEL_UNAVAILABLE, "RunPod refuses our key.")
+        await until(lambda: world.beats()[-1].state is WorkerState.DEFUNCT, "defunct")
+        assert await world.remembered(made) is None  # the next attempt submits
+        assert not world.fake.jobs
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,8 @@ class Documents:
 
     def view(self, command: AnyCommand, now: int) -> UserView:
         """What the shell loads at first touch, no more."""
-        limits = getattr(command, "limits", None) or getattr(self.jobs.get(getattr(command, "job_id", "")), "limits", None)
+        met = self.jobs.get(getattr(command, "job_id", ""))
+        limits = getattr(command, "limits", None) or getattr(met, "limits", None)
         reach = reach_for(self.account, self.policy, now, limits.rate_window_ms if limits else 0)
         named = {getattr(command, "job_id", None), *self.account.pending}
         everything = isinstance(command, DeleteUser)

@@ -1,8 +1,10 @@
 """Places and waits: the first hundred, at most once a second, only what changed."""
 
+from schemas.endpoints import external_pool
 from schemas.lifecycle import State
 from schemas.requests import GenerationRequest
 from streams.core.effects import ShowPlace
+from streams.core.pool_state import empty_pool
 from tests.streams.core.pool_steps import T0, Pool, after, job_of, moved, places
 
 
@@ -26,6 +28,12 @@ def test_places_follow_the_order_of_service() -> None:
     pool = Pool()
     pool.load(job_of("a", "ann"), job_of("b", "ann", created_at=T0 + 1), job_of("c", "bob", created_at=T0 + 2))
     assert places(pool.tick()) == [("a", 1, None), ("c", 2, None), ("b", 3, None)]
+
+
+def test_nobody_watches_what_external_workers_run() -> None:
+    pool = Pool(state=empty_pool(external_pool("echo")))
+    pool.load(job_of("a", "ann", pool=external_pool("echo")))
+    assert places(pool.tick()) == []
 
 
 def test_only_what_changed_is_shown_again() -> None:

@@ -7,7 +7,6 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import example, given
 
-from schemas.accounts import Grant, Overrides
 from schemas.instants import from_datetime, to_datetime
 from schemas.jobs import Charge, ChargeState
 from schemas.lifecycle import State
@@ -15,7 +14,7 @@ from streams.core.effects import UserView
 from streams.core.ledger import new_account
 from streams.core.policy import Policy
 from streams.core.quota import exceeds, fitting_frames, month_of, period_of, remaining
-from tests.streams.core.ledger_documents import HOUR, NOON, USER, Documents, submit
+from tests.streams.core.ledger_documents import NOON, USER, Documents, submit
 
 
 def at(year: int, month: int, day: int = 1, hour: int = 0, minute: int = 0, second: int = 0, ms: int = 0) -> int:

@@ -299,7 +299,9 @@ class Clocks(RuleBasedStateMachine):
         if not hasattr(self, "book"):
             return
         kept = [
-            one for one in charges(self.documents.jobs.values()) if one.state in (ChargeState.RESERVED, ChargeState.CAPTURED)
+            one
+            for one in charges(self.documents.jobs.values())
+            if one.state in (ChargeState.RESERVED, ChargeState.CAPTURED)
         ]
         book = [one for one in self.book.entries if one.counts]
         assert sorted(one.reserved_at for one in kept) == sorted(ms(one.at) for one in book)

@@ -276,6 +276,18 @@ def test_a_ping_read_after_the_next_poll_changes_nothing_of_the_slot() -> None:
     assert offers(pool.load(job_of("b"))) == [("b", SLOT)]
 
 
+def test_a_ping_read_before_the_word_of_its_jobs_end_leaves_the_next_poll_asking() -> None:
+    """It was said before the poll, by a gateway that was slower."""
+    pool, job = offered()
+    pool.move(taken(job))
+    pool.ping()
+    pool.at += 3
+    pool.ready(poll="p2")
+    pool.ping()
+    assert pool.phase() is Phase.RUNNING
+    assert offers(pool.load(taken(job), job_of("b"))) == [("b", SLOT)]
+
+
 def test_a_pod_that_still_runs_what_was_cancelled_is_stopped() -> None:
     pool, job = offered()
     pool.move(taken(job))
