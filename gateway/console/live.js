@@ -13,8 +13,8 @@
 // `previews`: "binary" (the frame's `data.image` is a URL, good until the job's next preview or end), "json"
 // (`data.jpeg`, base64) or "none". A frame counts as dealt with, and the position moves on, when `on` returns. The
 // frames are described in /asyncapi.json.
-const QUIET_MS = 20000, PROBE_MS = 5000, PAUSE_MS = 500, PAUSE_MOST_MS = 20000;
-const RUNS = new Set(["queued", "processing"]); // a picture may be here before the word that its job runs
+// A picture may be here before the word that its job runs: it goes with the next one, or when the job has ended.
+const QUIET_MS = 20000, PROBE_MS = 5000, PAUSE_MS = 500, PAUSE_MOST_MS = 20000, RUNS = ["queued", "processing"];
 
 export function connect({ url, token, jobId, position, previews = "binary", on, onposition, status = () => {} }) {
   let socket = null, heartbeat = 0, tries = 0, pause = null, watchdog = null;
@@ -52,10 +52,8 @@ export function connect({ url, token, jobId, position, previews = "binary", on, 
     if (type === "event" && data.version <= versions.get(data.jobId)) return;
     if (jobs) { versions.clear(); jobs.forEach((job) => versions.set(job.jobId, job.version)); }
     if (type === "event") versions.set(data.jobId, data.version);
-    if (data?.image || (type === "event" && !RUNS.has(data.state))) {
-      URL.revokeObjectURL(images.get(data.jobId));
-      images.set(data.jobId, data.image);
-    }
+    const changes = data?.image || (type === "event" && !RUNS.includes(data.state));
+    if (changes) { URL.revokeObjectURL(images.get(data.jobId)); images.set(data.jobId, data.image); }
     if (type === "snapshot" || type === "resumed") status("live");
     on(frame);
     if (frame.position) onposition?.(position = frame.position);
