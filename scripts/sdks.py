@@ -56,6 +56,8 @@ def install_python() -> None:
 
 
 def install_javascript() -> None:
+    if shutil.which("npm") is None:
+        raise SetupError("The JavaScript SDKs need npm: `scripts/setup --tests --only-check` says what brings it.")
     for source in NPM_FILES:
         shutil.copy(source, SDKS)
     quiet = ("--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error")

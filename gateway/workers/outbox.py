@@ -43,9 +43,15 @@ class Outbox:
                 await self._send()
             except Unavailable as error:
                 logger.warning("worker_words_lost", server=error.server, reason=error.reason)
-                self._waiting.clear()
-                await asyncio.sleep(RETRY_S)
-                self._lost()
+                await self._begin_again()
+            except Exception:  # workers that nobody speaks for any more would wait for ever: say so and go on
+                logger.exception("worker_words_failed")
+                await self._begin_again()
+
+    async def _begin_again(self) -> None:
+        self._waiting.clear()
+        await asyncio.sleep(RETRY_S)
+        self._lost()
 
     async def flush(self) -> None:
         """What waits, as far as there is time for it: the process ends."""

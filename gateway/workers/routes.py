@@ -181,7 +181,7 @@ async def _result_body(request: Request) -> bytes | None:
 
 
 async def _update(parts: Parts, pod: Pod, job_id: str, said: Update) -> None:
-    if len(said.text) > UPDATE_BYTES:
+    if len(said.text.encode()) > UPDATE_BYTES:
         raise Refused(Problem.TOO_LARGE, words=UPDATE_LARGE, limitBytes=UPDATE_BYTES)
     handed = await parts.workers.fencing.find(pod, job_id)
     if handed is None:

@@ -18,7 +18,6 @@ from typing import Any
 
 from schemas.dispatch import AssignmentDeclined, DrainWorker, JobMoved, Tick, WorkerBeat, WorkerGone, WorkerKind
 from schemas.instants import Instant
-from schemas.lifecycle import State
 from streams.core.documents import on_loaded, on_moved, on_seen
 from streams.core.draft import Draft
 from streams.core.effects import Offer, SchedulerEffect
@@ -113,7 +112,7 @@ def _is_behind(draft: Draft, entry: Entry, lease: Lease) -> bool:
     A short job ends before any ping names it, and before the ledger's word of its end is here.
     """
     worker = draft.workers.get(lease.worker_id)
-    if worker is None or lease.kind is not WorkerKind.SDK or entry.state is not State.PROCESSING:
+    if worker is None or lease.kind is not WorkerKind.SDK:
         return False
     return entry.worker_id == lease.worker_id and worker.poll_id != lease.poll_id
 

@@ -420,3 +420,20 @@ async def test_an_endpoint_that_is_deleted_keeps_its_workers_for_the_jobs_that_i
     assert await pool.world.database.endpoints.store_endpoint(deleted, 1)
     await pool.taken(external_job())
     assert (await pool.done("j-1", {"output": 1})).status_code == 200
+
+
+async def test_what_can_never_be_said_does_not_silence_the_rest(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "RETRY_S", 0.05)
+    append_all = pool.world.log.append_all
+    raised = False
+
+    async def broken_once(messages: Any) -> Any:
+        nonlocal raised
+        if not raised:
+            raised = True
+            raise ValueError("too large")
+        return await append_all(messages)
+
+    pool.world.log.append_all = broken_once  # type: ignore[method-assign]
+    await pool.taken(external_job())
+    assert raised

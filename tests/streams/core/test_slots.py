@@ -1,5 +1,6 @@
 """Slots of RunPod's workers: what their polls, their pings and the documents say, in whatever order it is heard."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -12,7 +13,7 @@ from schemas.lifecycle import State
 from schemas.slots import Slot
 from streams.core.effects import Offer
 from streams.core.pool_state import Phase, Worker
-from streams.core.scheduler import LATE_MS, WORKER_KEPT_MS
+from streams.core.scheduler import LATE_MS
 from tests.streams.core.pool_steps import POOL, Pool, after, job_of, looks, offers, orders, tells
 
 HERE, THERE = "0a0a0a0a0a0a", "0b0b0b0b0b0b"
@@ -180,6 +181,7 @@ def test_another_poll_while_the_document_still_waits_is_no_free_slot() -> None:
     pool.load(job_of("a"), job_of("b"))
     pool.at += 3
     assert offers(pool.ready(poll="p2")) == []
+    pool.at += 1
     assert offers(pool.declines("a")) == [("a", SLOT)], "it asks already, with its next poll"
     assert pool.effects[0] == Offer(SLOT, HERE, "a", 1, "p2")
 
@@ -223,7 +225,8 @@ def test_thousands_of_slots_that_left_are_forgotten_within_a_minute() -> None:
     pool.at += 1
     for n in range(1, 2_001):
         pool.leaves(Slot("e1", f"pod{n}", HERE, 1).worker_id)
-    pool.ticks(WORKER_KEPT_MS[WorkerKind.SDK] // 1_000)
+    pool.leaves(Slot("e1", "never-heard-of", HERE, 1).worker_id)
+    pool.ticks(60)
     assert dict(pool.state.workers) == {}
 
 
@@ -274,6 +277,16 @@ def test_a_ping_read_after_the_next_poll_changes_nothing_of_the_slot() -> None:
     assert pool.ping() == ()
     assert pool.worker() == before
     assert offers(pool.load(job_of("b"))) == [("b", SLOT)]
+
+
+def test_a_ping_of_the_attempt_before_is_no_word_of_the_one_that_was_offered() -> None:
+    pool, job = offered()
+    assert offers(pool.move(after(job, attempt=2))) == [("a", SLOT)]
+    pool.at += 2_000
+    before = pool.worker()
+    assert [order.attempt for order in orders(pool.ping(attempt=1))] == [1]
+    assert replace(pool.worker(), stopped=before.stopped) == before
+    assert pool.phase() is Phase.OFFERED
 
 
 def test_a_ping_read_before_the_word_of_its_jobs_end_leaves_the_next_poll_asking() -> None:
@@ -354,7 +367,7 @@ def _prepared(state: str) -> Slots:
 def test_every_state_of_a_slot_meets_every_event(state: str) -> None:
     """Nothing raises; a slot has one job of which the document does not yet say that it was taken, at most."""
     job = job_of("a")
-    events = {
+    events: dict[str, Callable[[Slots], Any]] = {
         "ready": lambda p: p.ready(),
         "next poll": lambda p: p.ready(poll="p2"),
         "ping": lambda p: p.ping(),
