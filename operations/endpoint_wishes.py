@@ -79,7 +79,13 @@ def new_endpoint(name: str, wishes: Wishes, now: int) -> ServerlessEndpoint:
     """A first version. Raises ``StackError``."""
     kind = EndpointKind.EXTERNAL if wishes.external else EndpointKind.ENGINE
     bare = ServerlessEndpoint(
-        endpoint_id=name, kind=kind, pool=_default_pool(kind, name), version=1, created_at=now, updated_at=now
+        endpoint_id=name,
+        kind=kind,
+        pool=_default_pool(kind, name),
+        version=1,
+        created_at=now,
+        updated_at=now,
+        limits=EndpointLimits(),
     )
     return replace(_wished(bare, wishes), version=1)
 
@@ -99,7 +105,7 @@ def signing_secret(chance: bytes) -> str:
 def _wished(endpoint: ServerlessEndpoint, wishes: Wishes) -> ServerlessEndpoint:
     require_sense(wishes)
     own = ("max_retries", "execution_timeout_ms", "ttl_ms", "result_ms", "description")
-    limits = ("max_active", "rate_limit", "rate_window_ms")
+    limits = _said(wishes, ("max_active", "rate_limit", "rate_window_ms"))
     changes: dict[str, Any] = _said(wishes, own)
     kind = endpoint.kind
     if wishes.external or wishes.engine is not None:
@@ -107,7 +113,7 @@ def _wished(endpoint: ServerlessEndpoint, wishes: Wishes) -> ServerlessEndpoint:
     changes |= {
         "kind": kind,
         "pool": _pool(endpoint, kind, wishes.pool),
-        "limits": replace(endpoint.limits, **_said(wishes, limits)),
+        "limits": replace(endpoint.limits or EndpointLimits(), **limits) if limits else endpoint.limits,
     }
     if wishes.users or wishes.everyone:
         changes["users"] = tuple(dict.fromkeys(wishes.users)) or None
@@ -136,6 +142,8 @@ def _pool(endpoint: ServerlessEndpoint, kind: EndpointKind, asked: str | None) -
     return asked
 
 
-def limits_in_words(limits: EndpointLimits) -> str:
+def limits_in_words(limits: EndpointLimits | None) -> str:
     """For a person: what one user may have."""
+    if limits is None:
+        return "the deployment's limits"
     return f"{limits.max_active} jobs at once, {limits.rate_limit} requests in {limits.rate_window_ms / 1000:g} s"

@@ -29,7 +29,7 @@ from repo.mongo import MongoDatabase
 from repo.settings import ServerSettings
 from schemas.access import KeyKind
 from schemas.accounts import Role
-from schemas.endpoints import BUILT_IN, EndpointKind, ServerlessEndpoint
+from schemas.endpoints import EndpointKind, ServerlessEndpoint
 from schemas.instants import LAST, to_datetime
 from schemas.lifecycle import ACTIVE
 from schemas.shape import to_plain
@@ -76,7 +76,7 @@ async def update(data_dir: Path, name: str, wishes: Wishes) -> int:
             if await database.endpoints.store_endpoint(new, endpoint.version):
                 break
     typer.echo(f"Endpoint {name} is changed; gateways know it in a few seconds.")
-    if endpoint.version == BUILT_IN.version:
+    if endpoint.limits is None and new.limits is not None:
         typer.echo(f"From now on it has limits of its own, not the deployment's: {limits_in_words(new.limits)}.")
     _tell_signing(wishes)
     return 0

@@ -47,6 +47,7 @@ class EndpointLimits:
 class ServerlessEndpoint:
     """One endpoint. Times in ms.
 
+    ``limits`` None: the deployment's hold, counted over all of a user's videos, so that nobody gets around them here.
     ``users`` are those who may use it, None: whoever has a key. ``result_ms``: how long a result can be asked for after
     the job has ended, as RunPod's 30 minutes. ``webhook_secret`` signs completion webhooks (Standard Webhooks, besides
     what RunPod sends). ``deleted_at``: nobody may use it any more; its jobs go on.
@@ -58,7 +59,7 @@ class ServerlessEndpoint:
     version: int
     created_at: Instant
     updated_at: Instant
-    limits: EndpointLimits = EndpointLimits()
+    limits: EndpointLimits | None = None
     max_retries: Count = 2
     execution_timeout_ms: Duration = EXECUTION_TIMEOUT_DEFAULT_MS
     ttl_ms: Duration = TTL_DEFAULT_MS
@@ -75,7 +76,7 @@ class ServerlessEndpoint:
 
 # There from the start, on the pool that the web API uses, unless an operator changes or deletes it.
 BUILT_IN = ServerlessEndpoint(
-    endpoint_id=MODEL, kind=EndpointKind.ENGINE, pool=MODEL, version=0, created_at=0, updated_at=0
+    endpoint_id=MODEL, kind=EndpointKind.ENGINE, pool=MODEL, version=0, created_at=0, updated_at=0, limits=None
 )
 
 

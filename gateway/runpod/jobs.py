@@ -61,7 +61,12 @@ async def retry(request: Request) -> Response:
     shed(who.parts.serverless.requests, who.user_id, who.parts.now())
     append_by = who.parts.append_by()
     command = RetryJob(
-        command_id=str(uuid4()), user_id=job.user_id, job_id=job.job_id, run=job.run, append_by=append_by
+        command_id=str(uuid4()),
+        user_id=job.user_id,
+        job_id=job.job_id,
+        run=job.run,
+        append_by=append_by,
+        limits=who.endpoint.limits,
     )
     answer = await sent(who.parts, command, append_by=append_by)
     if answer is not None and answer.outcome is Outcome.UNCHANGED:

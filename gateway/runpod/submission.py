@@ -24,7 +24,6 @@ from repo.ports import Unavailable
 from repo.values import store_input
 from schemas.api.runpod import INLINE_BYTES, RUN_BYTES, RUNSYNC_BYTES, STATUS
 from schemas.commands import SubmitJob
-from schemas.endpoints import BUILT_IN
 from schemas.events import CommandAnswered
 from schemas.jobs import Job
 from schemas.lifecycle import State
@@ -98,8 +97,7 @@ def _command(who: Asked, job_id: str, wish: Wish, made: GenerationRequest) -> Su
         webhook=wish.webhook,
         endpoint=endpoint.endpoint_id,
         external=wish.request is None,
-        # Nobody has given the built-in endpoint limits: those of the deployment hold there too.
-        limits=None if endpoint.version == BUILT_IN.version else endpoint.limits,
+        limits=endpoint.limits,
     )
 
 

@@ -207,15 +207,17 @@ async def test_a_name_that_comes_back_trusts_no_worker_of_before(
 
 async def test_the_built_in_one_can_be_changed_and_deleted(store: MongoEndpointStore) -> None:
     try:
+        await done("update", "mochi-1", "--description", "ours")
+        assert (await stored(store, "mochi-1")).limits is None, "nobody gave it any"
         said = await done("update", "mochi-1", "--max-active", "9")
         assert "not the deployment's: 9 jobs at once, 1000 requests in 10 s" in said
         assert "the deployment's" not in await done("update", "mochi-1", "--max-active", "9")
-        assert (await stored(store, "mochi-1")).limits.max_active == 9
+        assert (await stored(store, "mochi-1")).limits == EndpointLimits(max_active=9)
         await done("delete", "mochi-1", "--yes")
         assert (await stored(store, "mochi-1")).deleted_at is not None
         assert "There is no endpoint mochi-1" in await refused("show", "mochi-1")
         await done("create", "mochi-1")
-        assert (await stored(store, "mochi-1")).version == 4
+        assert (await stored(store, "mochi-1")).version == 5
     finally:
         await store._endpoints.delete_one({"_id": "mochi-1"})
 
@@ -238,7 +240,7 @@ async def test_changes_at_the_same_time_are_all_made(
     monkeypatch.setattr(MongoEndpointStore, "store_endpoint", late)
     await done("update", name, "--max-active", "3")
     after = await stored(store, name)
-    assert (after.version, after.description, after.limits.max_active) == (4, "two", 3)
+    assert (after.version, after.description, after.limits) == (4, "two", EndpointLimits(max_active=3))
 
 
 async def test_of_two_who_make_the_same_one_the_second_is_told(name: str) -> None:
