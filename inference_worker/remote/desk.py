@@ -41,7 +41,7 @@ class Desk:
     rules: Rules
     bounds: Bounds
     now: Callable[[], int]
-    webhook: tuple[str, str] | None = None
+    webhook: tuple[str, str] | None = field(default=None, repr=False)
     patience: Patience = Patience()
     calls: Calls = field(default_factory=Calls)
     errands: Errands = field(default_factory=Errands)

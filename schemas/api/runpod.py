@@ -30,7 +30,6 @@ STATUS: Mapping[State, str] = MappingProxyType(
         State.TIMED_OUT: "TIMED_OUT",
     }
 )
-FINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"})
 
 
 def status_object(
