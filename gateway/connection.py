@@ -145,7 +145,8 @@ class Connection(H11Protocol):
             self._forget()
             return
         state = self.conn.their_state
-        owed = (state, self.conn.heads) if state in {h11.IDLE, h11.SEND_BODY} else None
+        owes = state is h11.SEND_BODY or (state is h11.IDLE and not self._rests())
+        owed = (state, self.conn.heads) if owes else None
         if owed == self._awaited:
             return
         self._forget()
@@ -163,6 +164,10 @@ class Connection(H11Protocol):
         """Whether it is closing, or was handed to the WebSocket protocol."""
         return self.transport.is_closing() or self.transport.get_protocol() is not self
 
+    def _rests(self) -> bool:
+        """Between two requests, where nothing of the next has come: uvicorn's own timer ends that."""
+        return self.conn.heads > 0 and not self.conn.trailing_data[0]
+
     def _late(self) -> None:
         if self._is_over():
             return
@@ -173,6 +178,6 @@ class Connection(H11Protocol):
 
 
 def bounded(head_s: float, body_s: float) -> type[Connection]:
-    """The protocol with these deadlines: seconds for a head from the connection's begin or the end of the request
-    before, and for a body from its head."""
+    """The protocol with these deadlines: seconds for a head from the connection's begin or, of a later request, from
+    its first byte; and for a body from its head."""
     return type("Connection", (Connection,), {"head_s": head_s, "body_s": body_s})

@@ -125,7 +125,7 @@ PROBLEMS: Mapping[Problem, Row] = MappingProxyType(
         P.NO_ENDPOINT: Row(404, "There is no such endpoint."),
         P.NO_JOB: Row(404, "There is no such job on this endpoint."),
         P.RESULT_GONE: Row(404, "This job has ended, and its result is no longer kept."),
-        P.TOO_NESTED: Row(413, "The body holds too many lists and objects."),
+        P.TOO_NESTED: Row(413, "The body holds too many lists, objects and values."),
         P.NO_ROOM: Row(503, "Too many large bodies are under way at once; try again soon.", retry_after=5),
         P.QUEUE_FULL: Row(
             429, "You have as many jobs on this endpoint as you may have; wait until some have ended.", retry_after=5

@@ -22,7 +22,7 @@ from gateway.probes import Probes
 from gateway.runpod.serverless import Serverless, serverless_of
 from gateway.settings import GatewaySettings
 from gateway.standings import Standings
-from gateway.workers.workers import Workers, workers_of
+from gateway.workers.wiring import Workers, workers_of
 from repo.access import AccessStore
 from repo.database import Database
 from repo.ports import EventLog, JobStore

@@ -19,6 +19,9 @@ from repo import notify
 
 BACKLOG = 1024
 DEAD_PEER_MS = 30_000
+# Clients keep a connection for 15 s (aiohttp) to 60 s and may not see that we closed it: a handler of a RunPod worker
+# that blocks its loop posts its result on the connection that it had, and does not try again on another.
+KEEP_ALIVE_S = 75
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -43,6 +46,7 @@ class Server(uvicorn.Server):
                 log_level=logging.WARNING,
                 server_header=False,
                 timeout_graceful_shutdown=1,
+                timeout_keep_alive=KEEP_ALIVE_S,
                 lifespan="on",
             )
         )

@@ -4,6 +4,7 @@ Each change is a compare-and-set of one document, made again where somebody else
 seconds. A deleted endpoint stays as a tombstone: its jobs go on, and the built-in one does not come back by itself.
 """
 
+import asyncio
 import json
 import os
 import secrets
@@ -35,6 +36,7 @@ from schemas.lifecycle import ACTIVE
 from schemas.shape import to_plain
 from schemas.slots import is_pod_id
 
+KNOWN_WITHIN_S = 6.0  # by then a gateway reads an endpoint anew, and what it decided before is stored
 SIGNING_SHOWN_ONCE = "Completion webhooks are signed with this secret, shown once:"
 
 
@@ -76,6 +78,8 @@ async def update(data_dir: Path, name: str, wishes: Wishes) -> int:
             if await database.endpoints.store_endpoint(new, endpoint.version):
                 break
     typer.echo(f"Endpoint {name} is changed; gateways know it in a few seconds.")
+    if (endpoint.pool, endpoint.kind) != (new.pool, new.kind):
+        await _warn_of_left(data_dir, endpoint, new)
     if endpoint.limits is None and new.limits is not None:
         typer.echo(f"From now on it has limits of its own, not the deployment's: {limits_in_words(new.limits)}.")
     _tell_signing(wishes)
@@ -226,6 +230,21 @@ async def _require_idle(database: MongoDatabase, old: ServerlessEndpoint, new: S
         raise StackError(
             f"In the pool {old.pool}, {_count(jobs)} under way for {old.endpoint_id}: it can change its pool or its "
             "kind of workers once none is."
+        )
+
+
+async def _warn_of_left(data_dir: Path, old: ServerlessEndpoint, new: ServerlessEndpoint) -> None:
+    """Gateways that did not know of the change yet may have sent jobs to where no worker looks any more."""
+    await asyncio.sleep(KNOWN_WITHIN_S)
+    async with _database(data_dir) as database:
+        jobs = await database.jobs.endpoint_jobs(old.endpoint_id, ACTIVE)
+    external = new.kind is EndpointKind.EXTERNAL
+    left = [job for job in jobs if job.pool != new.pool or job.external != external]
+    if left:
+        typer.echo(
+            f"Meanwhile {_count(len(left))} under way that went to the pool {old.pool}: keep its workers until they "
+            "have ended, or cancel them.",
+            err=True,
         )
 
 

@@ -35,6 +35,10 @@ class EndpointStore(Protocol):
         """Compare-and-set, as ``store_endpoint``."""
         ...
 
+    async def forget_chunks(self, job_id: str) -> None:
+        """Delete what waits of this job."""
+        ...
+
     async def sweep_chunks(self, now: int) -> int:
         """Delete those whose ``delete_at`` has come; how many there were."""
         ...

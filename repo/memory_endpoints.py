@@ -42,6 +42,11 @@ class MemoryEndpointStore:
         """See ``EndpointStore.store_chunks``."""
         return self._compare_and_set(self._chunks, chunks, chunks.job_id, expected)
 
+    async def forget_chunks(self, job_id: str) -> None:
+        """See ``EndpointStore.forget_chunks``."""
+        self._check()
+        self._chunks.pop(job_id, None)
+
     async def sweep_chunks(self, now: int) -> int:
         """See ``EndpointStore.sweep_chunks``."""
         self._check()

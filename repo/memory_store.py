@@ -99,6 +99,22 @@ class MemoryJobStore:
         ]
         return sorted(found, key=_age)[: max(0, limit)]
 
+    async def ended_jobs(
+        self, endpoint_id: str, states: Iterable[State], ended_by: int, *, external: bool, limit: int
+    ) -> list[Job]:
+        """See ``JobStore.ended_jobs``."""
+        self._check()
+        wanted = set(states)
+        found = [
+            (job.finished_at, job.job_id, job)
+            for job in self._jobs.values()
+            if (job.endpoint, job.external) == (endpoint_id, external)
+            and job.state in wanted
+            and job.finished_at is not None
+            and job.finished_at <= ended_by
+        ]
+        return [job for _, _, job in sorted(found, key=lambda one: one[:2])][: max(0, limit)]
+
     async def endpoint_counts(self, endpoint_id: str, since: int) -> Mapping[State, int]:
         """See ``JobStore.endpoint_counts``."""
         self._check()

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from pymongo import ASCENDING
-from pymongo.errors import DuplicateKeyError
 
-from repo.core.documents import from_document, to_document, to_moment
+from repo.core.documents import from_document, to_moment
+from repo.mongo_compared import compare_and_set
 from repo.mongo_connection import Collection, MongoConnection
 from schemas.chunks import Chunks
 from schemas.endpoints import BUILT_IN, ServerlessEndpoint
@@ -42,7 +42,7 @@ class MongoEndpointStore:
 
     async def store_endpoint(self, endpoint: ServerlessEndpoint, expected: int) -> bool:
         """See ``EndpointStore.store_endpoint``."""
-        return await self._compare_and_set(self._endpoints, endpoint, endpoint.endpoint_id, expected)
+        return await compare_and_set(self._answer, self._endpoints, endpoint, endpoint.endpoint_id, expected)
 
     async def chunks(self, job_id: str) -> Chunks | None:
         """See ``EndpointStore.chunks``."""
@@ -50,7 +50,11 @@ class MongoEndpointStore:
 
     async def store_chunks(self, chunks: Chunks, expected: int) -> bool:
         """See ``EndpointStore.store_chunks``."""
-        return await self._compare_and_set(self._chunks, chunks, chunks.job_id, expected)
+        return await compare_and_set(self._answer, self._chunks, chunks, chunks.job_id, expected)
+
+    async def forget_chunks(self, job_id: str) -> None:
+        """See ``EndpointStore.forget_chunks``."""
+        await self._answer(lambda: self._chunks.delete_one({"_id": job_id}))
 
     async def sweep_chunks(self, now: int) -> int:
         """See ``EndpointStore.sweep_chunks``."""
@@ -60,16 +64,3 @@ class MongoEndpointStore:
     async def _stored(self, at: Collection, kind: type[V], key: str) -> V | None:
         found = await self._answer(lambda: at.find_one({"_id": key}))
         return from_document(kind, found) if found else None
-
-    async def _compare_and_set(self, at: Collection, value: V, key: str, expected: int) -> bool:
-        if value.version <= expected:
-            raise ValueError(f"version {value.version} does not come after {expected}")
-        document = to_document(value, key)
-        if expected == 0:
-            try:
-                await self._answer(lambda: at.insert_one(document))
-            except DuplicateKeyError:
-                return await self._stored(at, type(value), key) == value
-            return True
-        replaced = await self._answer(lambda: at.replace_one({"_id": key, "version": expected}, document))
-        return replaced.matched_count == 1 or await self._stored(at, type(value), key) == value

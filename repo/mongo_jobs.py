@@ -12,6 +12,7 @@ from pymongo import ASCENDING, DESCENDING, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from repo.core.documents import from_document, to_document, to_moment
+from repo.mongo_compared import compare_and_set
 from repo.mongo_connection import Collection, Document, MongoConnection
 from schemas.accounts import Account
 from schemas.jobs import ChargeState, Job
@@ -28,6 +29,13 @@ _BY_AMOUNT = {
     for name in ("charge.seconds", "charge.credits")
 }
 _BY_ENDPOINT = (("endpoint", ASCENDING), ("state", ASCENDING), ("createdAt", ASCENDING), ("_id", ASCENDING))
+_BY_END = (
+    ("endpoint", ASCENDING),
+    ("external", ASCENDING),
+    ("state", ASCENDING),
+    ("finishedAt", ASCENDING),
+    ("_id", ASCENDING),
+)
 
 # Beside the queries below that they serve.
 INDEXES: Mapping[str, tuple[tuple[tuple[str, int], ...], ...]] = {
@@ -39,6 +47,7 @@ INDEXES: Mapping[str, tuple[tuple[tuple[str, int], ...], ...]] = {
         *_BY_AMOUNT.values(),  # counted_jobs, those charged any
         (("state", ASCENDING), ("pool", ASCENDING)),  # active_jobs, active_pools
         _BY_ENDPOINT,  # endpoint_jobs, endpoint_counts
+        _BY_END,  # ended_jobs
     ),
     "accounts": (),  # by _id alone
     "applied_offsets": ((("consumer", ASCENDING),),),  # applied_offsets
@@ -65,7 +74,7 @@ class MongoJobStore:
 
     async def store_job(self, job: Job, expected: int) -> bool:
         """See ``JobStore.store_job``."""
-        return await self._compare_and_set(self._jobs, job, job.job_id, expected)
+        return await compare_and_set(self._answer, self._jobs, job, job.job_id, expected)
 
     async def settle_job(self, job: Job) -> bool:
         """See ``JobStore.settle_job``."""
@@ -157,6 +166,22 @@ class MongoJobStore:
         found = await self._answer(lambda: self._jobs.find(wanted).sort(in_order).limit(limit).to_list(None))
         return [from_document(Job, document) for document in found]
 
+    async def ended_jobs(
+        self, endpoint_id: str, states: Iterable[State], ended_by: int, *, external: bool, limit: int
+    ) -> list[Job]:
+        """See ``JobStore.ended_jobs``."""
+        wanted: Document = {
+            "endpoint": endpoint_id,
+            "external": external,
+            "state": {"$in": sorted(states)},
+            "finishedAt": {"$lte": to_moment(ended_by)},
+        }
+        if limit < 1 or not wanted["state"]["$in"]:
+            return []
+        in_order = [("finishedAt", ASCENDING), ("_id", ASCENDING)]
+        found = await self._answer(lambda: self._jobs.find(wanted).sort(in_order).limit(limit).to_list(None))
+        return [from_document(Job, document) for document in found]
+
     async def endpoint_counts(self, endpoint_id: str, since: int) -> Mapping[State, int]:
         """See ``JobStore.endpoint_counts``."""
 
@@ -175,7 +200,7 @@ class MongoJobStore:
 
     async def store_account(self, account: Account, expected: int) -> bool:
         """See ``JobStore.store_account``."""
-        return await self._compare_and_set(self._accounts, account, account.user_id, expected)
+        return await compare_and_set(self._answer, self._accounts, account, account.user_id, expected)
 
     async def applied_offsets(self, consumer: str) -> dict[int, int]:
         """See ``JobStore.applied_offsets``."""
@@ -217,24 +242,6 @@ class MongoJobStore:
 
     async def _all_jobs(self, wanted: Document) -> list[Job]:
         return _in_order(await self._answer(lambda: self._jobs.find(wanted).to_list(None)))
-
-    async def _compare_and_set(self, at: Collection, value: Job | Account, key: str, expected: int) -> bool:
-        if value.version <= expected:
-            raise ValueError(f"version {value.version} does not come after {expected}")
-        document = to_document(value, key)
-        if expected == 0:
-            try:
-                await self._answer(lambda: at.insert_one(document))
-            except DuplicateKeyError:
-                return await self._is_stored(at, value, key)
-            return True
-        replaced = await self._answer(lambda: at.replace_one({"_id": key, "version": expected}, document))
-        return replaced.matched_count == 1 or await self._is_stored(at, value, key)
-
-    async def _is_stored(self, at: Collection, value: Job | Account, key: str) -> bool:
-        """Whether this very document is there: then the compare-and-set was ours, and only its answer was lost."""
-        stored = await self._answer(lambda: at.find_one({"_id": key, "version": value.version}))
-        return stored is not None and from_document(type(value), stored) == value
 
 
 def _read(kind: type[T], document: Document | None) -> T | None:

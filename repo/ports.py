@@ -149,6 +149,15 @@ class JobStore(Protocol):
         """The jobs of a serverless endpoint in these states, oldest first; of one user where one is named."""
         ...
 
+    async def ended_jobs(
+        self, endpoint_id: str, states: Iterable[State], ended_by: int, *, external: bool, limit: int
+    ) -> list[Job]:
+        """The jobs of a serverless endpoint in these states that had ended by then (ms), those that ended first first.
+
+        ``external``: those that external workers run, or the others. States are such as a job has at its end.
+        """
+        ...
+
     async def endpoint_counts(self, endpoint_id: str, since: int) -> Mapping[State, int]:
         """How many jobs of a serverless endpoint are in each state: all that are active, and those that were created
         at or after ``since`` (ms). States without any are left out."""

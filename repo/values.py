@@ -1,6 +1,6 @@
-"""JSON values of external jobs that are too large for a message: kept in the object store, and read back."""
+"""What jobs keep in the object store besides files: JSON values that are too large for a message, and read back; and
+the addresses of finished videos."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -9,8 +9,9 @@ from repo.core.object_keys import file_key, input_key
 from repo.stores import ObjectStores
 from schemas.api.runpod import INLINE_BYTES
 from schemas.ids import request_hash
-from schemas.jobs import Output
-from schemas.requests import GenerationRequest, external_request
+from schemas.jobs import Job, Output
+from schemas.lifecycle import State
+from schemas.requests import GenerationRequest
 
 JSON = "application/json"
 
@@ -19,17 +20,12 @@ class LostValue(Exception):
     """What a document refers to is not in the object store (any more)."""
 
 
-async def input_of(
-    objects: ObjectStores, user_id: str, job_id: str, value: Mapping[str, Any], *, secret: bool
-) -> GenerationRequest:
-    """The request that carries ``{input, s3Config?}``: in itself, or by reference where it is large or ``secret``.
+class UnknownStore(Exception):
+    """A document names a store that is not configured here."""
 
-    Raises ``Unavailable``.
-    """
-    text = orjson.dumps(value)
-    if len(text) <= INLINE_BYTES and not secret:
-        return external_request(text=text.decode())
-    return external_request(key=await store_input(objects, user_id, job_id, text))
+    def __init__(self, name: str | None) -> None:
+        super().__init__(f"the store {name} is not known here: set S3_FALLBACK_* as on the workers")
+        self.name = name
 
 
 async def store_input(objects: ObjectStores, user_id: str, job_id: str, text: bytes) -> str:
@@ -54,7 +50,7 @@ async def output_of(
 
 
 async def stored_input(objects: ObjectStores, request: GenerationRequest) -> bytes:
-    """The JSON text of ``{input, s3Config?}``, as ``input_of`` stored it. Raises ``Unavailable``, ``LostValue``."""
+    """The JSON text of ``{input, s3Config?}``, as it was stored. Raises ``Unavailable``, ``LostValue``."""
     return await _stored(objects, request.input, request.input_key) or b'{"input":null}'
 
 
@@ -65,20 +61,21 @@ async def stored_word(objects: ObjectStores, output: Output | None) -> bytes | N
 
 async def read_input(objects: ObjectStores, request: GenerationRequest) -> dict[str, Any]:
     """``{input, s3Config?}`` of an external job. Raises ``Unavailable`` and ``LostValue``."""
-    return await _read(objects, request.input, request.input_key) or {"input": None}
+    given: dict[str, Any] = orjson.loads(await stored_input(objects, request))
+    return given
 
 
-async def read_word(objects: ObjectStores, output: Output | None) -> dict[str, Any] | None:
-    """``{output?, error?}`` as the worker answered it, or None where there is none. Raises as ``read_input``."""
-    return None if output is None else await _read(objects, output.value, output.value_key)
-
-
-async def _read(objects: ObjectStores, text: str | None, key: str | None) -> dict[str, Any] | None:
-    stored = await _stored(objects, text, key)
-    if stored is None:
+async def video_address(objects: ObjectStores, job: Job, *, expires_s: int) -> str | None:
+    """Where anyone may read the finished video for so long; None where there is none. Raises ``UnknownStore``."""
+    output = job.output
+    if job.state is not State.COMPLETED or output is None:
         return None
-    value: dict[str, Any] = orjson.loads(stored)
-    return value
+    if output.video is None:
+        return output.remote_url
+    store = objects.named(output.video.store)
+    if store is None:
+        raise UnknownStore(output.video.store)
+    return await store.signed_url(output.video.key, expires_s=expires_s)
 
 
 async def _stored(objects: ObjectStores, text: str | None, key: str | None) -> bytes | None:

@@ -8,7 +8,9 @@ from schemas.instants import Instant
 from schemas.shape import shape
 
 CHUNK_MAX = 1_000_000  # bytes of one chunk's JSON text
-CHUNKS_BYTES = 12_000_000  # of all that wait; a MongoDB document holds 16 MiB
+# Of all that wait. Each chunk rewrites the document, so that what nobody takes must stay small.
+CHUNKS_BYTES = 4_000_000
+CHUNKS_COUNT = 10_000
 
 
 @shape

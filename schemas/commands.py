@@ -79,10 +79,15 @@ class CancelJob(Command):
 
 @shape
 class DeleteJob(Command):
-    """Gateway → ledger: delete the row and the files; a running job is stopped."""
+    """Gateway, janitor → ledger: delete the row and the files; a running job is stopped.
+
+    ``ended_by``: only where the job has ended, and did by then (it was kept for its time); one that goes on again is
+    left alone.
+    """
 
     TYPE: ClassVar[str] = "dev.openv.command.delete.v1"
     job_id: str
+    ended_by: Instant | None = None
 
 
 @shape

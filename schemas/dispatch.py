@@ -87,7 +87,8 @@ class WorkerMessage:
 class WorkerBeat(WorkerMessage):
     """Worker → scheduler: its whole state; at once on every change, and every five seconds. READY asks for one job.
 
-    ``job_id`` and ``attempt`` name what it runs. ``poll_id`` names the long poll of an SDK worker that waits.
+    ``job_id`` and ``attempt`` name what it runs. ``poll_id`` names what a slot of an SDK worker asks:
+    the same for as many polls as it waits in, until it is given a job or leaves.
     """
 
     TYPE: ClassVar[str] = "dev.openv.worker.beat.v1"
@@ -235,7 +236,8 @@ class RemoteMoved(WorkerOrder):
     """Gateway → worker: the foreign service that runs this attempt called; ask it what became of it.
 
     ``session`` is nobody's: whichever session of the worker hears it is meant. ``remote_id``: the id under which the
-    service called, for whoever has not heard that yet.
+    service called, for whoever has not heard that yet. ``signed_attempt``: the attempt whose submission it called
+    about, which may be one before ``attempt``; None in what earlier gateways wrote: the id is then of no use.
     """
 
     TYPE: ClassVar[str] = "dev.openv.assignment.remote_moved.v1"
@@ -243,6 +245,7 @@ class RemoteMoved(WorkerOrder):
     attempt: int
     call_id: Name
     remote_id: Name | None = None
+    signed_attempt: int | None = None
 
     @property
     def message_id(self) -> str:

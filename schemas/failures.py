@@ -43,7 +43,7 @@ class Words:
 C = FailureCode
 FAILURES: Mapping[FailureCode, Words] = MappingProxyType(
     {
-        C.WORKER_LOST: Words(True, "The worker stopped answering while it made this video."),
+        C.WORKER_LOST: Words(True, "The worker stopped answering before this was finished."),
         C.WORKER_CRASHED: Words(True, "The model's process ended while it made this video."),
         C.OUT_OF_MEMORY: Words(False, "The GPU has too little memory for this size and length; ask for fewer frames."),
         C.ENGINE_ERROR: Words(False, "The model failed on this request."),
@@ -53,7 +53,7 @@ FAILURES: Mapping[FailureCode, Words] = MappingProxyType(
         C.INVALID_INPUT: Words(False, "The model cannot run this request."),
         C.MODEL_UNAVAILABLE: Words(True, "The worker could not load the model."),
         C.TTL_EXPIRED: Words(False, "The request waited longer than it may live."),
-        C.EXECUTION_TIMEOUT: Words(False, "Making this video took longer than it may take."),
+        C.EXECUTION_TIMEOUT: Words(False, "This took longer than it may take."),
         C.CANCELLED: Words(False, "Cancelled."),
         C.QUOTA_EXCEEDED: Words(False, "Monthly limit exceeded"),
         C.CONCURRENCY_EXCEEDED: Words(False, "Too many videos are being made for you already."),

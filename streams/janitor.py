@@ -1,5 +1,7 @@
 """The janitor: deletes files of deleted jobs, deleted users and discarded attempts, and what let those users in.
 
+What a deleted job's worker streamed goes as well; a deleted user's jobs are all told of one by one.
+
 In every store: attempts of one job may have stored in different ones, and a store that took a file may have lost its
 answer. While one of them is away, its partitions of the topic wait; what lies in the others is deleted meanwhile.
 Deleting twice is deleting once, so redelivery is harmless; a replay is made harmless by asking the documents first. A
@@ -14,6 +16,7 @@ from repo.access import AccessStore
 from repo.clock import now_ms
 from repo.core.documents import DamagedDocumentError
 from repo.core.object_keys import attempt_prefixes, job_prefixes, user_prefix
+from repo.endpoints import EndpointStore
 from repo.ports import JobStore, ObjectStore, Unavailable
 from repo.stores import ObjectStores
 from schemas.accounts import Account
@@ -33,10 +36,16 @@ class Janitor:
     """Handles ``openv.events``. The stores are asked for nothing before there is something to delete in them."""
 
     def __init__(
-        self, store: JobStore, access: AccessStore, stores: ObjectStores, now: Callable[[], int] = now_ms
+        self,
+        store: JobStore,
+        access: AccessStore,
+        endpoints: EndpointStore,
+        stores: ObjectStores,
+        now: Callable[[], int] = now_ms,
     ) -> None:
         self._store = store
         self._access = access
+        self._endpoints = endpoints
         self._stores = stores
         self._now = now
         self._prepared: set[str | None] = set()
@@ -65,6 +74,8 @@ class Janitor:
                 log.error("files in this store will not be deleted: set S3_FALLBACK_* as on the workers", store=name)
 
     async def _delete_job(self, job: Job) -> None:
+        if job.external:
+            await self._endpoints.forget_chunks(job.job_id)
         await self._delete_under(job_prefixes(job.user_id, job.job_id))
 
     async def _discard(self, discarded: FilesDiscarded) -> None:

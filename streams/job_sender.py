@@ -17,11 +17,10 @@ from repo.endpoints import EndpointStore
 from repo.outgoing import Answer, Outgoing
 from repo.ports import JobStore, Unavailable
 from repo.stores import ObjectStores
-from repo.values import LostValue, stored_input, stored_word
+from repo.values import LostValue, UnknownStore, stored_input, stored_word, video_address
 from schemas.api.runpod import RESULT_URL_S
 from schemas.deliveries import Delivery
-from schemas.jobs import Job, Output
-from schemas.lifecycle import State
+from schemas.jobs import Job
 from streams.core.deliveries import Result, SendingPolicy
 from streams.core.job_calls import body_of, not_told, signed_headers
 from streams.senders import USER_AGENT, Clock, Skip, Try, fault_of
@@ -135,22 +134,18 @@ class JobSender:
     async def _body(self, job: Job) -> bytes:
         """Raises ``Unavailable``, ``LostValue`` and ValueError."""
         if not job.external:
-            result = await self._address_of(job.output) if job.state is State.COMPLETED and job.output else None
-            return body_of(job, given=None, word=None, result=result)
+            return body_of(job, given=None, word=None, result=await self._address_of(job))
         objects = self._sources.objects
         given = await stored_input(objects, job.request)
         word = await stored_word(objects, job.output)
         return await asyncio.to_thread(body_of, job, given=given, word=word, result=None)
 
-    async def _address_of(self, output: Output) -> str | None:
-        if output.video is None:
-            return output.remote_url
-        name = output.video.store
-        objects = self._sources.objects.named(name)
-        if objects is None:
-            log.error("this store is not known here: set S3_FALLBACK_* as on the workers", store=name)
-            raise LostValue
-        return await objects.signed_url(output.video.key, expires_s=RESULT_URL_S)
+    async def _address_of(self, job: Job) -> str | None:
+        try:
+            return await video_address(self._sources.objects, job, expires_s=RESULT_URL_S)
+        except UnknownStore as error:
+            log.error("this store is not known here: set S3_FALLBACK_* as on the workers", store=error.name)
+            raise LostValue from None
 
     def _not_now(self, why: str) -> Result:
         return Result(at=self._clock(), duration_ms=0, error=why, put_off=True)

@@ -9,6 +9,7 @@ import structlog
 from faust.types import TP
 
 from repo.access import AccessStore
+from repo.clock import now_ms
 from repo.deliveries import DeliveryStore
 from repo.endpoints import EndpointStore
 from repo.ports import EventLog, JobStore, Unavailable
@@ -31,6 +32,7 @@ from streams.pools import Pools
 from streams.post_office import PostOffice, Stores
 from streams.reader import Handler, Reader
 from streams.settings import Role, StreamsSettings
+from streams.sweeper import Sweeper
 from streams.ticks import Ticker
 from streams.vitals import Vitals, new_vitals
 from streams.watchdog import Limits, Watchdog, end_process, wake
@@ -163,13 +165,17 @@ class Service:
                 reconcile_ms = round(self._settings.openv_streams_reconcile_seconds * 1000)
                 return Pools(store, event_log, Patience(role, self._board), reconcile_ms=reconcile_ms)
             case Role.JANITOR:
-                return Janitor(store, self._ports.access, self._ports.objects)
+                return Janitor(store, self._ports.access, self._ports.endpoints, self._ports.objects)
             case Role.NOTIFIER:
                 return self._post_office.notifier()
 
     def _inspector(self, topic: Topic, janitor: Reader) -> Inspector:
         offsets = AppliedOffsets(consumer_of(topic), topic, self._ports.store, self._ports.log)
         return Inspector(topic, janitor, offsets, self._ports.log, Patience(Role.JANITOR, self._board))
+
+    def _sweeper(self) -> Sweeper:
+        patience = Patience(Role.JANITOR, self._board)
+        return Sweeper(self._ports.store, self._ports.endpoints, self._ports.log, patience, now_ms)
 
     def _tasks(self, roles: list[Running]) -> list[Coroutine[Any, Any, None]]:
         tasks = [_beat(self._vitals), _until_crashed([one.app for one in roles])]
@@ -189,6 +195,7 @@ class Service:
                 tasks.append(ticker.run(self._settings.openv_streams_tick_seconds))
             if one.reader.role is Role.JANITOR:
                 tasks += [self._inspector(topic, one.reader).run() for topic in INSPECTED]
+                tasks.append(self._sweeper().run())
             if one.reader.role is Role.NOTIFIER:
                 tasks.append(self._post_office.run(Patience(Role.NOTIFIER, self._board)))
         return tasks

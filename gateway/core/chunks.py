@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from schemas.chunks import CHUNKS_BYTES, Chunks
+from schemas.chunks import CHUNKS_BYTES, CHUNKS_COUNT, Chunks
 
 
 class Stale(Exception):
@@ -23,6 +23,6 @@ def appended(known: Chunks | None, job_id: str, attempt: int, text: str, delete_
         return Chunks(
             job_id=job_id, attempt=attempt, version=version, delete_at=delete_at, waiting=(text,), writer=writer
         )
-    if known.bytes + len(text) > CHUNKS_BYTES:
+    if known.bytes + len(text) > CHUNKS_BYTES or len(known.waiting) >= CHUNKS_COUNT:
         raise Full
     return replace(known, version=known.version + 1, delete_at=delete_at, waiting=(*known.waiting, text), writer=writer)

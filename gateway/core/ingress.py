@@ -68,6 +68,7 @@ def moved_of(signed: Signed, job: Job, remote_id: str | None, call_id: str) -> R
         attempt=job.attempt,
         call_id=call_id,
         remote_id=remote_id,
+        signed_attempt=signed.attempt,
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from gateway.core.field_words import range_words, words
 from schemas.api.openai import SECONDS_DEFAULT, SIZE_DEFAULT, CreateVideo
 from schemas.requests import FPS, FRAME_STEP, LIMITS, MODEL, SEED_MAX, GenerationRequest, whole_frames, whole_pixels
 
@@ -33,7 +34,7 @@ UNSUPPORTED = frozenset(
     }
 )  # fmt: skip
 NO_REFERENCES = "is not supported: Mochi makes videos from words alone."
-_WHOLE_NUMBERS = frozenset({"width", "height", "num_frames", "num_inference_steps", "seed"})
+_FIELDS = MappingProxyType({"num_inference_steps": "steps", "guidance_scale": "cfg"})
 _FEWEST, _MOST = int(LIMITS["num_frames"].least), int(LIMITS["num_frames"].most)
 _SECONDS_WORDS = (
     f"must be from {_FEWEST / FPS:.1f} to {_MOST / FPS:.1f}: this model makes {_FEWEST} to {_MOST} frames at {FPS} a "
@@ -126,24 +127,15 @@ def _wrong(error: ValidationError) -> Wrong:
     """The first thing that pydantic found, without the value."""
     one = error.errors(include_url=False, include_input=False)[0]
     member = str(one["loc"][0]) if one["loc"] else None
-    return Wrong(member, f"{member or 'The body'} {_words(member, one['type'], one.get('ctx', {}))}.")
+    return Wrong(member, f"{member or 'The body'} {words(one['type'], one.get('ctx', {}), _own_words(member))}.")
 
 
-def _words(member: str | None, kind: str, context: Mapping[str, Any]) -> str:
-    if kind == "missing":
-        return "is required"
-    if kind == "value_error":
-        return str(context.get("error", "is not valid"))
-    if kind == "string_too_long":
-        return f"must be at most {context['max_length']} characters"
-    if kind == "string_type":
-        return "must be text"
+def _own_words(member: str | None) -> str | None:
+    """What this member may be."""
     if member == "size":
         return "must be like 848x480"
     if member == "fps":
         return f"must be {FPS}"
-    if member in _WHOLE_NUMBERS or member == "guidance_scale":
-        bounds = LIMITS[{"num_inference_steps": "steps", "guidance_scale": "cfg"}.get(member or "", member or "")]
-        number = "a whole number" if member in _WHOLE_NUMBERS else "a number"
-        return f"must be {number} from {bounds.least:g} to {bounds.most:.0f}"
-    return _SECONDS_WORDS if member == "seconds" else "is not valid"
+    if member == "seconds":
+        return _SECONDS_WORDS
+    return range_words(_FIELDS.get(member or "", member or ""))

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
+from gateway.core.field_words import words
 from gateway.core.submission import Invalid, field_errors, request_of
 from schemas.api.openv import FieldError
 from schemas.api.runpod import SYNC_PREFIX
@@ -20,8 +21,6 @@ from schemas.ids import job_id_of_key, request_hash
 from schemas.requests import GenerationRequest
 from schemas.shape import to_plain
 
-# Lists and objects in a body: each costs twenty times its brackets once it is read.
-NESTED_MAX = 1_000_000
 LOW_PRIORITY = -1
 
 
@@ -38,11 +37,6 @@ class Wish:
     ttl_ms: int
     execution_timeout_ms: int
     priority: int
-
-
-def is_too_nested(body: bytes) -> bool:
-    """Whether reading it would make more of it than it looks like."""
-    return body.count(b"[") + body.count(b"{") > NESTED_MAX
 
 
 def wish_of(body: Any, endpoint: ServerlessEndpoint) -> Wish | Invalid:
@@ -117,25 +111,4 @@ def _mochi(given: Any) -> GenerationRequest | Invalid:
 def _line(error: Any, *before: str) -> FieldError:
     """What a person reads about one wrong member; never its value."""
     field = ".".join(map(str, (*before, *error["loc"]))) or "body"
-    return FieldError(field=field, message=_words(error["type"], error.get("ctx", {})))
-
-
-def _words(kind: str, context: Mapping[str, Any]) -> str:
-    told = {
-        "missing": "is required",
-        "string_type": "must be text",
-        "string_too_short": "must not be empty",
-        "bool_type": "must be true or false",
-        "int_type": "must be a whole number",
-        "float_type": "must be a number",
-        "model_type": "must be a JSON object",
-        "model_attributes_type": "must be a JSON object",
-    }
-    if kind in told:
-        return told[kind]
-    if kind == "string_too_long":
-        return f"must be at most {context['max_length']} characters"
-    for bound, words in (("ge", "at least"), ("le", "at most"), ("lt", "less than")):
-        if bound in context:
-            return f"must be {words} {context[bound]}"
-    return str(context.get("error", "is not valid")) if kind == "value_error" else "is not valid"
+    return FieldError(field=field, message=words(error["type"], error.get("ctx", {})))

@@ -36,7 +36,6 @@ class Say(StrEnum):
     """A word to the scheduler."""
 
     READY = "ready"  # it asks for a job
-    TAKEN = "taken"  # it asks for none: it has one
     AWAY = "away"  # it asks for none: nobody waits in it
     DECLINED = "declined"  # this attempt was not taken
 
@@ -68,7 +67,7 @@ AFTER: Mapping[Seat, Mapping[Sign, tuple[Seat, tuple[Say, ...]]]] = MappingProxy
         },
         S.ORDERED: {
             G.ORDER: (S.ORDERED, (Say.DECLINED,)),
-            G.GIVEN: (S.RUNNING, _NOTHING),  # TAKEN was said with the report that it started
+            G.GIVEN: (S.RUNNING, _NOTHING),  # the offer was the end of its asking
             G.WITHDRAWN: (S.FREE, (Say.DECLINED, Say.AWAY)),
         },
         S.RUNNING: {

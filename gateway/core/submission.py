@@ -12,11 +12,12 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
+from gateway.core.field_words import range_words, words
 from gateway.core.zod_words import original_errors
 from schemas.api.openv import FIELD_OF_ALIAS, FieldError, GenerateBody, OriginalBody, OriginalInput
 from schemas.commands import SubmitJob
 from schemas.ids import job_id_of_key, request_hash
-from schemas.requests import LIMITS, GenerationRequest, whole_frames, whole_pixels
+from schemas.requests import GenerationRequest, whole_frames, whole_pixels
 from schemas.shape import to_plain
 
 _KEY = re.compile(r"^[\x21-\x7e]{1,255}$")
@@ -115,22 +116,5 @@ def field_errors(error: ValidationError) -> tuple[FieldError, ...]:
     for one in error.errors(include_url=False, include_input=False):
         alias = str(one["loc"][0]) if one["loc"] else "body"
         field = FIELD_OF_ALIAS.get(alias, alias)
-        lines.append(FieldError(field=field, message=_words(field, one["type"], one.get("ctx", {}))))
+        lines.append(FieldError(field=field, message=words(one["type"], one.get("ctx", {}), range_words(field))))
     return tuple(lines)
-
-
-def _words(field: str, kind: str, context: Mapping[str, Any]) -> str:
-    """What a person reads about one wrong field; never the value itself."""
-    bounds = LIMITS.get(field)
-    if kind == "missing":
-        return "is required"
-    if kind == "string_too_long":
-        return f"must be at most {context['max_length']} characters"
-    if kind == "string_type":
-        return "must be text"
-    if kind == "value_error":
-        return str(context.get("error", "is not valid"))
-    if bounds is not None:
-        number = "a number" if field == "cfg" else "a whole number"
-        return f"must be {number} from {bounds.least:g} to {bounds.most:.0f}"
-    return "is not valid"

@@ -5,7 +5,7 @@ Everything is bounded: what gives way first is what was told longest ago. A read
 job's, so one that came late says nothing.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 
 from gateway.core.recent import Recent
 from gateway.core.window import Happened
@@ -27,17 +27,15 @@ class Updates:
         self._bytes = 0
         self._newest: OrderedDict[str, WorkerUpdate] = OrderedDict()
         self._pools: Recent[str, PoolShown] = Recent(POOLS_MAX)
-        self._again: Recent[str, str] = Recent(JOBS_MAX)  # job to endpoint
+        self._again: OrderedDict[str, str] = OrderedDict()  # job to endpoint
+        self._again_of: Counter[str] = Counter()
 
     def moved(self, happened: Happened, state: State) -> None:
         """A job event arrived. Queued anew or ended: what its worker said is about the past."""
         job_id, is_active = happened.job_id, state in ACTIVE
         if state is not State.PROCESSING:
             self._forget(job_id)
-        if happened.endpoint is not None and happened.again and is_active:
-            self._again[job_id] = happened.endpoint
-        else:
-            self._again.pop(job_id, None)
+        self._count(job_id, happened.endpoint if happened.again and is_active else None)
 
     def updated(self, update: WorkerUpdate) -> None:
         """A worker said how it is getting on."""
@@ -70,7 +68,24 @@ class Updates:
 
     def tried_again(self, endpoint_id: str) -> int:
         """How many active jobs of an endpoint are in a later try or run."""
-        return sum(one == endpoint_id for one in self._again.values())
+        return self._again_of[endpoint_id]
+
+    def _count(self, job_id: str, endpoint_id: str | None) -> None:
+        """``endpoint_id``: where the job is tried again, None where it is not (any more)."""
+        known = self._again.pop(job_id, None)
+        if known is not None:
+            self._uncount(known)
+        if endpoint_id is None:
+            return
+        self._again[job_id] = endpoint_id
+        self._again_of[endpoint_id] += 1
+        if len(self._again) > JOBS_MAX:
+            self._uncount(self._again.popitem(last=False)[1])
+
+    def _uncount(self, endpoint_id: str) -> None:
+        self._again_of[endpoint_id] -= 1
+        if not self._again_of[endpoint_id]:
+            del self._again_of[endpoint_id]
 
     def _forget(self, job_id: str) -> None:
         known = self._newest.pop(job_id, None)

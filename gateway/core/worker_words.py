@@ -1,7 +1,7 @@
 """What an SDK worker posts: a result, a progress update or a chunk, read from bytes that any handler may have made.
 
 The SDK writes Python's JSON, which has NaN and Infinity: they are read as null, as JavaScript writes them. What nests
-deeper than it could be written down again is refused.
+deeper than it could be written down again is refused, and what would take too long to read.
 """
 
 import json
@@ -10,10 +10,12 @@ from typing import Any
 
 import orjson
 
+from gateway.core.json_cost import is_too_costly
+
 IN_PROGRESS = "IN_PROGRESS"
 UPDATE_BYTES = 64 * 1024  # of a progress update
 _UPDATE = (b'"status"', b'"IN_PROGRESS"')
-_HEAD = 64  # bytes in which the SDK has said that it is an update
+HEAD = 64  # bytes in which the SDK has said that it is an update
 _DIGITS = 18  # an integer of more is read as a float, as everywhere else
 
 
@@ -52,7 +54,7 @@ def read_result(body: bytes) -> Update | Result:
 
 def looks_like_update(head: bytes) -> bool:
     """Whether a body that is too large to be read begins as a progress update does."""
-    return all(word in head[:_HEAD] for word in _UPDATE)
+    return all(word in head[:HEAD] for word in _UPDATE)
 
 
 def read_chunk(body: bytes) -> str:
@@ -68,6 +70,8 @@ def read_chunk(body: bytes) -> str:
 
 
 def _object(body: bytes) -> dict[str, Any]:
+    if is_too_costly(body):
+        raise BadWord("it holds too many lists, objects and values")
     try:
         said = orjson.loads(body)
     except orjson.JSONDecodeError:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -18,6 +19,7 @@ from schemas.commands import AnyCommand
 from schemas.documents import job_document
 from schemas.events import CommandAnswered, Outcome
 from schemas.failures import FAILURES, FailureCode
+from schemas.jobs import Remaining
 from schemas.lifecycle import State
 from schemas.shape import to_plain
 
@@ -38,17 +40,48 @@ async def ask(
 ) -> CommandAnswered | None:
     """Send a command and wait for its answer; None: not decided yet, and ``recorded`` was told where it lies.
 
-    Raises ``Refused``.
+    Raises ``Refused``, with OpenV's members.
     """
+    words = Words(
+        not_recorded=Refused(Problem.NOT_RECORDED, jobId=job_id),
+        not_found=Refused(Problem.NOT_FOUND),
+        refused=lambda answer: refusal(answer, job_id),
+    )
+    return await ask_in(words, parts, command, append_by, recorded)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """How an API says the ledger's no."""
+
+    not_recorded: Refused
+    not_found: Refused
+    refused: Callable[[CommandAnswered], Refused]
+
+
+async def ask_in(
+    words: Words,
+    parts: Parts,
+    command: AnyCommand,
+    append_by: int | None = None,
+    recorded: Callable[[Position], None] = lambda _: None,
+) -> CommandAnswered | None:
+    """As ``ask``, for every API. Raises ``Refused``, in these words."""
     try:
         answer = await parts.decisions.ask(command, append_by=append_by, recorded=recorded)
     except NotRecorded:
-        raise Refused(Problem.NOT_RECORDED, jobId=job_id) from None
+        raise words.not_recorded from None
     if answer is not None and answer.outcome is Outcome.NOT_FOUND:
-        raise Refused(Problem.NOT_FOUND)
+        raise words.not_found
     if answer is not None and answer.outcome is Outcome.REFUSED:
-        raise refusal(answer, job_id)
+        raise words.refused(answer)
     return answer
+
+
+def wait_s(remaining: Remaining | None) -> int | None:
+    """After how long it is worth asking again, in whole seconds."""
+    wait_ms = remaining.retry_after_ms if remaining is not None else None
+    return None if wait_ms is None else max(1, math.ceil(wait_ms / 1000))
 
 
 def refusal(answer: CommandAnswered, job_id: str) -> Refused:
@@ -57,7 +90,6 @@ def refusal(answer: CommandAnswered, job_id: str) -> Refused:
     problem = PROBLEM_OF.get(code, Problem.REFUSED) if code is not None else Problem.REFUSED
     members: dict[str, Any] = {"jobId": job_id}
     words: str | None = None
-    retry_after: int | None = None
     if problem is Problem.REFUSED and code is not None:
         words = FAILURES[code].text
     if remaining is not None:
@@ -74,9 +106,7 @@ def refusal(answer: CommandAnswered, job_id: str) -> Refused:
             )
         elif code is FailureCode.CREDITS_EXCEEDED:
             members["credits"] = remaining.credits
-        if remaining.retry_after_ms is not None:
-            retry_after = max(1, math.ceil(remaining.retry_after_ms / 1000))
-    return Refused(problem, words=words, retry_after=retry_after, **members)
+    return Refused(problem, words=words, retry_after=wait_s(remaining), **members)
 
 
 async def decided(

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from starlette.requests import Request
 
-from gateway.core.runpod_wishes import is_too_nested
+from gateway.core.json_cost import is_too_costly
 from gateway.errors import Problem, Refused
 from gateway.http.bodies import read_body
 from gateway.runpod.asked import Asked
@@ -32,7 +32,7 @@ async def large_json(request: Request, who: Asked, limit: int) -> AsyncIterator[
 
 
 def _read(body: bytes) -> Any:
-    if is_too_nested(body):
+    if is_too_costly(body):
         raise Refused(Problem.TOO_NESTED)
     try:
         return orjson.loads(body)

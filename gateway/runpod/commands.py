@@ -1,15 +1,14 @@
 """Commands to the ledger, and its refusals in the words of this API."""
 
-import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from gateway.decisions import NotRecorded
 from gateway.errors import Problem, Refused
+from gateway.http.answers import Words, ask_in, wait_s
 from gateway.parts import Parts
 from repo.ports import Position
 from schemas.commands import CancelJob, RetryJob, SubmitJob
-from schemas.events import CommandAnswered, Outcome
+from schemas.events import CommandAnswered
 from schemas.failures import FAILURES, FailureCode
 from schemas.jobs import Remaining
 
@@ -39,20 +38,16 @@ async def sent(
 
     Raises ``Refused``.
     """
-    try:
-        answer = await parts.decisions.ask(command, append_by=append_by, recorded=recorded)
-    except NotRecorded:
-        raise Refused(Problem.NOT_RECORDED) from None
-    if answer is not None and answer.outcome is Outcome.NOT_FOUND:
-        raise Refused(Problem.NO_JOB)
-    if answer is not None and answer.outcome is Outcome.REFUSED:
-        raise refused(answer.code, answer.remaining)
-    return answer
+    words = Words(
+        not_recorded=Refused(Problem.NOT_RECORDED),
+        not_found=Refused(Problem.NO_JOB),
+        refused=lambda answer: refused(answer.code, answer.remaining),
+    )
+    return await ask_in(words, parts, command, append_by, recorded)
 
 
 def refused(code: FailureCode | None, remaining: Remaining | None) -> Refused:
     """What a refused job's client is told."""
     problem = Problem.REFUSED if code is None else REFUSALS.get(code, Problem.REFUSED)
     words = FAILURES[code].text if code is not None and problem is Problem.REFUSED else None
-    wait_ms = remaining.retry_after_ms if remaining is not None else None
-    return Refused(problem, words=words, retry_after=None if wait_ms is None else max(1, math.ceil(wait_ms / 1000)))
+    return Refused(problem, words=words, retry_after=wait_s(remaining))

@@ -23,7 +23,9 @@ class KnownEndpoints:
     def __init__(self, store: EndpointStore, now: Callable[[], int]) -> None:
         self._store = store
         self._now = now
-        self._known: Recent[str, tuple[ServerlessEndpoint | None, int]] = Recent(REMEMBERED_MAX)
+        self._known: Recent[str, tuple[ServerlessEndpoint, int]] = Recent(REMEMBERED_MAX)
+        # Apart: whoever makes ids up must not make the gateway forget those that are in use.
+        self._unknown: Recent[str, int] = Recent(REMEMBERED_MAX)
         self._reading: dict[str, asyncio.Task[ServerlessEndpoint | None]] = {}
 
     async def usable(self, endpoint_id: str, user_id: str) -> ServerlessEndpoint:
@@ -40,9 +42,14 @@ class KnownEndpoints:
         known, asked_at = self._known.get(endpoint_id), self._now()
         if known is not None and asked_at - known[1] < FRESH_MS:
             return known[0]
+        missed_at = self._unknown.get(endpoint_id)
+        if known is None and missed_at is not None and asked_at - missed_at < FRESH_MS:
+            return None
         try:
             return await self._read_once(endpoint_id, asked_at)
         except Unavailable:
+            if known is None and missed_at is not None and asked_at - missed_at < STALE_MS:
+                return None
             if known is not None and asked_at - known[1] < STALE_MS:
                 return known[0]
             raise
@@ -57,5 +64,11 @@ class KnownEndpoints:
 
     def _keep(self, endpoint_id: str, done: "asyncio.Task[ServerlessEndpoint | None]", asked_at: int) -> None:
         del self._reading[endpoint_id]
-        if not done.cancelled() and done.exception() is None:
-            self._known[endpoint_id] = (done.result(), asked_at)
+        if done.cancelled() or done.exception() is not None:
+            return
+        endpoint = done.result()
+        if endpoint is None:
+            self._known.pop(endpoint_id, None)
+            self._unknown[endpoint_id] = asked_at
+        else:
+            self._known[endpoint_id] = (endpoint, asked_at)

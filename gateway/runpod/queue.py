@@ -66,22 +66,33 @@ class _Cancelling:
 async def _cancel_all(who: Asked, jobs: list[Job]) -> int:
     """How many are cancelled, or surely will be. Raises ``Refused`` where none could be recorded."""
     cancelling = [_Cancelling(job) for job in jobs]
-    sending: set[asyncio.Task[None]] = set()
-    for at in range(0, len(cancelling), SLICE):
-        sending |= {asyncio.create_task(one.send(who), name="purge") for one in cancelling[at : at + SLICE]}
-        await asyncio.sleep(0)
-    if sending:
-        done, under_way = await asyncio.wait(sending, timeout=PURGE_S)
-        for task in under_way:
-            who.parts.serverless.beside.add(task)
-            task.add_done_callback(who.parts.serverless.ended_beside)
-        failed = [error for task in done if (error := task.exception()) is not None]
-        unknown = next((error for error in failed if not isinstance(error, Refused)), None)
-        if unknown is not None:
-            raise unknown
-        if len(failed) == len(cancelling):
-            raise Refused(Problem.NOT_RECORDED)
+    failed = [error for task in await _sent(who, cancelling) if (error := task.exception()) is not None]
+    unknown = next((error for error in failed if not isinstance(error, Refused)), None)
+    if unknown is not None:
+        raise unknown
+    if failed and len(failed) == len(cancelling):
+        raise Refused(Problem.NOT_RECORDED)
     return sum(one.is_certain for one in cancelling)
+
+
+async def _sent(who: Asked, cancelling: list[_Cancelling]) -> set["asyncio.Task[None]"]:
+    """Those that were decided in time; the others go on, also where the client leaves meanwhile."""
+    serverless = who.parts.serverless
+    sending: set[asyncio.Task[None]] = set()
+    done: set[asyncio.Task[None]] = set()
+    try:
+        for at in range(0, len(cancelling), SLICE):
+            begun = {asyncio.create_task(one.send(who), name="purge") for one in cancelling[at : at + SLICE]}
+            sending |= begun
+            serverless.beside.update(begun)
+            await asyncio.sleep(0)
+        if sending:
+            done, _ = await asyncio.wait(sending, timeout=PURGE_S)
+    finally:
+        serverless.beside.difference_update(done)
+        for task in sending - done:
+            task.add_done_callback(serverless.ended_beside)
+    return done
 
 
 async def health(request: Request) -> Response:

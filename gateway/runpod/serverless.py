@@ -22,7 +22,6 @@ from schemas.progress import PoolShown, WorkerUpdate
 
 COUNTS_MAX = 1_000
 PATIENCE_S = 10.0
-LARGE_MAX = 2
 PURGES_MAX = 4
 logger = structlog.get_logger()
 
@@ -30,8 +29,8 @@ logger = structlog.get_logger()
 @dataclass(frozen=True, slots=True)
 class Serverless:
     """One a process. ``endpoints`` remembers what ``store`` says. ``room`` bounds large bodies, whichever way they go;
-    ``large`` how many large values are read at a time; ``purging``: how many queues are purged at a time. ``counts``:
-    the newest count of each endpoint's jobs, and when it was taken. ``beside``: what goes on after its answer."""
+    ``purging``: how many queues are purged at a time. ``counts``: the newest count of each endpoint's jobs, and when it
+    was taken. ``beside``: what goes on after its answer."""
 
     store: EndpointStore
     endpoints: KnownEndpoints
@@ -39,7 +38,6 @@ class Serverless:
     updates: Updates
     room: ByteRoom
     requests: Allowance
-    large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_MAX))
     purging: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PURGES_MAX))
     counts: Recent[str, tuple[Mapping[State, int], int]] = field(default_factory=lambda: Recent(COUNTS_MAX))
     counting: dict[str, "asyncio.Task[Mapping[State, int]]"] = field(default_factory=dict)

@@ -1,6 +1,7 @@
 """A job as RunPod tells of it, with what lies elsewhere: a large output, a signed address, the newest progress."""
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -10,57 +11,60 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gateway.errors import Problem, Refused
-from gateway.refusals import refusal_at
 from gateway.runpod.asked import Asked
-from repo.values import LostValue, stored_word
+from repo.ports import Unavailable
+from repo.values import LostValue, UnknownStore, stored_word, video_address
 from schemas.api.live import PROGRESS_FRAMES
-from schemas.api.runpod import RESULT_URL_S, status_object
+from schemas.api.runpod import RESULT_URL_S, RUNSYNC_BYTES, spliced_object, status_object
 from schemas.jobs import Job
 from schemas.lifecycle import State
 from schemas.progress import AttemptProgress
 
 PIECE_BYTES = 64 * 1024
+READ_S = 10.0  # of a large output from the object store
+SEND_S = 120.0  # of a large body to its client
+LOST = b'{"error":"The output of this job is no longer in the object store."}'
 _SHOWN = ("phase", "step", "steps", "fraction", "etaMs")
+Room = Callable[[], AbstractAsyncContextManager[Callable[[int], None]]]
 logger = structlog.get_logger()
 
 
 async def told(who: Asked, job: Job) -> Response:
-    """The answer of ``/status`` and all that answer as it. Raises ``Refused`` and ``Unavailable``."""
+    """The answer of ``/status`` and all that answer as it. Raises ``Refused`` and ``Unavailable``; where the output is
+    large, so does the response itself when it is sent."""
     if job.output is not None and job.output.value_key is not None:
-        return await _large(who, job)
-    return _json(await _object(who, job))
+        return _Large(who, job, lambda: who.parts.serverless.room.held(f"told:{who.user_id}", RUNSYNC_BYTES))
+    return Response(await _body(who, job), media_type="application/json")
 
 
-async def _object(who: Asked, job: Job) -> dict[str, Any]:
+async def _body(who: Asked, job: Job) -> bytes:
     if not job.external:
         said = status_object(job, result=await _result(who, job))
         progress = _progress(who, job)
-        return said | ({"progress": progress} if progress else {})
+        return orjson.dumps(said | ({"progress": progress} if progress else {}))
     update = who.parts.serverless.updates.of(job)
-    return status_object(job, await _word(who, job), update=None if update is None else orjson.loads(update))
+    word = await _word(who, job)
+    return orjson.dumps(spliced_object(job, word, update=None if update is None else update.encode()))
 
 
-async def _word(who: Asked, job: Job) -> Mapping[str, Any] | None:
+async def _word(who: Asked, job: Job) -> bytes | None:
     try:
-        text = await stored_word(who.parts.objects, job.output)
+        async with asyncio.timeout(READ_S):
+            return await stored_word(who.parts.objects, job.output)
+    except TimeoutError:
+        raise Unavailable("s3", f"no answer in {READ_S:g} s") from None
     except LostValue:
         logger.error("output_lost", job_id=job.job_id)
-        return {"error": "The output of this job is no longer in the object store."}
-    return None if text is None else orjson.loads(text)
+        return LOST
 
 
 async def _result(who: Asked, job: Job) -> str | None:
     """An address of the finished video that anyone may follow for a day."""
-    output = job.output
-    if job.state is not State.COMPLETED or output is None:
-        return None
-    if output.video is None:
-        return output.remote_url
-    objects = who.parts.objects.named(output.video.store)
-    if objects is None:
-        logger.error("store_unknown", store=output.video.store, job_id=job.job_id)
-        raise Refused(Problem.STORE_UNKNOWN)
-    return await objects.signed_url(output.video.key, expires_s=RESULT_URL_S)
+    try:
+        return await video_address(who.parts.objects, job, expires_s=RESULT_URL_S)
+    except UnknownStore as error:
+        logger.error("store_unknown", store=error.name, job_id=job.job_id)
+        raise Refused(Problem.STORE_UNKNOWN) from None
 
 
 def _progress(who: Asked, job: Job) -> dict[str, Any] | None:
@@ -74,37 +78,33 @@ def _progress(who: Asked, job: Job) -> dict[str, Any] | None:
     return {name: shown[name] for name in _SHOWN if shown.get(name) is not None}
 
 
-async def _large(who: Asked, job: Job) -> Response:
-    """Read few at a time, and count what is under way to slow readers."""
-    serverless = who.parts.serverless
-    async with serverless.large:
-        body = orjson.dumps(await _object(who, job))
-    return _Paced(body, lambda: serverless.room.held(who.user_id, len(body)))
-
-
-def _json(said: Mapping[str, Any]) -> Response:
-    return Response(orjson.dumps(said), media_type="application/json")
-
-
-class _Paced(Response):
-    """A large body: in pieces, as fast as the client takes them, and counted for so long."""
+class _Large(Response):
+    """A large body: made when there is room for the largest, sent in pieces as fast as the client takes them, and
+    counted until it is sent. A user's share of that room is not the one of what the user sends."""
 
     media_type = "application/json"
 
-    def __init__(self, body: bytes, room: Callable[[], AbstractAsyncContextManager[None]]) -> None:
-        super().__init__(body)
+    def __init__(self, who: Asked, job: Job, room: Room) -> None:
+        super().__init__()
         self._room = room
+        self._who = who
+        self._job = job
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            async with self._room():
-                await self._send(send)
-        except Refused as refused:
-            await refusal_at(scope["path"], refused)(scope, receive, send)
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        """Raises ``Refused`` and ``Unavailable`` before anything is sent."""
+        async with self._room() as keep:
+            body = await _body(self._who, self._job)
+            keep(len(body))
+            try:
+                async with asyncio.timeout(SEND_S):
+                    await self._send(body, send)
+            except TimeoutError:  # the connection ends, short of what was promised
+                logger.warning("reader_too_slow", job_id=self._job.job_id, bytes=len(body))
 
-    async def _send(self, send: Send) -> None:
+    async def _send(self, body: bytes, send: Send) -> None:
+        self.init_headers({"content-length": str(len(body))})
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        whole = memoryview(self.body)
+        whole = memoryview(body)
         for at in range(0, len(whole), PIECE_BYTES):
             piece = bytes(whole[at : at + PIECE_BYTES])
             await send({"type": "http.response.body", "body": piece, "more_body": at + PIECE_BYTES < len(whole)})

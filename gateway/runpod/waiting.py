@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from starlette.requests import Request
 
@@ -32,8 +32,7 @@ async def presence(request: Request) -> AsyncIterator["asyncio.Future[None]"]:
         yield gone
     finally:
         gone.cancel()
-        with suppress(asyncio.CancelledError):
-            await gone
+        await asyncio.wait([gone])  # not for its own sake, which would swallow a cancelling of ours
 
 
 async def ended(who: Asked, job_id: str, waiter: Waiter, gone: "asyncio.Future[None]", wait: int) -> Job | None:

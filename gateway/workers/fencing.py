@@ -36,6 +36,9 @@ class Fencing:
             if handed is not None:
                 return handed
             claim = claim_of(await self._store.job(job_id) if is_name(job_id) else None, *pod)
+            handed = self._handed.find(*pod, job_id)
+            if handed is not None:
+                return handed  # heard of, or found by another request, meanwhile: all who ask share the one
             if isinstance(claim, HandOut):
                 self._handed.note(*pod, claim)
                 return claim

@@ -32,9 +32,7 @@ async def jobs_for(room: Room, objects: ObjectStores, poll: JobPoll) -> list[dic
     inputs = await asyncio.gather(*(_input(objects, order) for order in orders))
     ready = [(order, value) for order, value in zip(orders, inputs, strict=True) if isinstance(value, dict)]
     words: list[Message] = [_lost(order) for order, value in zip(orders, inputs, strict=True) if value is LOST]
-    for order, _ in ready:
-        beat = room.pods.taken(order)
-        words += [_started(order), *([beat] if beat is not None else [])]
+    words += [_started(order) for order, _ in ready]
     if not words or not await _said(room, words):
         return []
     return [_given(room, order, value) for order, value in ready]

@@ -29,9 +29,12 @@ class Outbox:
         self._lost = lost
         self._waiting: deque[Encoded] = deque(maxlen=WAITING_MAX)
         self._some = asyncio.Event()
+        self._overflowed = False
 
     def say(self, message: Message) -> None:
-        """Append it soon, after all that were said before."""
+        """Append it soon, after all that were said before. Where too many wait, the oldest is lost."""
+        if len(self._waiting) == WAITING_MAX:
+            self._overflowed = True
         self._waiting.append(encode(message, source=SOURCE, at=self._now()))
         self._some.set()
 
@@ -41,6 +44,9 @@ class Outbox:
             await self._some.wait()
             try:
                 await self._send()
+                if self._overflowed:
+                    logger.warning("worker_words_lost", server="kafka", reason="too many waited")
+                    await self._begin_again()
             except Unavailable as error:
                 logger.warning("worker_words_lost", server=error.server, reason=error.reason)
                 await self._begin_again()
@@ -50,6 +56,7 @@ class Outbox:
 
     async def _begin_again(self) -> None:
         self._waiting.clear()
+        self._overflowed = False
         await asyncio.sleep(RETRY_S)
         self._lost()
 

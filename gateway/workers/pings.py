@@ -6,8 +6,8 @@ attempt; the scheduler stops what should not run. What is known to be over is pu
 
 from gateway.core.handouts import HandOut
 from gateway.workers.fencing import Fencing, Pod
-from gateway.workers.pods import ENGINE
 from gateway.workers.room import Room
+from gateway.workers.words import ENGINE
 from schemas.dispatch import WorkerBeat, WorkerKind, WorkerState
 from schemas.ids import is_name
 from schemas.slots import slot_of

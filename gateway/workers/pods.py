@@ -1,47 +1,28 @@
 """The SDK workers that this gateway serves: their slots, moved by ``gateway/core/slots.py``, and their polls.
 
-A worker (a pod, as RunPod says) has one poll for jobs at a time, whatever number of jobs it asks for; a second one ends
-the first, which its client has long given up, or which another worker of the same name holds.
+A worker has one poll for jobs at a time, whatever number of jobs it asks for; a second one ends the first, which its
+client has long given up, or which another worker of the same name holds. An order to one of its slots that no poll
+took is given to the next, or to one that waits in other slots of it: which number runs what is all one to the worker.
 """
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from gateway.core.handouts import HandOut, HandOuts
+from gateway.core.poll_places import PollPlaces
 from gateway.core.slots import AFTER, Say, Seat, Sign, numbers_for
 from gateway.live.wheel import Wheel
 from gateway.workers.outbox import Outbox
+from gateway.workers.pod import BEAT_S, Ask, Pod
 from gateway.workers.polls import End, JobPoll
-from schemas.dispatch import AssignmentDeclined, RunAttempt, WorkerBeat, WorkerGone, WorkerKind, WorkerState
+from gateway.workers.words import Words
+from schemas.dispatch import RunAttempt
 from schemas.endpoints import ServerlessEndpoint
 from schemas.slots import Slot, slot_of
 
-BEAT_S = 15.0
-KEPT_S = 1.0
 JOIN_S = 0.005  # how long a poll for several jobs waits for more once it has one
-ENGINE = "runpod-sdk"
-_STATES = {Say.READY: WorkerState.READY, Say.TAKEN: WorkerState.BUSY, Say.AWAY: WorkerState.DEFUNCT}
-
-
-@dataclass(slots=True, eq=False)
-class Pod:
-    """One worker, as long as anything of it is here. ``slot`` is the wheel's; ``kept_until`` on the loop's clock."""
-
-    endpoint_id: str
-    pod_id: str
-    pool: str
-    late: Callable[["Pod", float], float | None]
-    seats: dict[int, Seat] = field(default_factory=dict)
-    orders: dict[int, RunAttempt] = field(default_factory=dict)
-    poll: JobPoll | None = None
-    sequence: int = 0
-    kept_until: float = 0.0
-    slot: int | None = None
-
-    def tick(self, now: float) -> float | None:
-        """See ``Timed.tick``."""
-        return self.late(self, now)
+LOOK_S = 60.0  # how often slots are looked at whose jobs nobody may ever tell the end of
+OVERDUE_S = 60.0  # after a job's execution timeout
 
 
 class Pods:
@@ -62,19 +43,13 @@ class Pods:
         self.wheel = wheel
         self.is_open = False  # the position on ``openv.assignments`` is known: no order can be missed
         self.leaving = False
-        self._outbox = outbox
+        self.places = PollPlaces(polls_max)
+        self._words = Words(outbox, handed, now)
         self._handed = handed
         self._now = now
         self._poll_s = poll_s
-        self._polls_max = polls_max
         self._pods: dict[tuple[str, str], Pod] = {}
-        self._polls = 0
         self._named = 0
-
-    @property
-    def full(self) -> bool:
-        """Whether one more poll is too many."""
-        return self._polls >= self._polls_max
 
     def poll(self, endpoint: ServerlessEndpoint, pod_id: str, wanted: int) -> JobPoll:
         """A worker asks for so many jobs. An order that waits for it is in the poll at once."""
@@ -85,27 +60,27 @@ class Pods:
         pod.pool = endpoint.pool
         if pod.poll is not None:
             self._leave(pod, pod.poll, Sign.PAUSED)
-        self._named += 1
         time = _time()
         numbers = numbers_for(pod.seats, wanted)
-        name = f"{self.gateway}:{self._named}"
-        poll = JobPoll(time + self._poll_s, name, numbers, lambda poll: self._again(pod, poll))
-        self._polls += 1
+        poll = JobPoll(time + self._poll_s, self._now(), numbers, lambda poll: self._again(pod, poll))
+        self.places.take(endpoint.endpoint_id)
         pod.poll = poll
+        if pod.gaps(time):
+            self._unsay(pod)
         for number in numbers:
             self._move(pod, number, Sign.POLLED)
-        self._drop_others(pod, numbers)
         poll.orders += [pod.orders[number] for number in numbers if number in pod.orders]
         if poll.orders:
             poll.wake(End.FOUND)
         else:
-            poll.beat_at = time + BEAT_S
+            self._say_first(pod, poll, time)
+            poll.beat_at = self._beat_at(pod, poll)
             self.wheel.set(poll, min(poll.ends_at, poll.beat_at))
         return poll
 
     def finish(self, endpoint_id: str, pod_id: str, poll: JobPoll, *, gone: bool = False) -> None:
         """Its request is over: what was not given is withdrawn, and its slots wait a moment for the next poll."""
-        self._polls -= 1
+        self.places.leave(endpoint_id)
         pod = self._pods.get((endpoint_id, pod_id))
         if pod is None:
             return
@@ -118,29 +93,45 @@ class Pods:
     def ordered(self, slot: Slot, order: RunAttempt) -> None:
         """The scheduler gives a slot an attempt: ours, or one of another gateway, whose poll was ours since."""
         pod = self._pods.get((slot.endpoint_id, slot.pod_id))
+        poll = pod.poll if pod is not None else None
         if slot.gateway != self.gateway:
-            if pod is not None and pod.poll is not None and pod.poll.end is None:
-                self._decline(slot, order, self._now())  # it waits here, so that nobody can be waiting there
+            # Given while its worker waited here, nobody can have waited there. An older one may have been handed out
+            # there before its worker came, and is read late here.
+            if poll is not None and poll.end is None and order.assigned_at > poll.began_at:
+                self._words.decline(slot, order, self._now())
             return
         if pod is None:
-            self._decline(slot, order, self._now())
+            self._words.decline(slot, order, self._now())
             return
+        goes_in = poll is not None and poll.has_room
+        if not goes_in:
+            self._move(pod, slot.number, Sign.PAUSED)  # the answer of its poll is made already: it is the next one's
         self._move(pod, slot.number, Sign.ORDER, order)
-        poll = pod.poll
-        if pod.seats.get(slot.number) is Seat.ORDERED and poll is not None and order not in poll.orders:
+        if goes_in and pod.seats.get(slot.number) is Seat.HELD:
+            self._move(pod, slot.number, Sign.POLLED)
+        if poll is not None and goes_in and self._has(pod, slot.number, Seat.ORDERED, order):
             poll.orders.append(order)
             if len(poll.orders) == len(poll.numbers):
                 poll.wake(End.FOUND)
             elif len(poll.orders) == 1:
                 asyncio.get_running_loop().call_later(JOIN_S, poll.wake, End.FOUND)
+        elif pod.seats.get(slot.number) is Seat.HELD:
+            self.wheel.set(pod, pod.kept[slot.number])
 
     def given(self, order: RunAttempt) -> None:
         """The poll is answered with it."""
-        self._on_order(order, Sign.GIVEN)
+        if (found := self._where(order)) is None:
+            return
+        pod, number = found
+        self._move(pod, number, Sign.GIVEN)
+        if pod.seats.get(number) is Seat.RUNNING:
+            pod.given[number] = _time() + order.execution_timeout_ms / 1_000 + OVERDUE_S
+            self.wheel.set(pod, _time() + LOOK_S)
 
     def withdrawn(self, order: RunAttempt) -> None:
         """It could not be handed over; nothing where it was."""
-        self._on_order(order, Sign.WITHDRAWN)
+        if (found := self._where(order)) is not None:
+            self._move(*found, Sign.WITHDRAWN)
 
     def ended(self, handed: HandOut, slot: Slot) -> None:
         """The job is over there, or no longer this attempt's."""
@@ -149,11 +140,6 @@ class Pods:
         if pod is not None and order is not None and (order.job_id, order.attempt) == (handed.job_id, handed.attempt):
             self._move(pod, slot.number, Sign.ENDED)
             self._tidy(pod)
-
-    def taken(self, order: RunAttempt) -> WorkerBeat | None:
-        """The word that this slot asks for nothing now; None: the slot is not ours any more."""
-        found = self._where(order)
-        return None if found is None else self._beat(*found, Say.TAKEN)
 
     def open(self) -> None:
         """From now on every order is read: all who wait say READY."""
@@ -164,6 +150,7 @@ class Pods:
     def again(self) -> None:
         """What was said of waiting slots may be lost: say it once more."""
         for pod in self._pods.values():
+            self._unsay(pod)
             if pod.poll is not None and pod.poll.end is None:
                 self._again(pod, pod.poll)
 
@@ -177,20 +164,12 @@ class Pods:
                 if seat is Seat.HELD:
                     self._move(pod, number, Sign.GONE)
                 if seat in {Seat.WAITING, Seat.KEPT, Seat.HELD}:
-                    slot = self._slot(pod, number)
-                    self._outbox.say(
-                        WorkerGone(
-                            pool=pod.pool,
-                            worker_id=slot.worker_id,
-                            session=self.gateway,
-                            sequence=self._next(pod),
-                        )
-                    )
+                    self._words.gone(pod.at(self.gateway, number), pod.pool, pod.next(self._now()))
 
     def sequence(self, slot: Slot) -> int:
         """The next one of a slot of ours or of another gateway's."""
         pod = self._pods.get((slot.endpoint_id, slot.pod_id))
-        return self._next(pod) if pod is not None and slot.gateway == self.gateway else self._now()
+        return pod.next(self._now()) if pod is not None and slot.gateway == self.gateway else self._now()
 
     def __len__(self) -> int:
         return len(self._pods)
@@ -199,39 +178,62 @@ class Pods:
         """The pod's poll ends; those of its slots that got nothing go where the sign says."""
         pod.poll = None
         poll.wake(End.REPLACED)
-        pod.kept_until = _time() + KEPT_S
         for number in poll.numbers:
             if pod.seats.get(number) is Seat.WAITING:
                 self._move(pod, number, sign)
-        self.wheel.set(pod, pod.kept_until)
+        taken = sum(self._where(order) is not None for order in poll.orders)
+        if taken and 2 * taken >= len(poll.numbers):
+            self._pause(pod)
+        pod.keep(_time())
+        if pod.kept:
+            self.wheel.set(pod, min(pod.kept.values()))
 
-    def _drop_others(self, pod: Pod, numbers: list[int]) -> None:
-        """Slots that this poll did not take are not waited in: the worker has fewer places than before."""
-        for number, seat in list(pod.seats.items()):
-            if seat in {Seat.KEPT, Seat.HELD} and number not in numbers:
-                self._move(pod, number, Sign.GONE)
+    def _pause(self, pod: Pod) -> None:
+        """The SDK counts jobs that have just come twice. Full by that count, it comes back after a second only: others
+        come first meanwhile, and what is under way to its slots waits for it."""
+        for number, seat in pod.seats.items():
+            if seat is Seat.KEPT and pod.asks.pop(number, None) is not None and self.is_open:
+                self._words.away(pod.at(self.gateway, number), pod.pool, pod.next(self._now()))
 
     def _late(self, pod: Pod, now: float) -> float | None:
-        """The next poll did not come in time."""
-        if pod.poll is not None:
-            return None
-        if now < pod.kept_until:
-            return pod.kept_until
-        for number, seat in list(pod.seats.items()):
-            if seat in {Seat.KEPT, Seat.HELD}:
+        """Slots that no next poll took in time, and slots whose jobs are forgotten or must have ended."""
+        is_answered = pod.poll is not None and pod.poll.end is not None  # then a next poll can't have come
+        for number, until in list(pod.kept.items()):
+            if until <= now and not is_answered:
                 self._move(pod, number, Sign.GONE)
+        for number, until in list(pod.given.items()):
+            if until <= now or not self._is_known(pod, pod.orders[number]):
+                self._move(pod, number, Sign.ENDED)
         self._tidy(pod)
-        return None
+        soon = [] if is_answered else list(pod.kept.values())
+        return min([*soon, *([now + LOOK_S] if pod.given else [])], default=None)
+
+    def _is_known(self, pod: Pod, order: RunAttempt) -> bool:
+        handed = self._handed.find(pod.endpoint_id, pod.pod_id, order.job_id)
+        return handed is not None and (handed.attempt, handed.worker_id) == (order.attempt, order.worker_id)
 
     def _again(self, pod: Pod, poll: JobPoll) -> float:
+        now = _time()
         for number in poll.numbers:
-            if pod.seats.get(number) is Seat.WAITING:
-                self._say(pod, number, Say.READY)
-        return _time() + BEAT_S
+            ask = pod.asks.get(number)
+            if pod.seats.get(number) is Seat.WAITING and (ask is None or now - ask.said_at >= BEAT_S / 2):
+                self._ready(pod, number, now)
+        return self._beat_at(pod, poll)
 
-    def _on_order(self, order: RunAttempt, sign: Sign) -> None:
-        if (found := self._where(order)) is not None:
-            self._move(*found, sign)
+    def _beat_at(self, pod: Pod, poll: JobPoll) -> float:
+        """When the first of its slots is to be heard of again."""
+        said = [pod.asks[number].said_at for number in poll.numbers if number in pod.asks]
+        return max(min(said, default=_time()), _time() - BEAT_S / 2) + BEAT_S
+
+    def _unsay(self, pod: Pod) -> None:
+        for ask in pod.asks.values():
+            ask.said_at = float("-inf")
+
+    def _say_first(self, pod: Pod, poll: JobPoll, now: float) -> None:
+        """One slot of each poll is heard of at least: the scheduler may have heard that its worker asks elsewhere."""
+        waiting = [number for number in poll.numbers if pod.seats.get(number) is Seat.WAITING]
+        if waiting and all(number in pod.asks and pod.asks[number].said_at < now for number in waiting):
+            self._ready(pod, waiting[0], now)
 
     def _where(self, order: RunAttempt) -> tuple[Pod, int] | None:
         """The slot that has this order; None: it has it no more."""
@@ -241,62 +243,41 @@ class Pods:
             return None
         return pod, slot.number
 
+    def _has(self, pod: Pod, number: int, seat: Seat, order: RunAttempt) -> bool:
+        return pod.seats.get(number) is seat and pod.orders.get(number) is order
+
     def _move(self, pod: Pod, number: int, sign: Sign, order: RunAttempt | None = None) -> None:
         """By the table; the only writer of ``seats`` and ``orders``."""
         row = AFTER[pod.seats.get(number, Seat.FREE)].get(sign)
         if row is None:
             return
         seat, words = row
-        meant = order or pod.orders.get(number)
+        now, meant, slot = _time(), order or pod.orders.get(number), pod.at(self.gateway, number)
         if order is not None and Say.DECLINED not in words:
             pod.orders[number] = order
+        is_told = pod.seats.get(number) is Seat.KEPT and number not in pod.asks
+        pod.put(number, seat, now)
         for say in words:
-            if say is not Say.DECLINED:
-                self._say(pod, number, say)
-            elif meant is not None:
-                self._decline(self._slot(pod, number), meant, self._next(pod))
-        if seat is Seat.FREE:
-            pod.seats.pop(number, None)
-            pod.orders.pop(number, None)
-        else:
-            pod.seats[number] = seat
+            if say is Say.DECLINED and meant is not None:
+                self._words.decline(slot, meant, pod.next(self._now()))
+            elif say is Say.READY and not self._is_said(pod, number, now):
+                self._ready(pod, number, now)
+            elif say is Say.AWAY and self.is_open and not is_told:
+                self._words.away(slot, pod.pool, pod.next(self._now()))
 
-    def _say(self, pod: Pod, number: int, say: Say) -> None:
+    def _is_said(self, pod: Pod, number: int, now: float) -> bool:
+        """Whether the scheduler knows already what the slot asks: it would hear the same again."""
+        ask = pod.asks.get(number)
+        return ask is not None and now - ask.said_at < BEAT_S / 2
+
+    def _ready(self, pod: Pod, number: int, now: float) -> None:
+        ask = pod.asks.get(number)
+        if ask is None:
+            self._named += 1
+            ask = pod.asks[number] = Ask(f"{self.gateway}:{self._named}", float("-inf"))
         if self.is_open:
-            self._outbox.say(self._beat(pod, number, say))
-
-    def _beat(self, pod: Pod, number: int, say: Say) -> WorkerBeat:
-        return WorkerBeat(
-            pool=pod.pool,
-            worker_id=self._slot(pod, number).worker_id,
-            session=self.gateway,
-            sequence=self._next(pod),
-            state=_STATES[say],
-            kind=WorkerKind.SDK,
-            poll_id=pod.poll.name if pod.poll is not None and say is Say.READY else None,
-            engine=ENGINE,
-        )
-
-    def _decline(self, slot: Slot, order: RunAttempt, sequence: int) -> None:
-        self._handed.drop(slot.endpoint_id, slot.pod_id, order.job_id)
-        self._outbox.say(
-            AssignmentDeclined(
-                pool=order.pool,
-                worker_id=slot.worker_id,
-                session=slot.gateway,
-                sequence=sequence,
-                job_id=order.job_id,
-                attempt=order.attempt,
-                reason="its poll was over",
-            )
-        )
-
-    def _slot(self, pod: Pod, number: int) -> Slot:
-        return Slot(pod.endpoint_id, pod.pod_id, self.gateway, number)
-
-    def _next(self, pod: Pod) -> int:
-        pod.sequence = max(pod.sequence + 1, self._now())
-        return pod.sequence
+            ask.said_at = now
+            self._words.ready(pod.at(self.gateway, number), pod.pool, pod.next(self._now()), ask.name)
 
     def _tidy(self, pod: Pod) -> None:
         key = (pod.endpoint_id, pod.pod_id)

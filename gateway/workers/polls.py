@@ -61,17 +61,25 @@ class Poll:
 
 
 class JobPoll(Poll):
-    """A worker waits for jobs in these slots. ``name`` is its id to the scheduler; ``ready`` says READY again."""
+    """A worker waits for jobs in these slots, or for as many in others of its own. ``ready`` says READY again.
 
-    __slots__ = ("_ready", "beat_at", "name", "numbers", "orders")
+    ``began_at``: this gateway's clock, in ms.
+    """
 
-    def __init__(self, ends_at: float, name: str, numbers: list[int], ready: Callable[["JobPoll"], float]) -> None:
+    __slots__ = ("_ready", "beat_at", "began_at", "numbers", "orders")
+
+    def __init__(self, ends_at: float, began_at: int, numbers: list[int], ready: Callable[["JobPoll"], float]) -> None:
         super().__init__(ends_at)
-        self.name = name
+        self.began_at = began_at
         self.numbers = numbers
         self.orders: list[RunAttempt] = []
         self.beat_at = ends_at
         self._ready = ready
+
+    @property
+    def has_room(self) -> bool:
+        """Whether an order that comes now goes into its answer."""
+        return self.end is None and len(self.orders) < len(self.numbers)
 
     def tick(self, now: float) -> float | None:
         """See ``Timed.tick``."""

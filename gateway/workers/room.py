@@ -14,13 +14,14 @@ import orjson
 import structlog
 
 from gateway.core.handouts import HandOut, HandOuts, is_over
+from gateway.core.poll_places import PollPlaces
 from gateway.core.stops import Stops
 from gateway.core.window import Happened
 from gateway.live.wheel import Wheel
 from gateway.workers.outbox import Outbox
 from gateway.workers.pods import Pods
 from gateway.workers.polls import End, Poll
-from gateway.workers.updates import Updates
+from gateway.workers.throttle import Throttle
 from repo.ports import EventLog, Unavailable
 from schemas.codec import Record, decode
 from schemas.dispatch import RunAttempt, StopAttempt
@@ -46,7 +47,8 @@ class Room:
         self.stops = Stops()
         self.outbox = Outbox(log, now, self._say_again)
         self.pods = Pods(self.gateway, self.outbox, self.handed, self.wheel, now, poll_s=poll_s, polls_max=polls_max)
-        self.updates = Updates(self.outbox, self.wheel, now)
+        self.updates = Throttle(self.outbox, self.wheel, now)
+        self.stop_places = PollPlaces(polls_max)
         self._stop_polls: dict[tuple[str, str], Poll] = {}
         self._positions: dict[int, int] | None = None
 
@@ -69,6 +71,7 @@ class Room:
         if older is not None:
             older.wake(End.REPLACED)
         poll = Poll(asyncio.get_running_loop().time() + self.poll_s)
+        self.stop_places.take(pod[0])
         self._stop_polls[pod] = poll
         self.wheel.set(poll, poll.ends_at)
         if self.pods.leaving:
@@ -77,6 +80,7 @@ class Room:
 
     def stop_polled(self, pod: tuple[str, str], poll: Poll) -> None:
         """The poll is over."""
+        self.stop_places.leave(pod[0])
         if self._stop_polls.get(pod) is poll:
             del self._stop_polls[pod]
 
@@ -162,6 +166,8 @@ class Room:
         pod = (slot.endpoint_id, slot.pod_id)
         if known is not None and (known.attempt, known.worker_id) == (order.attempt, order.worker_id):
             return  # told again
+        if known is not None and (had := slot_of(known.worker_id)) is not None:
+            self.pods.ended(known, had)  # nothing else remembers the slot of the attempt before
         self.stops.drop(pod, order.job_id)
         self.handed.note(*pod, HandOut(order.user_id, order.job_id, order.worker_id, order.attempt))
         self.pods.ordered(slot, order)

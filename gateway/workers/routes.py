@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -14,7 +14,6 @@ from gateway.core.worker_words import (
     BadWord,
     Result,
     Update,
-    looks_like_update,
     read_chunk,
     read_result,
 )
@@ -22,12 +21,13 @@ from gateway.errors import Problem, Refused
 from gateway.http.bodies import read_body
 from gateway.identity.guard import worker
 from gateway.parts import Parts, parts_of
+from gateway.workers.bodies import TOO_LARGE, UPDATE_LARGE, result_body
 from gateway.workers.fencing import Pod
 from gateway.workers.handing import jobs_for
 from gateway.workers.pings import ping as pinged
 from gateway.workers.polls import End
 from gateway.workers.results import Taken
-from gateway.workers.streaming import Streamed, append
+from gateway.workers.streaming import Streamed
 from repo.ports import Unavailable
 from schemas.api.runpod import RUNSYNC_BYTES
 from schemas.chunks import CHUNK_MAX
@@ -37,13 +37,10 @@ from schemas.slots import is_pod_id
 PAUSE_S = 1.0  # the SDK asks again at once when it is refused a job
 BATCH_MAX = 64  # jobs for one poll; who wants more polls again
 CHUNK_BODY = 2 * CHUNK_MAX  # other writers of JSON take more bytes for the same chunk
-MEGABYTE = 1024 * 1024
 TWIN = "Another poll of this worker took its place: each worker needs a RUNPOD_POD_ID of its own."
 POLLS_FULL = "Too many workers wait at this gateway; come back later, or add a gateway."
 NOT_ITS_JOB = "This worker has no such job."
 POD = "A worker's id (RUNPOD_POD_ID) has 1 to 64 letters, digits and _ -, and begins with a letter or digit."
-TOO_LARGE = f"A worker's answer may have {RUNSYNC_BYTES // MEGABYTE} MB; store more elsewhere and answer with its URL."
-UPDATE_LARGE = f"A progress update may have {UPDATE_BYTES // 1024} KB."
 CHUNK_LARGE = f"A chunk may have {CHUNK_MAX} bytes."
 CHUNKS_FULL = "Too much of this job's stream waits to be taken by its client."
 TWICE = "An answer to this job is being recorded at this moment."
@@ -92,7 +89,7 @@ async def _jobs(request: Request, wanted: int) -> list[dict[str, Any]]:
     """Wait for jobs. Raises ``Refused`` and ``Unavailable``."""
     parts, endpoint, pod = await _known(request)
     room = parts.workers.room
-    if room.pods.full:
+    if room.pods.places.is_full(endpoint.endpoint_id):
         raise Refused(Problem.RATE, words=POLLS_FULL, retry_after=5)
     if room.pods.leaving:
         return []
@@ -123,11 +120,11 @@ async def ping(request: Request) -> Response:
 
 async def stop(request: Request) -> Response:
     """200 with the ids of jobs to stop; 204: none."""
-    parts, _, pod = await _known(request)
+    parts, endpoint, pod = await _known(request)
     room = parts.workers.room
     jobs = room.stops.take(pod, parts.now())
     if not jobs:
-        if room.stop_polls >= parts.settings.worker_polls:
+        if room.stop_places.is_full(endpoint.endpoint_id):
             raise Refused(Problem.RATE, words=POLLS_FULL, retry_after=5)
         poll = room.stop_poll(pod)
         try:
@@ -145,7 +142,7 @@ async def done(request: Request) -> Response:
     size = request.headers.get("content-length", "")
     held = min(int(size), RUNSYNC_BYTES) if size.isdecimal() and len(size) < 16 else RUNSYNC_BYTES
     async with parts.serverless.room.held(f"worker:{endpoint.endpoint_id}", held):
-        body = await _result_body(request)
+        body = await result_body(request)
         if body is None:
             await parts.workers.results.take(pod, job_id, TOO_LARGE)
             raise Refused(Problem.TOO_LARGE, words=TOO_LARGE, limitBytes=RUNSYNC_BYTES)
@@ -161,23 +158,6 @@ async def done(request: Request) -> Response:
         else:
             await _result(parts, pod, job_id, said)
     return JSONResponse({})
-
-
-async def _result_body(request: Request) -> bytes | None:
-    """The body, or None: it is too large for a result. Raises ``Refused``: it is too large for an update."""
-    size = request.headers.get("content-length", "0")
-    too_large = size.isdecimal() and (len(size) > 15 or int(size) > RUNSYNC_BYTES)
-    body = bytearray()
-    try:
-        async for part in request.stream():
-            body += part
-            if too_large or len(body) > RUNSYNC_BYTES:
-                if looks_like_update(bytes(body[:64])):
-                    raise Refused(Problem.TOO_LARGE, words=UPDATE_LARGE, limitBytes=UPDATE_BYTES)
-                return None
-    except ClientDisconnect:
-        raise Refused(Problem.BAD_BODY) from None
-    return bytes(body)
 
 
 async def _update(parts: Parts, pod: Pod, job_id: str, said: Update) -> None:
@@ -212,7 +192,7 @@ async def stream(request: Request) -> Response:
         if handed is None:
             raise Refused(Problem.NO_JOB, words=NOT_ITS_JOB)
         delete_at = parts.now() + endpoint.ttl_ms + endpoint.result_ms
-        if await append(parts.serverless.store, handed, text, delete_at) is Streamed.FULL:
+        if await parts.workers.streams.add(handed, text, delete_at) is Streamed.FULL:
             raise Refused(Problem.RATE, words=CHUNKS_FULL, retry_after=5)
     parts.serverless.endings.wake(handed.job_id)  # who waits for it here; elsewhere they look again soon
     return JSONResponse({})

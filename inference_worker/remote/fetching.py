@@ -7,22 +7,27 @@ of its own that has none of our secrets (``pictures.py``).
 import asyncio
 import json
 import os
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 from inference_worker.media_file import described
 from inference_worker.messages import Media, MediaFile
 from inference_worker.remote.desk import Desk
-from inference_worker.remote.pictures import NO_VIDEO, POSTER, THUMBNAIL, VIDEO
+from inference_worker.remote.pictures import NO_VIDEO, NOT_LOOKED_AT, POSTER, THUMBNAIL, VIDEO
 from repo.download import NotDownloaded, download
 from schemas.failures import FailureCode
 
 TRIES = 4
+LOOKS_MOST = 2  # of an attempt at one result, where this machine is at fault
 PAUSE_S = 1.0  # doubled each time
 LOOK_WITHIN_S = 330.0  # a little more than the CPU time that it may take
+TIMED_OUT = -1  # no exit code of a process that we end
+OUT_OF_TIME = (TIMED_OUT, -signal.SIGXCPU)
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV", "SYSTEMROOT")
 
 log = structlog.get_logger()
@@ -58,12 +63,26 @@ async def fetched(desk: Desk, url: str, folder: Path) -> Media | NotFetched:
 
 
 async def _looked_at(folder: Path, video: MediaFile) -> Media | NotFetched:
-    code, said = await _pictures(folder)
-    if code != 0:
-        reason = said if code == NO_VIDEO else "it can't be read as a video"
-        log.warning("result_unusable", reason=reason, exit_code=code)
-        return NotFetched(FailureCode.ENGINE_ERROR, f"RunPod's result is no video: {reason}.", spent=True)
-    found = json.loads(said)
+    """Only the looker's own word makes a result useless: whatever else it ended by (a full disk, the kernel short of
+    memory, a crash, its time) may not happen again."""
+    for looks in range(1, LOOKS_MOST + 1):
+        code, said = await _pictures(folder)
+        if code == 0:
+            return await _described(folder, video, json.loads(said))
+        if code == NO_VIDEO:
+            log.warning("result_unusable", reason=said)
+            return NotFetched(FailureCode.ENGINE_ERROR, f"RunPod's result is no video: {said}.", spent=True)
+        reason = said if code == NOT_LOOKED_AT else "the process that looks at it ended early"
+        log.warning("result_not_looked_at", reason=reason, exit_code=code, looks=looks)
+        if code in OUT_OF_TIME:
+            break
+        if looks < LOOKS_MOST:
+            await asyncio.sleep(PAUSE_S)
+    words = f"RunPod's result could not be looked at here: {reason}."
+    return NotFetched(FailureCode.TRANSIENT_ERROR, words, spent=False)
+
+
+async def _described(folder: Path, video: MediaFile, found: dict[str, Any]) -> Media:
     return Media(
         video=video,
         poster=await asyncio.to_thread(described, folder / POSTER, "image/jpeg"),
@@ -90,7 +109,7 @@ async def _pictures(folder: Path) -> tuple[int, str]:
         async with asyncio.timeout(LOOK_WITHIN_S):
             said, _ = await process.communicate()
     except TimeoutError:
-        return -1, ""
+        return TIMED_OUT, ""
     finally:
         if process.returncode is None:
             process.kill()

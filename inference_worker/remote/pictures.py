@@ -2,7 +2,7 @@
 
 A process of its own, because what it decodes comes from strangers: it may crash, hang or eat memory, and the worker
 goes on. It reads MP4 and its kin only, from that one file, and prints what it found as one line of JSON; exit code 3
-with a sentence where it is no video.
+with a sentence where it is no video, 4 with a sentence where this machine could not look at it.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any
 MEMORY_MAX = 4 * 1024**3  # bytes
 CPU_MAX_S = 300
 SIDE_MAX = 8192
-NO_VIDEO = 3
+NO_VIDEO, NOT_LOOKED_AT = 3, 4
 VIDEO, POSTER, THUMBNAIL = "video.mp4", "poster.jpg", "thumbnail.webp"
 
 
@@ -32,6 +32,8 @@ def look(folder: Path) -> dict[str, Any]:
     try:
         frames, fps = _counted(folder / VIDEO)
         picture = _frame(folder / VIDEO, frames // 2)
+    except MemoryError:  # FFmpeg's own is one too
+        raise
     except (av.FFmpegError, ValueError, OverflowError, ZeroDivisionError):
         raise NoVideo("it can't be read as a video") from None
     save_pictures(picture, folder / POSTER, folder / THUMBNAIL)
@@ -79,13 +81,20 @@ def _opened(path: Path) -> Any:
 def main(folder: str) -> int:
     """The exit code."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MAX, MEMORY_MAX))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_MAX_S, CPU_MAX_S))
+    # The kernel ends it by SIGXCPU at the first, so that it can be told from being killed for want of memory.
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_MAX_S, CPU_MAX_S + 5))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         found = look(Path(folder))
     except NoVideo as reason:
         sys.stdout.write(str(reason))
         return NO_VIDEO
+    except MemoryError:
+        sys.stdout.write("there was not enough memory")
+        return NOT_LOOKED_AT
+    except OSError as error:
+        sys.stdout.write(f"its pictures could not be written: {error.strerror or type(error).__name__}")
+        return NOT_LOOKED_AT
     sys.stdout.write(json.dumps(found))
     return 0
 

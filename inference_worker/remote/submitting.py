@@ -88,17 +88,19 @@ class Submitter:
         )
 
     async def _called(self, remote: RemoteRun, until: int) -> None:
-        """Wait for a call that says the id."""
+        """Wait for a call that says the id. One about an earlier attempt's submission says another run's."""
         left_s = (until - self._desk.now()) / 1000
         self._log.info("remote_unanswered", waits_s=round(left_s, 1))
         await self._bell.wait(left_s)
-        if self._bell.remote_id is not None:
-            await self._desk.book.put(moved(remote, RemoteFact.ACCEPTED, remote_id=self._bell.remote_id))
+        remote_id = self._bell.remote_id(remote.attempt)
+        if remote_id is not None:
+            await self._desk.book.put(moved(remote, RemoteFact.ACCEPTED, remote_id=remote_id))
 
     async def _submitted(self, intent: RemoteRun) -> RemoteRun | Broken | None:
         """None: look again at what is remembered."""
         desk, tries = self._desk, 0
         while await desk.book.put(intent):
+            self._bell.forget()
             outcome = await asyncio.shield(desk.errands.begin(self._sent(intent)))
             match outcome:
                 case RemoteRun() | None:

@@ -32,7 +32,11 @@ def submit(case: Case, command: SubmitJob) -> Decision:
             return case.decided(command, Outcome.REFUSED, job=known, code=C.KEY_REUSED)
         if known.refusal is None or known.charge.state is not ChargeState.NONE:
             return case.decided(command, Outcome.ADMITTED, job=known)
-        if known.state is not State.REJECTED or _answered_before(case, command, known.refusal):
+        before = _answered_before(case, command, known.refusal)
+        if known.state is State.DELETED and known.endpoint is not None and not before:
+            # Nobody but the time deletes these: who asks later is told so, not what was wrong then.
+            return case.decided(command, Outcome.ADMITTED, job=known)
+        if known.state is not State.REJECTED or before:
             return case.decided(
                 command, Outcome.REFUSED, job=known, code=known.refusal.code, left=known.refusal.remaining
             )

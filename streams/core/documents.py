@@ -109,6 +109,8 @@ def finish(draft: Draft, job_id: str, version: int, state: State, worker_id: str
         if state is State.COMPLETED and entry.started_at is not None:
             draft.durations = learned(draft.durations, entry.shape, max(0, draft.now - entry.started_at))
         lease = entry.lease
+        if lease is not None and lease.worker_id == worker_id:
+            _note_taken(draft, lease)
         if lease is not None and _by_its_holder(entry, lease, state, worker_id):
             reported_by = worker_id
             _note_worked(draft, lease.worker_id)
@@ -142,7 +144,15 @@ def _note_start(draft: Draft, entry: Entry) -> None:
         worker = draft.workers.get(entry.worker_id or "")
         grant(draft, entry, worker, Phase.RUNNING)
     else:
+        _note_taken(draft, entry.lease)
         observe(draft, entry, Sign.TAKEN if entry.lease.kind is WorkerKind.SDK else Sign.STARTED)
+
+
+def _note_taken(draft: Draft, lease: Lease) -> None:
+    """The poll that an offer answered asks for nothing more: its job may end before the slot is heard of again."""
+    worker = draft.workers.get(lease.worker_id)
+    if worker is not None and worker.asking and lease.poll_id is not None and worker.poll_id == lease.poll_id:
+        draft.put_worker(replace(worker, asking=False))
 
 
 def _compare(draft: Draft, job_id: str) -> None:

@@ -74,10 +74,17 @@ def delete(case: Case, command: DeleteJob) -> Decision:
     job = case.named(command.job_id)
     if job is None:
         return case.decided(command, Outcome.NOT_FOUND)
+    if command.ended_by is not None and not _has_ended(job, command.ended_by):
+        return case.decided(command, Outcome.UNCHANGED, job=job)
     write = deletion(case, job)
     if write is None:
         return case.decided(command, Outcome.DONE, job=job)
     return case.decided(command, Outcome.DONE, job=write.job, write=write)
+
+
+def _has_ended(job: Job, by: int) -> bool:
+    """Whether it had ended by then, and stayed so."""
+    return job.state is State.DELETED or (job.state not in ACTIVE and (job.finished_at or 0) <= by)
 
 
 def deletion(case: Case, job: Job) -> WriteJob | WriteAccount | None:

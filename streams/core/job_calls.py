@@ -7,20 +7,18 @@ many times that if they were parsed: they are put in as ``repo/values.py`` store
 
 import base64
 import hmac
-from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
-from schemas.api.runpod import status_object
+from schemas.api.runpod import json_members, spliced_object
 from schemas.deliveries import Delivery
 from schemas.jobs import Job
 from schemas.requests import GenerationRequest
 from streams.core.notices import EVENT_OF
 
 S3_CONFIG_MAX = 64 * 1024  # bytes, more than its members can have (schemas/api/runpod_bodies.py)
-_INPUT, _OUTPUT = b'{"input":', b'{"output":'
-_S3_CONFIG, _ERROR = b',"s3Config":', b'"error":'
+_INPUT, _S3_CONFIG = b'{"input":', b',"s3Config":'
 _MARK = "whsec_"
 WORDS_DELETED = "The job was deleted."
 WORDS_RETRIED = "The job was tried again: how that ends is told anew."
@@ -42,7 +40,7 @@ def body_of(job: Job, *, given: bytes | None, word: bytes | None, result: str | 
     ``word``: what they answered, the text of ``{output?, error?}``. ``result``: the address of the finished video.
     Raises ValueError for a text that is no JSON object.
     """
-    told = _spliced(job, word, result)
+    told = spliced_object(job, word, result=result)
     told["input"] = mochi_input(job.request) if given is None else _input_in(given)
     told["webhook"] = job.webhook
     return orjson.dumps(told)
@@ -81,27 +79,13 @@ def signed_headers(secret: str, delivery_id: str, at: int, body: bytes) -> dict[
     }
 
 
-def _spliced(job: Job, word: bytes | None, result: str | None) -> dict[str, Any]:
-    """``status_object`` with what the worker answered as it is stored: the text of its first member and what follows.
-
-    A failed job has an output only from a worker that said why, so that the failure's own words are left out then.
-    """
-    for name, prefix in (("output", _OUTPUT), ("error", b"{" + _ERROR)):
-        if word is not None and word.startswith(prefix):
-            told = status_object(job, {"error": None} if _ERROR in word else None, result=result)
-            if _ERROR in word:
-                del told["error"]
-            return told | {name: orjson.Fragment(word[len(prefix) : -1])}
-    return status_object(job, None if word is None else _members(word), result=result)
-
-
 def _input_in(given: bytes) -> Any:
     """Never ``s3Config``: it holds the client's keys.
 
     It is the last member, and small: whatever else has its name lies within the input, where JSON does not end.
     """
     if not given.startswith(_INPUT):
-        return _members(given).get("input")
+        return json_members(given).get("input")
     at = given.rfind(_S3_CONFIG, max(0, len(given) - S3_CONFIG_MAX))
     is_there = at >= 0 and _is_json(given[at + len(_S3_CONFIG) : -1])
     return orjson.Fragment(given[len(_INPUT) : at if is_there else -1])
@@ -113,10 +97,3 @@ def _is_json(text: bytes) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _members(text: bytes) -> Mapping[str, Any]:
-    value = orjson.loads(text)
-    if not isinstance(value, Mapping):
-        raise ValueError("no JSON object")
-    return value

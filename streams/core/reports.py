@@ -19,10 +19,13 @@ from schemas.commands import (
 from schemas.failures import FailureCode
 from schemas.jobs import AttemptEnd, ChargeState, EarlierAttempt, Job
 from schemas.lifecycle import Fact, State
+from schemas.slots import slot_of
 from streams.core.case import Case, failure
 from streams.core.discards import KEPT, discarded, late_success_counts
 from streams.core.effects import Decision, WriteJob
 from streams.core.retry import backoff_ms, classified, tried_again
+
+FREE_HAND_BACKS = 2  # in one run
 
 
 def report(case: Case, command: AttemptReport) -> Decision:
@@ -79,6 +82,8 @@ def _succeeded(case: Case, job: Job, command: AttemptSucceeded) -> Job | None:
 
 
 def _handed_back(case: Case, job: Job, command: AttemptHandedBack) -> Job | None:
+    if _vanishes(job, command):
+        return _failed(case, job, command, AttemptEnd.LOST, FailureCode.WORKER_LOST)
     return case.moved(
         job,
         Fact.HANDED_BACK,
@@ -91,8 +96,25 @@ def _handed_back(case: Case, job: Job, command: AttemptHandedBack) -> Job | None
     )
 
 
+def _vanishes(job: Job, command: AttemptHandedBack) -> bool:
+    """Whether an external worker was handed this job and never heard of with it, once too often to cost nothing: it may
+    run it each time, and not be able to say so."""
+    if slot_of(command.worker_id) is None or job.state is not State.PROCESSING:
+        return False
+    before = [
+        one
+        for one in job.earlier_attempts
+        if one.attempt >= job.run_first_attempt and one.end is AttemptEnd.HANDED_BACK and one.started_at is not None
+    ]
+    return len(before) >= FREE_HAND_BACKS
+
+
 def _failed(
-    case: Case, job: Job, command: AttemptFailed | AttemptLost, end: AttemptEnd, code: FailureCode
+    case: Case,
+    job: Job,
+    command: AttemptFailed | AttemptLost | AttemptHandedBack,
+    end: AttemptEnd,
+    code: FailureCode,
 ) -> Job | None:
     """Tried again, or given up: then what an external worker said in failing is the job's output."""
     earlier = _with(case, job, command, end, code)

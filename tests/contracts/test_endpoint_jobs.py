@@ -64,3 +64,33 @@ async def test_the_jobs_of_an_endpoint_are_counted_by_state(store: JobStore, end
     assert dict(await store.endpoint_counts(endpoint, NOW - 10)) == {**active, State.COMPLETED: 2, State.FAILED: 1}
     assert dict(await store.endpoint_counts(endpoint, NOW + 1)) == active
     assert dict(await store.endpoint_counts(f"{endpoint}-2", 0)) == {}
+
+
+async def test_the_jobs_that_have_ended_by_then_come_in_the_order_of_their_ends(store: JobStore, endpoint: str) -> None:
+    ends = {State.COMPLETED: NOW - 1, State.FAILED: NOW - 3, State.REJECTED: NOW - 2, State.CANCELLED: NOW - 3}
+    mine = [
+        a_job("ann", endpoint=endpoint, external=True, state=state, finished_at=at, created_at=NOW - number)
+        for number, (state, at) in enumerate(ends.items())
+    ]
+    ours = a_job("ann", endpoint=endpoint, state=State.REJECTED, finished_at=NOW - 9)
+    others = [
+        a_job("ann", endpoint=endpoint, external=True),
+        a_job("ann", endpoint=endpoint, external=True, state=State.DELETED, finished_at=NOW - 9),
+        a_job("ann", endpoint=f"{endpoint}-2", external=True, state=State.FAILED, finished_at=NOW - 9),
+        a_job("ann", external=True, state=State.FAILED, finished_at=NOW - 9),
+    ]
+    for job in (*mine, ours, *others):
+        assert await store.store_job(job, 0)
+    ended = set(State) - ACTIVE - {State.DELETED}
+
+    async def asked(by: int, *, external: bool = True, limit: int = 100, states: set[State] = ended) -> list[str]:
+        found = await store.ended_jobs(endpoint, states, by, external=external, limit=limit)
+        return [job.job_id for job in found]
+
+    aged = [job.job_id for job in sorted(mine, key=lambda job: (job.finished_at or 0, job.job_id))]
+    assert await asked(NOW) == await asked(NOW - 1) == aged
+    assert await asked(NOW - 2) == aged[:3]
+    assert await asked(NOW, limit=2) == aged[:2]
+    assert await asked(NOW - 4) == await asked(NOW, limit=0) == await asked(NOW, states=set()) == []
+    assert await asked(NOW, external=False) == [ours.job_id]
+    assert await asked(NOW, states={State.REJECTED}) == [mine[2].job_id]

@@ -145,6 +145,16 @@ async def test_what_nobody_took_is_swept_in_its_time(store: EndpointStore) -> No
     assert await store.store_chunks(due, 0), "what is gone may be made again"
 
 
+async def test_the_chunks_of_one_job_are_forgotten(store: EndpointStore) -> None:
+    mine, other = some_chunks(waiting=("1",)), some_chunks()
+    for one in (mine, other):
+        await store.store_chunks(one, 0)
+    await store.forget_chunks(mine.job_id)
+    assert await store.chunks(mine.job_id) is None
+    assert await store.chunks(other.job_id) == other
+    await store.forget_chunks(mine.job_id)
+
+
 async def test_an_outage_is_told_by_every_method() -> None:
     store = MemoryEndpointStore()
     store.away = True
@@ -155,6 +165,7 @@ async def test_an_outage_is_told_by_every_method() -> None:
         store.chunks("j"),
         store.store_chunks(some_chunks(), 0),
         store.sweep_chunks(NOW),
+        store.forget_chunks("j"),
     ):
         with pytest.raises(Unavailable):
             await ask

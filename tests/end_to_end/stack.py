@@ -19,6 +19,7 @@ T = TypeVar("T")
 SMALL = {"width": 384, "height": 384, "num_frames": 7, "steps": 10}
 LONG = {"width": 848, "height": 480, "num_frames": 31, "steps": 65}
 WAIT_S = 150.0
+READY_S = 400.0  # where nothing is in the disk's cache yet, torch alone takes minutes on a busy machine
 WEBHOOK_SECRET = "signs-what-runpod-is-told-to-call-us-at"
 
 
@@ -70,7 +71,7 @@ class Stack:
             about = self.about()
             return bool(about.get("ready")) and about.get("pid") == self.process.pid  # not of one that was killed
 
-        await until(look, f"the stack ready; it printed: {self.log.read_text()}", 150)
+        await until(look, f"the stack ready; it printed: {self.log.read_text()}", READY_S)
         self.url = self.about()["url"]
         self.client(self.credential())
 

@@ -1,14 +1,12 @@
 """Every program of docs/migrating.md runs as it stands, with the unmodified packages, against a real stack."""
 
-import asyncio
-import os
 import re
 from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.stack import Stack
-from tests.sdks import where
+from tests.sdks.programs import key_of, node_text, printed_by, python_text
 
 pytestmark = [pytest.mark.servers, pytest.mark.model, pytest.mark.timeout(600)]
 PAGE = Path(__file__).parents[2] / "docs" / "migrating.md"
@@ -29,23 +27,7 @@ def test_the_page_has_programs_for_both_apis_and_languages() -> None:
 async def test_it_runs(
     stack: Stack, tmp_path: Path, request: pytest.FixtureRequest, language: str, program: str
 ) -> None:
-    client = await stack.new_user(f"migrating-{request.node.callspec.id}")
-    key = client.headers["authorization"].removeprefix("Bearer ")
-    if language == "python":
-        file, command = tmp_path / "program.py", str(where.python())
-    else:
-        file, command = tmp_path / "program.mjs", str(where.node())
-        (tmp_path / "node_modules").symlink_to(where.node_modules())
-    file.write_text(program)
-    process = await asyncio.create_subprocess_exec(
-        command,
-        str(file),
-        cwd=tmp_path,
-        env={**os.environ, "OPENV_URL": stack.url, "OPENV_API_KEY": key, "NO_PROXY": "*"},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    async with asyncio.timeout(300):
-        printed, _ = await process.communicate()
-    assert process.returncode == 0, printed.decode()
-    assert printed.decode().strip(), "it said nothing"
+    key = key_of(await stack.new_user(f"migrating-{request.node.callspec.id}"))
+    command = python_text(program, tmp_path) if language == "python" else node_text(program, tmp_path)
+    printed = await printed_by(command, tmp_path, OPENV_URL=stack.url, OPENV_API_KEY=key)
+    assert printed.strip(), "it said nothing"

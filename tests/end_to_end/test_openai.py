@@ -3,7 +3,6 @@
 import asyncio
 import io
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,9 @@ import av
 import pytest
 
 from tests.end_to_end.stack import Stack
-from tests.sdks import where
+from tests.sdks.programs import key_of, node, printed_by, python
 
 pytestmark = [pytest.mark.servers, pytest.mark.model, pytest.mark.timeout(600)]
-PROGRAMS = Path(where.__file__).parent
 
 
 async def told_by(stack: Stack, folder: Path, user: str, command: list[str]) -> dict[str, Any]:
@@ -25,21 +23,8 @@ async def told_by(stack: Stack, folder: Path, user: str, command: list[str]) -> 
         stack.command("users", "limit", f"{user}-poor", "--seconds", "0"),
     )
     assert code == 0, said
-    keys = [client.headers["authorization"].removeprefix("Bearer ") for client in (rich, poor)]
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        cwd=folder,
-        env={
-            **os.environ, "OPENV_URL": stack.url, "OPENV_API_KEY": keys[0], "POOR_KEY": keys[1],
-            "FOLDER": str(folder), "NO_PROXY": "*",
-        },
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    async with asyncio.timeout(300):
-        printed, complaints = await process.communicate()
-    assert process.returncode == 0, complaints.decode()
-    found: dict[str, Any] = json.loads(printed)
+    told = {"OPENV_URL": stack.url, "OPENV_API_KEY": key_of(rich), "POOR_KEY": key_of(poor)}
+    found: dict[str, Any] = json.loads(await printed_by(command, folder, **told))
     return found
 
 
@@ -51,7 +36,7 @@ def frames_of(content: bytes) -> tuple[int, int, int]:
 
 
 async def test_the_python_package(stack: Stack, tmp_path: Path) -> None:
-    found = await told_by(stack, tmp_path, "oana", [where.python(), str(PROGRAMS / "openai_videos.py")])
+    found = await told_by(stack, tmp_path, "oana", python("openai_videos.py"))
 
     assert found["models"] == ["mochi-1", "sora-2", "sora-2-pro"]
     video, second = found["video"], found["second"]
@@ -85,10 +70,7 @@ async def test_the_python_package(stack: Stack, tmp_path: Path) -> None:
 
 
 async def test_the_npm_package(stack: Stack, tmp_path: Path) -> None:
-    (tmp_path / "node_modules").symlink_to(where.node_modules())
-    program = tmp_path / "openai_videos.mjs"
-    program.write_text((PROGRAMS / "openai_videos.mjs").read_text())
-    found = await told_by(stack, tmp_path, "nils", [where.node(), str(program)])
+    found = await told_by(stack, tmp_path, "nils", node("openai_videos.mjs", tmp_path))
 
     assert found["models"] == ["mochi-1", "sora-2", "sora-2-pro"]
     assert (found["created"]["status"], found["created"]["object"]) == ("queued", "video")

@@ -12,10 +12,9 @@ import pytest
 import pytest_asyncio
 
 from tests.end_to_end.stack import Stack, until
-from tests.sdks import where
+from tests.sdks.programs import key_of, node, printed_by, python
 
 pytestmark = [pytest.mark.servers, pytest.mark.model, pytest.mark.timeout(600)]
-PROGRAMS = Path(where.__file__).parent
 ENDPOINT = "words"
 
 
@@ -31,8 +30,7 @@ async def words(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Async
     assert environment["RUNPOD_POD_ID"] == "words-1"
     with (folder / "worker.log").open("wb") as log:
         worker = await asyncio.create_subprocess_exec(
-            where.python(),
-            str(PROGRAMS / "handlers" / "words.py"),
+            *python("handlers/words.py"),
             cwd=folder,
             env={**os.environ, **environment, "NO_PROXY": "*"},
             stdout=log,
@@ -46,29 +44,21 @@ async def words(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Async
         await worker.wait()
 
 
-async def told_by(stack: Stack, folder: Path, user: str, *command: str) -> dict[str, Any]:
+async def told_by(stack: Stack, folder: Path, user: str, command: list[str]) -> dict[str, Any]:
     """What the program says as this user."""
-    key = (await stack.new_user(user)).headers["authorization"].removeprefix("Bearer ")
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        cwd=folder,
-        env={
-            **os.environ, "RUNPOD_ENDPOINT_BASE_URL": f"{stack.url}/v2", "RUNPOD_API_KEY": key, "ENDPOINT": ENDPOINT,
-            "FOLDER": str(folder), "NO_PROXY": "*",
-        },
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    async with asyncio.timeout(300):
-        printed, complaints = await process.communicate()
-    log = (folder / "worker.log").read_text(errors="replace")
-    assert process.returncode == 0, f"{complaints.decode()}\n{log[-3000:]}\n{stack.tails()}"
+    key = key_of(await stack.new_user(user))
+    told = {"RUNPOD_ENDPOINT_BASE_URL": f"{stack.url}/v2", "RUNPOD_API_KEY": key, "ENDPOINT": ENDPOINT}
+    try:
+        printed = await printed_by(command, folder, **told)
+    except AssertionError as error:
+        log = (folder / "worker.log").read_text(errors="replace")
+        raise AssertionError(f"{error}\n{log[-3000:]}\n{stack.tails()}") from None
     found: dict[str, Any] = json.loads(printed.splitlines()[-1])
     return found
 
 
 async def test_the_python_package(stack: Stack, words: Path) -> None:
-    found = await told_by(stack, words, "paula", where.python(), str(PROGRAMS / "runpod_client.py"))
+    found = await told_by(stack, words, "paula", python("runpod_client.py"))
 
     simple = found["simple"]
     assert simple["run"] == [["a", {"b": 1}], "COMPLETED"]
@@ -111,10 +101,7 @@ async def test_the_python_package(stack: Stack, words: Path) -> None:
 
 
 async def test_the_npm_package(stack: Stack, words: Path) -> None:
-    (words / "node_modules").symlink_to(where.node_modules())
-    program = words / "client.mjs"  # beside the packages that it imports
-    program.write_text((PROGRAMS / "runpod_client.mjs").read_text())
-    found = await told_by(stack, words, "nora", where.node(), str(program))
+    found = await told_by(stack, words, "nora", node("runpod_client.mjs", words))
 
     done = {"status": "COMPLETED", "completed": True, "succeeded": True}
     assert found["run"] == "IN_QUEUE"

@@ -23,7 +23,7 @@ from schemas.requests import GenerationRequest
 from tests.end_to_end.stack import WEBHOOK_SECRET, Stack, until
 from tests.inference_worker.remote.fake_runpod import ENDPOINT, KEY, FakeRunPod, fake_runpod
 from tests.inference_worker.remote.remote_world import a_video
-from tests.sdks import where
+from tests.sdks.programs import key_of, python
 from tests.servers import settings_of
 from tests.streams.submissions import new_id, send, submission
 
@@ -165,11 +165,10 @@ async def sdk_worker(stack: Stack, folder: Path, endpoint: str, video_url: str) 
         assert code == 0, said
     lines = [line.partition("=") for line in said.splitlines() if line.startswith("RUNPOD_")]
     told = {name: value for name, _, value in lines} | {"VIDEO_URL": video_url, "NO_PROXY": "*"}
-    program = Path(where.__file__).parent / "handlers" / "mochi.py"
     log = folder / "sdk-worker.log"
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            where.python(), str(program), cwd=folder, env={**os.environ, **told}, stdout=output, stderr=output
+            *python("handlers/mochi.py"), cwd=folder, env={**os.environ, **told}, stdout=output, stderr=output
         )
     try:
         yield log
@@ -184,7 +183,7 @@ async def test_a_runpod_of_ours_with_its_sdks_worker_behind_it(stack: Stack, fak
     there, ours, user = new_id("there-"), new_id("ours-"), new_id("rosa-")
     video = a_video(tmp_path / "video")
     http = await stack.new_user(user)
-    key = (await stack.new_user(new_id("engine-"))).headers["Authorization"].removeprefix("Bearer ")
+    key = key_of(await stack.new_user(new_id("engine-")))
     told = {
         "OPENV_RUNPOD_URL": f"{stack.url}/v2",
         "OPENV_RUNPOD_ENDPOINT": there,

@@ -161,6 +161,12 @@ async def test_a_handler_that_is_no_coroutine(crew: Crew) -> None:
     assert told["output"] == 42
 
 
+async def test_a_handler_that_blocks_its_worker_delivers_on_the_connection_it_had(crew: Crew) -> None:
+    """The SDK's pool keeps a connection for 15 s, sees nothing while it blocks, and posts a result once."""
+    told = await crew.result("deeds", do="block", seconds=12)
+    assert (told["status"], told["output"]) == ("COMPLETED", "unblocked")
+
+
 async def test_errors_are_the_handlers_own_words(crew: Crew) -> None:
     returned = await crew.result("deeds", do="fail")
     assert (returned["status"], returned["error"]) == ("FAILED", "out of luck")

@@ -35,7 +35,7 @@ async def test_the_page_shows_every_operation_and_every_shape(served: Any) -> No
         await expect(page.locator("#operations .one")).to_have_count(len(OPERATIONS))
         await expect(page.locator("#shapes .one")).to_have_count(len(document()["components"]["schemas"]))
 
-        await page.get_by_label("Find an operation").fill("retry")
+        await page.get_by_label("Find an operation").fill("runpod/{job_id}/retry")
         await expect(page.locator("#operations .one:visible")).to_have_count(1)
         summary = page.locator("#retryVideo > summary")
         await expect(page.get_by_text("Asks for a credential")).to_have_count(len(OPERATIONS) - open_ones())

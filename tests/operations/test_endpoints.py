@@ -8,6 +8,7 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from gateway.identity.keys import hash_of
+from gateway.runpod.known_endpoints import FRESH_MS
 from operations import endpoints
 from operations.cli import app
 from operations.endpoint_wishes import Wishes
@@ -22,6 +24,7 @@ from operations.stack.errors import StackError
 from operations.worker_environment import as_env_file, as_shell, worker_environment
 from repo.mongo import MongoDatabase
 from repo.mongo_endpoints import MongoEndpointStore
+from repo.settings import ServerSettings
 from schemas.access import KeyKind
 from schemas.accounts import Role
 from schemas.endpoints import BUILT_IN, EndpointKind, EndpointLimits, ServerlessEndpoint, external_pool
@@ -150,7 +153,10 @@ async def test_lists_for_people_and_for_programs(name: str) -> None:
     assert f"{URL}/v2/{name}" in await done("show", name)
 
 
-async def test_a_pool_stays_while_jobs_are_in_it(store: MongoEndpointStore, mongo: MongoDatabase, name: str) -> None:
+async def test_a_pool_stays_while_jobs_are_in_it(
+    store: MongoEndpointStore, mongo: MongoDatabase, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoints, "KNOWN_WITHIN_S", 0.0)
     await done("create", name)
     job = a_job("ann", endpoint=name)
     await mongo.jobs.store_job(job, 0)
@@ -166,6 +172,26 @@ async def test_a_pool_stays_while_jobs_are_in_it(store: MongoEndpointStore, mong
     assert (await stored(store, name)).pool == external_pool(name)
     await done("update", name, "--engine", "mochi")
     assert (await stored(store, name)).pool == "mochi-1"
+
+
+async def test_jobs_that_a_gateway_sent_to_the_old_pool_meanwhile_are_told_of(
+    mongo: MongoDatabase, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await done("create", name)
+    late = a_job("ann", endpoint=name, pool="mochi-1")
+
+    async def sent_late(within_s: float) -> None:
+        """What a gateway does that remembers the endpoint as it was; of the loop of the command."""
+        assert within_s > FRESH_MS / 1000
+        async with MongoDatabase(ServerSettings()) as database:
+            await database.jobs.store_job(late, 0)
+
+    monkeypatch.setattr(endpoints, "asyncio", SimpleNamespace(sleep=sent_late))
+    changed = await openv("update", name, "--pool", "mochi-2")
+    assert changed.exit_code == 0, changed.output
+    assert "Meanwhile 1 job is under way that went to the pool mochi-1" in changed.stderr
+    same = await openv("update", name, "--max-retries", "1")
+    assert (same.exit_code, same.stderr) == (0, ""), "nothing moved"
 
 
 async def test_a_deleted_one_is_gone_for_all_but_its_jobs(

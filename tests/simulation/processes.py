@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
 from repo.memory_access import MemoryAccessStore
+from repo.memory_endpoints import MemoryEndpointStore
 from repo.ports import Unavailable
 from repo.stores import ObjectStores
 from schemas.codec import Message, Record, Unreadable, decode, encode
@@ -97,7 +98,9 @@ class StreamsProcess:
         handlers: dict[Role, Callable[[], Handler]] = {
             Role.LEDGER: lambda: Ledger(store, log, policy, clock=lambda: world.now),
             Role.SCHEDULER: lambda: Pools(store, log, self._patience, reconcile_ms=RECONCILE_MS),
-            Role.JANITOR: lambda: Janitor(store, MemoryAccessStore(), ObjectStores(objects), now=lambda: world.now),
+            Role.JANITOR: lambda: Janitor(
+                store, MemoryAccessStore(), MemoryEndpointStore(), ObjectStores(objects), now=lambda: world.now
+            ),
         }
         self._handler = handlers[role]()
         self.member: Member = servers.groups[role].join(self.process)

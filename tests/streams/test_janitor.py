@@ -7,13 +7,15 @@ import pytest
 import structlog
 
 from repo.core.object_keys import KINDS, file_key, job_prefixes, session_keys
-from repo.memory import MemoryAccessStore, MemoryJobStore, MemoryObjectStore
+from repo.memory import MemoryAccessStore, MemoryEndpointStore, MemoryJobStore, MemoryObjectStore
 from repo.ports import Unavailable
 from repo.stores import FALLBACK, ObjectStores
 from schemas.access import Acceptance, ApiKey, Person
 from schemas.accounts import Account, Role
+from schemas.chunks import Chunks
 from schemas.codec import Message, Record
 from schemas.events import AccountEvent, FilesDiscarded, JobEvent
+from schemas.instants import LAST
 from schemas.jobs import Charge, ChargeState, Job, Output, StoredFile
 from schemas.lifecycle import State
 from schemas.requests import GenerationRequest
@@ -49,7 +51,8 @@ class Room:
         self.store, self.objects = MemoryJobStore(), MemoryObjectStore()
         self.fallback, self.access = MemoryObjectStore("s3_fallback"), MemoryAccessStore()
         stores = ObjectStores(self.objects, self.fallback)
-        self.janitor = Janitor(self.store, self.access, stores, now=lambda: NOW)
+        self.endpoints = MemoryEndpointStore()
+        self.janitor = Janitor(self.store, self.access, self.endpoints, stores, now=lambda: NOW)
 
     async def fill(self) -> None:
         for user in ("ann", "ann/evil", "bob"):
@@ -85,9 +88,24 @@ async def test_a_deleted_jobs_files_go_and_nobody_elses(room: Room) -> None:
     assert len(await room.left("bob")) == len(await room.left("ann/evil")) == 2 * len(KINDS)
 
 
+async def test_what_a_deleted_jobs_worker_streamed_goes_even_while_the_files_wait(room: Room) -> None:
+    for job_id in ("j1", "j2"):
+        await room.endpoints.store_chunks(Chunks(job_id=job_id, attempt=1, version=1, delete_at=LAST), 0)
+    room.objects.away = True
+    with pytest.raises(Unavailable):
+        await room.hear(JobEvent(job(state=State.DELETED, external=True)))
+    assert await room.endpoints.chunks("j1") is None
+    assert await room.endpoints.chunks("j2") is not None
+    room.endpoints.away = True
+    with pytest.raises(Unavailable):
+        await room.hear(JobEvent(job(state=State.DELETED, external=True)))
+
+
 async def test_other_job_events_delete_nothing(room: Room) -> None:
+    await room.endpoints.store_chunks(Chunks(job_id="j1", attempt=1, version=1, delete_at=LAST), 0)
     for state in set(State) - {State.DELETED}:
-        await room.hear(JobEvent(job(state=state)))
+        await room.hear(JobEvent(job(state=state, external=True)))
+    assert await room.endpoints.chunks("j1") is not None
     assert len(await room.left("ann")) == 2 * len(KINDS)
 
 
@@ -139,7 +157,7 @@ async def test_a_store_that_is_away_is_waited_for_and_the_other_is_not_spared(ro
 
 
 async def test_a_store_that_is_not_configured_here_is_said_once_and_holds_up_nothing() -> None:
-    janitor = Janitor(MemoryJobStore(), MemoryAccessStore(), ObjectStores(MemoryObjectStore()))
+    janitor = Janitor(MemoryJobStore(), MemoryAccessStore(), MemoryEndpointStore(), ObjectStores(MemoryObjectStore()))
     video = StoredFile(key="k", bytes=1, sha256="0", media_type="video/mp4", store=FALLBACK)
     with structlog.testing.capture_logs() as logs:
         for version in (3, 4):

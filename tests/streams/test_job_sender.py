@@ -19,11 +19,12 @@ from repo.memory_objects import MemoryObjectStore
 from repo.outgoing import Outgoing
 from repo.ports import Unavailable
 from repo.stores import FALLBACK, ObjectStores
-from repo.values import input_of, output_of
+from repo.values import output_of, store_input
 from schemas.deliveries import Delivery
 from schemas.endpoints import EndpointKind, ServerlessEndpoint
 from schemas.jobs import Job, Output, StoredFile
 from schemas.lifecycle import State
+from schemas.requests import external_request
 from streams.core.deliveries import Result, SendingPolicy
 from streams.core.notices import job_delivery
 from streams.job_sender import JobSender, LargeBodies, Sources
@@ -81,7 +82,7 @@ class Desk:
     async def large(self, path: str, job_id: str = "j1") -> Delivery:
         """About a job whose input and output lie in the object store."""
         value = {"input": {"words": ["é" * 1000] * 4000}, "s3Config": {"accessSecret": "hidden-key"}}
-        request = await input_of(self.objects, "ann", job_id, value, secret=True)
+        request = external_request(key=await store_input(self.objects, "ann", job_id, orjson.dumps(value)))
         word = orjson.dumps({"output": {"frames": ["x" * 10_000] * (RESULT // 10_003)}})
         output = await output_of(self.objects, "ann", job_id, 1, "w", "s", word)
         assert output.value_key

@@ -6,18 +6,25 @@ from pathlib import Path
 
 import pytest
 
-from repo.core.object_keys import file_key, session_keys, user_prefix
+from repo.clock import now_ms
+from repo.core.object_keys import file_key, input_key, session_keys, user_prefix
 from repo.kafka import KafkaEventLog
+from repo.mongo import MongoDatabase
 from repo.mongo_jobs import MongoJobStore
 from repo.ports import ObjectStore
+from schemas.chunks import Chunks
 from schemas.codec import Encoded, decode
 from schemas.commands import AttemptHandedBack, AttemptStarted, AttemptSucceeded, CancelJob, DeleteJob, DeleteUser
 from schemas.dispatch import JobMoved, RunAttempt, StopAttempt, Tick, WorkerBeat, WorkerState
+from schemas.endpoints import DAY, EndpointKind, ServerlessEndpoint
 from schemas.events import JobEvent, Outcome
-from schemas.jobs import Output
+from schemas.instants import LAST
+from schemas.jobs import Charge, ChargeState, Job, Output
 from schemas.lifecycle import State
 from schemas.progress import QueuePlace
+from schemas.requests import external_request
 from schemas.topics import ASSIGNMENTS, COMMANDS, DEADLETTER, DISPATCH, EVENTS, PROGRESS
+from tests.repo.jobs import a_job
 from tests.streams.streams_process import StreamsProcess, eventually, streams_running
 from tests.streams.submissions import Ear, new_id, send, submission
 
@@ -31,8 +38,35 @@ def environment(servers: Mapping[str, str], database: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
+async def kept_too_long(mongo: MongoDatabase, object_store: ObjectStore) -> Job:
+    """An external job of long ago, with its input in the object store and chunks; there before the process starts."""
+    endpoint = ServerlessEndpoint(
+        endpoint_id="old", kind=EndpointKind.EXTERNAL, pool="endpoint.old", version=1, created_at=1, updated_at=1
+    )
+    await mongo.endpoints.store_endpoint(endpoint, 0)
+    user_id, job_id = new_id("user-"), new_id("job-")
+    key = input_key(user_id, job_id)
+    await object_store.put_bytes(key, b'{"input":1}', "application/json")
+    ended = now_ms() - DAY - 1
+    job = a_job(
+        user_id,
+        job_id=job_id,
+        endpoint="old",
+        external=True,
+        state=State.FAILED,
+        finished_at=ended,
+        charge=Charge(state=ChargeState.REFUNDED, seconds=0.0, reserved_at=ended),
+        request=external_request(key=key),
+    )
+    await mongo.jobs.store_job(job, 0)
+    await mongo.endpoints.store_chunks(Chunks(job_id=job_id, attempt=1, version=1, delete_at=LAST), 0)
+    await mongo.endpoints.store_chunks(Chunks(job_id=f"{job_id}-2", attempt=1, version=1, delete_at=ended), 0)
+    return job
+
+
+@pytest.fixture(scope="module")
 async def streams(
-    environment: dict[str, str], topics: list[str], tmp_path_factory: pytest.TempPathFactory
+    environment: dict[str, str], topics: list[str], tmp_path_factory: pytest.TempPathFactory, kept_too_long: Job
 ) -> AsyncIterator[StreamsProcess]:
     """All roles in one process."""
     log: Path = tmp_path_factory.mktemp("streams") / "log"
@@ -237,6 +271,22 @@ async def test_ticks_go_into_every_partition_of_the_dispatch_topic_one_after_the
         return all(offsets.get(partition, -1) >= end - 3 for partition, end in ends.items())
 
     await eventually(applied)
+
+
+async def test_what_was_kept_too_long_is_deleted_with_its_input_and_its_chunks(
+    streams: StreamsProcess, mongo: MongoDatabase, object_store: ObjectStore, kept_too_long: Job
+) -> None:
+    async def is_deleted() -> bool:
+        job = await mongo.jobs.job(kept_too_long.job_id)
+        return job is not None and job.state is State.DELETED and job.request.input_key is None
+
+    async def chunks_are_gone() -> bool:
+        found = [await mongo.endpoints.chunks(f"{kept_too_long.job_id}{more}") for more in ("", "-2")]
+        return found == [None, None]
+
+    await eventually(is_deleted)
+    await eventually(chunks_are_gone)
+    await gone(object_store, user_prefix(kept_too_long.user_id))
 
 
 async def test_files_of_deleted_jobs_and_discarded_attempts_are_deleted_and_nothing_else(

@@ -2,6 +2,9 @@
 
 from dataclasses import replace
 
+import pytest
+
+from gateway.core import updates as module
 from gateway.core.updates import OVERHEAD, Updates
 from gateway.core.window import Happened
 from schemas.lifecycle import State
@@ -56,6 +59,17 @@ def test_jobs_that_are_tried_again_are_counted_until_they_end() -> None:
     updates.moved(event("a", again=True), State.PROCESSING)
     updates.moved(event("b", again=True), State.FAILED)
     assert updates.tried_again("e") == 1
+    updates.moved(event("a", again=True, endpoint="other"), State.QUEUED)
+    assert (updates.tried_again("e"), updates.tried_again("other")) == (0, 2)
+    assert set(updates._again_of) == {"other"}
+
+
+def test_of_too_many_that_are_tried_again_the_oldest_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "JOBS_MAX", 2)
+    updates = Updates(10_000)
+    for job_id, endpoint in (("a", "e"), ("b", "f"), ("a", "e"), ("c", "f")):
+        updates.moved(event(job_id, again=True, endpoint=endpoint), State.QUEUED)
+    assert (updates.tried_again("e"), updates.tried_again("f")) == (1, 1)  # b was heard of longest ago
 
 
 def test_pools_are_known_for_a_minute_and_never_go_back() -> None:

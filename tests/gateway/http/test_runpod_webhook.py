@@ -258,6 +258,7 @@ async def test_a_call_for_a_worker_wakes_the_one_that_has_the_job_and_reports_no
         assert (await call(world, body, path=for_worker())).json() == {"success": True}
     assert {(one.worker_id, one.job_id, one.attempt) for one in woken(world)} == {("engine.2", ID, 2)}
     assert [one.remote_id for one in woken(world)] == ["there-1-e1", None, None, None]
+    assert {one.signed_attempt for one in woken(world)} == {1}, "whose submission it was, not who has the job now"
     assert world.log.records("openv.commands") == before
 
 

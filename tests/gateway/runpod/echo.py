@@ -7,25 +7,14 @@ import orjson
 
 from repo.clock import now_ms
 from schemas.codec import encode
-from schemas.endpoints import EndpointKind, ServerlessEndpoint, external_pool
+from schemas.endpoints import ServerlessEndpoint
 from schemas.jobs import Job, Output
 from schemas.lifecycle import State
 from schemas.progress import PoolShown, WorkerUpdate
+from tests.gateway.external import endpoint
 from tests.gateway.world import World, until
 
 POD = "sdk:echo:pod-1:0123456789ab:0"
-
-
-def endpoint(endpoint_id: str = "echo", **changes: Any) -> ServerlessEndpoint:
-    made = ServerlessEndpoint(
-        endpoint_id=endpoint_id,
-        kind=EndpointKind.EXTERNAL,
-        pool=external_pool(endpoint_id),
-        version=1,
-        created_at=1,
-        updated_at=1,
-    )
-    return replace(made, **changes)
 
 
 async def add(world: World, **changes: Any) -> ServerlessEndpoint:

@@ -8,8 +8,12 @@ import httpx
 import orjson
 import pytest
 
+from gateway.identity.principal import Principal
+from gateway.runpod import telling
+from gateway.runpod.asked import Asked
 from repo.clock import now_ms
-from schemas.api.runpod import INLINE_BYTES
+from schemas.accounts import Role
+from schemas.api.runpod import INLINE_BYTES, RUNSYNC_BYTES
 from schemas.codec import encode
 from schemas.commands import CancelJob, RetryJob
 from schemas.events import Outcome
@@ -129,8 +133,58 @@ async def test_a_large_output_waits_for_room(world: World) -> None:
         world.objects.objects["there"] = (orjson.dumps({"output": "x" * 100_000}), "application/json")
         await echo.finish(world, job_id, None, output=Output(value_key="there"))
         await eventually(lambda: ended(http, job_id))
-        async with room.held("ada", 64 * 1024 * 1024):
+        async with room.held("ada", 64 * 1024 * 1024):  # of what this user sends: another share
+            assert (await http.get(f"/v2/echo/status/{job_id}")).status_code == 200
+        async with room.held("told:ada", 64 * 1024 * 1024):
             assert (await http.get(f"/v2/echo/status/{job_id}")).status_code == 503
+        assert room.taken == 0
+
+
+async def test_room_is_taken_before_a_large_output_is_read_and_all_but_its_size_given_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room, seen = world.parts.serverless.room, []
+    read, send = world.objects.read, telling._Large._send
+
+    async def reading(key: str) -> bytes | None:
+        seen.append(room.taken)
+        return await read(key)
+
+    async def sending(self: Any, body: bytes, out: Any) -> None:
+        seen.append(room.taken - len(body))
+        await send(self, body, out)
+
+    monkeypatch.setattr(world.objects, "read", reading)
+    monkeypatch.setattr(telling._Large, "_send", sending)
+    async with world.client() as http:
+        job_id = await run(http)
+        world.objects.objects["there"] = (orjson.dumps({"output": "x" * 100_000}), "application/json")
+        await echo.finish(world, job_id, None, output=Output(value_key="there"))
+        await eventually(lambda: ended(http, job_id))
+    assert seen[-2:] == [RUNSYNC_BYTES, 0]
+    assert room.taken == 0
+
+
+async def test_neither_a_slow_store_nor_a_slow_reader_keeps_the_room(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    async with world.client() as http:
+        job_id = await run(http)
+        world.objects.objects["there"] = (orjson.dumps({"output": "x" * 100_000}), "application/json")
+        job = await echo.finish(world, job_id, None, output=Output(value_key="there"))
+        await eventually(lambda: ended(http, job_id))
+        monkeypatch.setattr(telling, "SEND_S", 0.01)
+        principal = Principal("ada", Role.USER)
+        who = Asked(world.parts, principal, echo.endpoint())
+        await (await telling.told(who, job))({}, never, never)
+        assert world.parts.serverless.room.taken == 0
+        monkeypatch.setattr(telling, "READ_S", 0.01)
+        monkeypatch.setattr(world.objects, "read", never)
+        assert (await http.get(f"/v2/echo/status/{job_id}")).status_code == 503
+    assert world.parts.serverless.room.taken == 0
 
 
 async def test_a_video_is_told_as_worker_mochi_tells_it(world: World) -> None:

@@ -4,6 +4,9 @@ import asyncio
 
 import pytest
 
+from gateway.identity.principal import Principal
+from gateway.runpod import queue
+from gateway.runpod.asked import Asked
 from repo.clock import now_ms
 from schemas.accounts import Role
 from schemas.commands import CancelJob
@@ -80,6 +83,28 @@ async def test_what_is_recorded_and_not_decided_counts() -> None:
             assert (await http.post(PURGE)).json()["removed"] == 1
             with world.kafka_away():
                 assert (await http.post(PURGE)).status_code == 503
+
+
+async def test_a_purge_that_is_broken_off_is_finished_all_the_same(world: World) -> None:
+    async with world.client() as http:
+        job_id = await run(http)
+        who = Asked(world.parts, Principal("ada", Role.USER), echo.endpoint())
+        world.ledger.silent = True
+        purging = asyncio.create_task(queue._cancel_all(who, [await echo.stored(world, job_id)]))
+        await until(lambda: [one for one in world.ledger.heard if isinstance(one, CancelJob)])
+        purging.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await purging
+        (left,) = world.parts.serverless.beside
+        command = next(one for one in world.ledger.heard if isinstance(one, CancelJob))
+        await world.ledger.decide(command)
+        await left
+        await until(lambda: not world.parts.serverless.beside)
+        assert await states(world, job_id) == ["cancelled"]
+        world.ledger.silent = False
+        await run(http)
+        assert (await http.post(PURGE)).json()["removed"] == 1
+        assert not world.parts.serverless.beside
 
 
 async def test_health_counts_jobs_and_workers() -> None:

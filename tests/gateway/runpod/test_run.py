@@ -104,6 +104,13 @@ async def test_what_is_no_json_is_400(world: World) -> None:
     assert world.ledger.heard == []
 
 
+async def test_what_takes_too_long_to_read_is_413(world: World) -> None:
+    async with world.client() as http:
+        answer = await http.post("/v2/echo/run", content=b'{"input":[' + b"{}," * 300_000 + b"1]}")
+        assert (answer.status_code, "too many lists" in answer.json()["error"]) == (413, True)
+        assert (await http.post("/v2/echo/run", json={"input": "{}," * 300_000})).status_code == 200
+
+
 @pytest.mark.parametrize("endpoint", ["echo", "mochi-1"])
 async def test_what_is_nested_deeper_than_it_can_be_passed_on_is_400(world: World, endpoint: str) -> None:
     deep = b"[" * 600 + b"]" * 600

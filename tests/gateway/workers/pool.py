@@ -14,28 +14,16 @@ from repo.clock import now_ms
 from schemas.access import KeyKind
 from schemas.codec import decode, encode
 from schemas.dispatch import AssignmentDeclined, RunAttempt, StopAttempt, WorkerBeat, WorkerGone, WorkerState
-from schemas.endpoints import EndpointKind, ServerlessEndpoint, external_pool
+from schemas.endpoints import external_pool
 from schemas.jobs import Job
 from schemas.lifecycle import State
 from schemas.requests import external_request
 from schemas.topics import COMMANDS, DISPATCH, PROGRESS
+from tests.gateway.external import ENDPOINT, endpoint
 from tests.gateway.world import World, job, until
 
 M = TypeVar("M")
-ENDPOINT = "echo"
 POOL = external_pool(ENDPOINT)
-
-
-def endpoint(endpoint_id: str = ENDPOINT, **changes: Any) -> ServerlessEndpoint:
-    made = ServerlessEndpoint(
-        endpoint_id=endpoint_id,
-        kind=EndpointKind.EXTERNAL,
-        pool=external_pool(endpoint_id),
-        version=1,
-        created_at=1,
-        updated_at=1,
-    )
-    return replace(made, **changes)
 
 
 def external_job(job_id: str = "j-1", state: State = State.QUEUED, *, given: Any = None, **changes: Any) -> Job:

@@ -8,9 +8,9 @@ import orjson
 import pytest
 
 from gateway.core.handouts import HandOut
-from gateway.workers import fencing, results
+from gateway.workers import fencing, results, throttle
 from repo.stores import ObjectStores
-from repo.values import read_word
+from repo.values import stored_word
 from schemas.api.runpod import RUNSYNC_BYTES
 from schemas.commands import AttemptFailed, AttemptSucceeded
 from schemas.failures import FailureCode
@@ -26,7 +26,8 @@ OTHERS = Slot("echo", "pod-2", "1" * 12, 0).worker_id
 
 
 async def word(pool: Pool, output: Output | None) -> dict[str, Any] | None:
-    return await read_word(ObjectStores(pool.world.objects), output)
+    text = await stored_word(ObjectStores(pool.world.objects), output)
+    return None if text is None else dict(orjson.loads(text))
 
 
 @pytest.mark.parametrize(
@@ -115,10 +116,18 @@ def _handed(pool: Pool) -> HandOut:
 async def test_an_outage_is_waited_out_inside_the_request(pool: Pool, server: str) -> None:
     await pool.taken(external_job())
     down = pool.world.log if server == "kafka" else pool.world.objects
+    name = "append" if server == "kafka" else "put_bytes"
+    ask, asked = getattr(down, name), 0
+
+    async def counted(*given: Any, **how: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return await ask(*given, **how)
+
+    setattr(down, name, counted)
     down.away = True
     answer = asyncio.create_task(pool.done("j-1", {"output": "x" * 20_000}))
-    await until(lambda: _handed(pool).settling)
-    await asyncio.sleep(0.1)
+    await until(lambda: asked >= 2)
     assert not answer.done()
     down.away = False
     assert (await answer).status_code == 200
@@ -253,6 +262,30 @@ async def test_what_nests_deeper_than_can_be_written_down_is_no_answer(pool: Poo
     assert len(pool.reports(AttemptFailed)) == 1
 
 
+async def test_what_takes_too_long_to_read_is_no_answer(pool: Pool) -> None:
+    await pool.taken(external_job())
+    answer = await pool.done("j-1", b'{"output":[' + b"[]," * 1_000_000 + b"1]}")
+    assert (answer.status_code, "too many lists" in answer.json()["error"]) == (400, True)
+    (report,) = pool.reports(AttemptFailed)
+    assert "too many lists" in report.message
+    assert not pool.world.objects.objects
+
+
+@pytest.mark.parametrize("first", [1, 20, 63])
+async def test_an_update_that_is_too_large_is_known_however_its_first_bytes_come(pool: Pool, first: int) -> None:
+    await pool.taken(external_job())
+    head = b'{"status": "IN_PROGRESS", "output": "' + b"x" * 100
+
+    async def parts() -> Any:
+        yield head[:first]
+        yield head[first:]
+
+    declared = {"content-length": str(RUNSYNC_BYTES + 1)}
+    answer = await pool.http.post(pool.url("job-done", "j-1"), content=parts(), headers=declared)
+    assert (answer.status_code, answer.json()["limitBytes"]) == (413, 65_536)
+    assert not pool.reports(AttemptFailed)
+
+
 async def test_progress_is_passed_on_with_its_attempt(pool: Pool) -> None:
     order = await pool.taken(external_job())
     answer = await pool.done("j-1", {"status": "IN_PROGRESS", "output": {"step": [1, 2]}})
@@ -290,3 +323,35 @@ async def test_an_update_of_64_kb_is_the_largest_and_a_larger_one_ends_nothing(p
         assert (answer.status_code, answer.json()["limitBytes"]) == (413, 65_536)
     assert not pool.reports(AttemptFailed)
     assert (await pool.done("j-1", {"output": 1})).status_code == 200
+
+
+async def test_two_answers_at_once_to_a_job_that_only_the_document_knows_are_one(pool: Pool) -> None:
+    """Both look into the store before either has found it."""
+    assert await pool.world.store.store_job(external_job(state=State.PROCESSING, worker_id=OLD), 0)
+    look, looking, both = pool.world.store.job, 0, asyncio.Event()
+
+    async def together(job_id: str) -> Any:
+        nonlocal looking
+        looking += 1
+        if looking == 2:
+            both.set()
+        await both.wait()
+        return await look(job_id)
+
+    pool.world.store.job = together  # type: ignore[method-assign]
+    answers = await asyncio.gather(*(pool.done("j-1", {"output": number}) for number in range(2)))
+    assert {answer.status_code for answer in answers} <= {200, 503}
+    assert len(pool.reports(AttemptSucceeded)) == 1
+
+
+async def test_updates_of_too_many_jobs_at_once_are_dropped(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throttle, "JOBS_MAX", 1)
+    monkeypatch.setattr(throttle, "EVERY_S", 60.0)
+    for number in range(3):
+        await pool.taken(external_job(f"j-{number}"))
+        assert (await pool.done(f"j-{number}", {"status": "IN_PROGRESS", "output": 1})).status_code == 200
+    await until(lambda: pool.progress(WorkerUpdate))
+    poll = pool.take()
+    await pool.ready(4)  # said after all updates
+    assert [update.job_id for update in pool.progress(WorkerUpdate)] == ["j-0"]
+    poll.cancel()

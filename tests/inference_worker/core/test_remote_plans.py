@@ -52,11 +52,34 @@ def test_the_first_to_ask_submits() -> None:
     assert (decided.intent.attempt, decided.intent.worker_id, decided.intent.intended_at) == (1, "w.1", NOW)
 
 
+def test_an_intent_is_of_the_run_and_target_that_are_asked_for() -> None:
+    decided = plan(None, replace(ME, run=3, target="https://other.example.org/v2/x"), NOW)
+    assert isinstance(decided, Submit)
+    assert (decided.intent.job_id, decided.intent.run) == ("j", 3)
+    assert decided.intent.target == "https://other.example.org/v2/x"
+
+
 @pytest.mark.parametrize("state", [S.SUBMITTED, S.MADE])
 def test_what_is_there_is_followed_by_whoever_has_the_attempt(state: RemoteState) -> None:
     assert plan(run(state), ME, NOW) == Follow(run(state), takes_over=False)
     taken = run(state, attempt=2, worker_id="v.3", version=4)
     assert plan(run(state), NEXT, NOW) == Follow(taken, takes_over=True)
+
+
+@pytest.mark.parametrize("changed", [{"attempt": 2}, {"worker_id": "v.3"}], ids=str)
+def test_the_same_attempt_elsewhere_and_the_same_worker_later_take_it_over_too(changed: dict[str, Any]) -> None:
+    taken = run(S.SUBMITTED, version=4, **changed)
+    assert plan(run(S.SUBMITTED), replace(ME, **changed), NOW) == Follow(taken, takes_over=True)
+
+
+def test_whose_submissions_are_counted() -> None:
+    """The attempt's, wherever it runs."""
+    twice, later = run(S.SPENT, submissions=2), NOW + 60_000
+    assert plan(twice, replace(ME, worker_id="v.3"), later) == GiveUp(None)
+    assert isinstance(plan(twice, replace(ME, attempt=2), later), Submit)
+    # A worker that stood still and has not heard that its attempt is over: what the later one did is not its doing.
+    decided = plan(replace(twice, attempt=2), ME, later)
+    assert isinstance(decided, Submit)
 
 
 @pytest.mark.parametrize("asker", [ME, NEXT])
@@ -96,6 +119,12 @@ def test_a_run_moves_as_the_table_says(state: RemoteState, fact: RemoteFact) -> 
     assert (after.state, after.version, after.remote_id) == (TRANSITIONS[state][fact], 4, "new-e1")
 
 
+def test_a_fact_keeps_the_id_and_says_the_failure_or_none() -> None:
+    assert moved(run(S.SUBMITTED), F.COMPLETED).remote_id == "abc-e1"
+    assert moved(run(S.SUBMITTED), F.BROKEN, failure=FAILURE).failure == FAILURE
+    assert moved(run(S.SUBMITTED, failure=FAILURE), F.BROKEN).failure is None
+
+
 def test_a_try_that_did_not_happen_is_no_submission() -> None:
     again = sent_now(run(S.INTENDED), NOW)
     assert (again.intended_at, again.submissions, again.version) == (NOW, 1, 4)
@@ -123,6 +152,23 @@ def test_what_somebody_has_or_will_have_is_left() -> None:
     assert fate(run(S.INTENDED), elsewhere, NOW - 5_000 + ORPHANED_MS) == Leave()
 
 
+def test_only_what_runs_there_for_nobody_is_orphaned() -> None:
+    """And only once it is known for how long somebody else has had the job."""
+    late = NOW - 5_000 + ORPHANED_MS
+    elsewhere = a_job(worker_id="gpu-1", attempt=2)
+    assert fate(run(S.SUBMITTED), elsewhere, late - 1) == Leave()
+    assert fate(run(S.MADE), elsewhere, late) == Leave(), "it costs nothing, and its result may be asked for"
+    assert fate(run(S.SUBMITTED), a_job(), late) == Leave(), "its own worker has it"
+    waiting = a_job(state=State.QUEUED, worker_id=None, attempt=2)
+    assert fate(run(S.SUBMITTED), waiting, late) == Leave(), "whoever gets it takes it over"
+    assert fate(run(S.SUBMITTED), replace(elsewhere, started_at=None), NOW) == Leave()
+
+
+def test_a_run_of_the_job_that_is_not_the_documents_is_ended() -> None:
+    assert fate(run(S.SUBMITTED, run=2), a_job(), NOW) == End(cancel=True)
+    assert fate_after_stop(run(S.SUBMITTED, run=2), 1, "w.1", a_job(), NOW, NOW) == End(cancel=True)
+
+
 def test_a_stop_cancels_only_what_the_stopped_attempt_still_has() -> None:
     mine = run(S.SUBMITTED)
     assert fate_after_stop(replace(mine, attempt=2), 1, "w.1", None, NOW, NOW) == Leave()
@@ -130,6 +176,8 @@ def test_a_stop_cancels_only_what_the_stopped_attempt_still_has() -> None:
     for later in (a_job(attempt=2, state=State.QUEUED, worker_id=None), a_job(worker_id="v.3")):
         assert fate_after_stop(mine, 1, "w.1", later, NOW, NOW) == Leave()
     assert fate_after_stop(mine, 1, "w.1", a_job(), NOW, NOW) == Ask()
+    assert fate_after_stop(mine, 1, "w.1", a_job(), NOW, NOW + UNSEEN_MS - 1) == Ask()
+    assert fate_after_stop(mine, 1, "w.1", a_job(state=State.QUEUED, worker_id=None), NOW, NOW) == Ask()
     assert fate_after_stop(mine, 1, "w.1", a_job(), NOW, NOW + UNSEEN_MS) == End(cancel=True)
 
 

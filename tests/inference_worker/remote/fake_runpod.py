@@ -101,6 +101,11 @@ class FakeRunPod:
         self.jobs[job.remote_id] = job
         return job
 
+    async def takes_and_is_lost(self, request: web.Request) -> web.StreamResponse:
+        """As an answer of ``run``: the submission has arrived, and nobody is told."""
+        self.accept(await request.json())
+        return await lost(request)
+
     async def serve(self, request: web.Request) -> web.StreamResponse:
         return await self.files[request.match_info["path"]](request)
 

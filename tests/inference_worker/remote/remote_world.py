@@ -1,6 +1,7 @@
 """A fleet of slots over memory twins and a fake RunPod; a test plays scheduler and ledger to it."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -66,6 +67,7 @@ class World:
         self.objects = MemoryObjectStore()
         self.database = MemoryDatabase()
         self._began = 0
+        self._calls = itertools.count()
 
     @asynccontextmanager
     async def process(self, name: str = "w", *, kill: bool = False, **settings: Any) -> AsyncIterator[Fleet]:
@@ -145,9 +147,14 @@ class World:
         stop = StopAttempt(worker_id=worker_id, session=session, job_id=made.job_id, attempt=made.attempt)
         await send(self.log, stop)
 
-    async def ring(self, made: Job, remote_id: str | None = None, worker_id: str = "w.1") -> None:
-        about = {"job_id": made.job_id, "attempt": made.attempt, "call_id": f"c-{now_ms()}"}
-        await send(self.log, RemoteMoved(worker_id=worker_id, session="x", remote_id=remote_id, **about))
+    async def ring(
+        self, made: Job, remote_id: str | None = None, worker_id: str = "w.1", *, signed_attempt: int | None = 1
+    ) -> None:
+        about = {"job_id": made.job_id, "attempt": made.attempt, "call_id": f"c-{next(self._calls)}"}
+        call = RemoteMoved(
+            worker_id=worker_id, session="x", remote_id=remote_id, signed_attempt=signed_attempt, **about
+        )
+        await send(self.log, call)
 
     def reports(self, made: Job, kind: type[T]) -> list[T]:
         mine = [one for one in self.said("commands") if getattr(one, "job_id", "") == made.job_id]

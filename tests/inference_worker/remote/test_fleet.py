@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import structlog
 
 from repo.clock import now_ms
 from schemas.commands import AttemptFailed, AttemptHandedBack
@@ -187,12 +188,7 @@ async def test_what_another_engine_made_meanwhile_is_cancelled(world: World) -> 
 
 async def test_a_call_says_the_id_that_no_answer_said(world: World, video: bytes) -> None:
     """The submission arrives, its answer is lost; RunPod calls when it is done."""
-
-    async def taken_and_lost(request: object) -> object:
-        world.fake.accept(await request.json())  # type: ignore[attr-defined]
-        return await lost(request)  # type: ignore[arg-type]
-
-    world.fake.odd["run"] = [taken_and_lost]  # type: ignore[list-item]
+    world.fake.odd["run"] = [world.fake.takes_and_is_lost]
     hooks = {"webhook_url": "https://gateway.example.org", "adopt_s": 600}
     async with world.process(**hooks):
         made = await world.order()
@@ -203,6 +199,55 @@ async def test_a_call_says_the_id_that_no_answer_said(world: World, video: bytes
         await world.ring(made, there.remote_id)
         await world.succeeded(made)
         assert len(world.fake.jobs) == 1
+
+
+async def test_a_late_call_about_a_failed_run_is_not_taken_for_the_next_attempts(world: World, video: bytes) -> None:
+    """Attempt 1's run has failed; attempt 2's submission arrives and its answer is lost."""
+    hooks = {"webhook_url": "https://gateway.example.org", "adopt_s": 600}
+    async with world.process(**hooks):
+        made = await world.order()
+        await world.submitted()
+        dead = world.fake.newest()
+        dead.status, dead.error = "FAILED", "503 there"
+        await world.ring(made, dead.remote_id)
+        assert (await world.failed(made)).code is FailureCode.TRANSIENT_ERROR
+        world.fake.odd["run"] = [world.fake.takes_and_is_lost]
+        again = await world.order(of=replace(made, attempt=2, state=State.QUEUED, worker_id=None))
+        await world.submitted(2)
+        there = world.fake.newest()
+        there.status, there.output = "COMPLETED", {"result": world.fake.video(video)}
+        looks = dead.looks
+        await world.ring(again, dead.remote_id, signed_attempt=1)
+        await world.ring(again, dead.remote_id, signed_attempt=None)  # as earlier gateways wrote it
+        await world.ring(again, there.remote_id, signed_attempt=2)
+        await world.succeeded(again)
+        assert (len(world.fake.jobs), dead.looks) == (2, looks)
+
+
+async def test_the_id_of_what_runpod_forgot_is_not_taken_for_that_of_the_next_submission(
+    world: World, video: bytes
+) -> None:
+    hooks = {"webhook_url": "https://gateway.example.org", "adopt_s": 600}
+    with structlog.testing.capture_logs() as logs:
+        async with world.process(**hooks):
+            made = await world.order()
+            await world.submitted()
+            gone = world.fake.newest()
+            await world.ring(made, gone.remote_id)
+            world.fake.odd["run"] = [world.fake.takes_and_is_lost]
+            del world.fake.jobs[gone.remote_id]
+            await until(lambda: world.fake.jobs, "submitted again")
+
+            def waits() -> int:
+                return len([line for line in logs if line["event"] == "remote_unanswered" and "waits_s" in line])
+
+            await until(lambda: waits() == 1, "waits for a call")
+            await world.ring(made)  # one that does not say the id
+            await until(lambda: waits() == 2, "goes on waiting")
+            there = world.fake.newest()
+            there.status, there.output = "COMPLETED", {"result": world.fake.video(video)}
+            await world.ring(made, there.remote_id)
+            await world.succeeded(made)
 
 
 async def test_a_call_wakes_up_and_proves_nothing(world: World, video: bytes) -> None:

@@ -5,6 +5,7 @@ Files in ``FOLDER`` are how a test and its worker wait for each other.
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ def note(name: str) -> None:
 
 def deed(job: dict[str, Any]) -> Any:
     """Answers at once, or with a coroutine: the SDK takes either."""
+    if job["input"]["do"] == "block":
+        time.sleep(job["input"]["seconds"])  # as a model does: nothing else of the worker runs meanwhile
+        return "unblocked"
     return job["input"]["number"] * 2 if job["input"]["do"] == "double" else done(job)
 
 

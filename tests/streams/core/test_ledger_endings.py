@@ -1,13 +1,19 @@
 """Cancel, timeout and delete."""
 
+from dataclasses import replace
+
 import pytest
 
+from schemas.commands import DeleteJob
+from schemas.endpoints import EndpointLimits
 from schemas.events import Outcome
 from schemas.failures import FailureCode
 from schemas.jobs import ChargeState
 from schemas.lifecycle import State
+from schemas.requests import external_request
 from streams.core.effects import WriteAccount, WriteJob
 from streams.core.policy import Policy
+from streams.core.retention import counts, reach_for
 from tests.streams.core.ledger_documents import (
     NOON,
     SECOND,
@@ -22,6 +28,7 @@ from tests.streams.core.ledger_documents import (
     succeeded,
 )
 
+NOTHING = EndpointLimits(max_active=0)
 TIMEOUT = FailureCode.EXECUTION_TIMEOUT
 
 
@@ -161,6 +168,46 @@ def test_a_deleted_document_is_bare_and_keeps_its_charge() -> None:
     assert documents.ask(delete()).outcome is Outcome.DONE
     assert documents.ask(submit()).outcome is Outcome.ADMITTED, "a replayed submission does not bring it back"
     assert documents.job() == job
+
+
+def test_what_was_kept_for_its_time_is_deleted_only_if_it_had_ended_by_then() -> None:
+    def of(at: int) -> DeleteJob:
+        return replace(delete(), ended_by=at)
+
+    documents = running()
+    assert documents.ask(of(NOON + 9 * SECOND)).outcome is Outcome.UNCHANGED, "it runs"
+    documents.do(succeeded(), now=NOON + SECOND)
+    ended = documents.job()
+    assert documents.ask(of(NOON + SECOND - 1)).outcome is Outcome.UNCHANGED, "it ended later"
+    assert documents.job() == ended
+    assert documents.ask(of(NOON + SECOND)).outcome is Outcome.DONE
+    assert documents.job().state is State.DELETED
+    assert documents.ask(of(NOON)).outcome is Outcome.DONE, "it is as it was wished"
+
+
+def test_a_refused_submission_that_was_deleted_is_a_deleted_job_to_whoever_asks_again() -> None:
+    documents = Documents()
+    first = documents.ask(submit(endpoint="mochi-1", limits=NOTHING), now=NOON + 1)
+    assert first.outcome is Outcome.REFUSED
+    documents.do(replace(delete(), ended_by=NOON + 1), now=NOON + 9)
+    bare = documents.job()
+    assert (bare.state, bare.charge.state) == (State.DELETED, ChargeState.NONE)
+    again = documents.ask(submit(command_id="again"), now=NOON + 99 * SECOND)
+    assert again.outcome is Outcome.ADMITTED, "not refused for ever for what was so then"
+    assert documents.job() == bare, "what is said to be deleted is not made again"
+    assert documents.ask(submit(), now=NOON + 1).code is first.code, "a replay is answered the same"
+
+
+def test_an_external_job_that_was_deleted_is_not_held() -> None:
+    documents = Documents()
+    documents.do(submit(endpoint="echo", external=True, request=external_request(text="{}")))
+    documents.do(succeeded())
+    documents.do(delete(), now=NOON + 5)
+    job = documents.job()
+    assert (job.state, job.external, job.request.input) == (State.DELETED, True, None)
+    reach = reach_for(documents.account, documents.policy, NOON + 86_400_000)
+    assert counts(replace(job, state=State.QUEUED), reach), "what is active is"
+    assert not counts(job, reach)
 
 
 def test_a_failure_text_does_not_outlive_the_job() -> None:

@@ -6,6 +6,7 @@ from schemas.events import FilesDiscarded
 from schemas.failures import FailureCode
 from schemas.jobs import AttemptEnd, ChargeState
 from schemas.lifecycle import State
+from schemas.slots import Slot
 from streams.core.policy import Policy
 from tests.streams.core.ledger_documents import (
     NOON,
@@ -210,6 +211,35 @@ def test_a_report_about_an_unknown_job_does_nothing() -> None:
 def test_reports_are_not_answered() -> None:
     documents = queued()
     assert [documents.do(r).answer for r in (started(), failed(), succeeded(attempt=2))] == [None, None, None]
+
+
+def test_an_external_worker_that_takes_a_job_and_is_never_heard_of_with_it_costs_tries_in_the_end() -> None:
+    """It may run the job each time and be unable to say so: it must not be handed out for ever."""
+    documents, slot = queued(), Slot("captions", "pod", "0123456789ab", 0).worker_id
+    seen = []
+    for attempt in range(1, 7):
+        at = NOON + attempt * 60 * SECOND
+        documents.do(started(slot, attempt), now=at)
+        documents.do(handed_back(slot, attempt), now=at + SECOND)
+        job = documents.job()
+        seen.append((job.state, job.tries))
+        if job.state is State.FAILED:
+            break
+    assert seen == [(State.QUEUED, 1), (State.QUEUED, 1), (State.QUEUED, 2), (State.QUEUED, 3), (State.FAILED, 3)]
+    assert documents.job().failure is not None
+    assert documents.job().failure.code is FailureCode.WORKER_LOST
+    assert [e.end for e in documents.job().earlier_attempts] == [AttemptEnd.HANDED_BACK] * 2 + [AttemptEnd.LOST] * 3
+
+
+@pytest.mark.parametrize("start", [True, False])
+def test_our_own_workers_and_those_that_never_began_hand_back_at_no_cost(start: bool) -> None:
+    documents = queued()
+    worker = "w1" if start else Slot("captions", "pod", "0123456789ab", 0).worker_id
+    for attempt in range(1, 7):
+        if start:
+            documents.do(started(worker, attempt), now=NOON + attempt * 60 * SECOND)
+        documents.do(handed_back(worker, attempt), now=NOON + attempt * 60 * SECOND + SECOND)
+    assert (documents.job().state, documents.job().tries) == (State.QUEUED, 1)
 
 
 def test_what_is_kept_of_earlier_attempts_is_bounded() -> None:

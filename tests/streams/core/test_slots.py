@@ -175,6 +175,31 @@ def test_the_same_poll_said_again_is_no_free_slot() -> None:
     assert offers(pool.ready()) == []
 
 
+def test_a_slot_that_took_its_job_asks_no_more_until_its_next_poll() -> None:
+    """The job may be over before the worker comes back: nobody would be there to take another."""
+    pool, job = offered()
+    pool.load(job, job_of("b"))
+    pool.move(taken(job))
+    assert not pool.worker().asking
+    assert offers(pool.move(after(taken(job), state=State.COMPLETED))) == []
+    pool.at += 3
+    assert offers(pool.ready(poll="p2")) == [("b", SLOT)]
+
+
+def test_nor_does_one_whose_job_is_heard_of_at_its_end_only() -> None:
+    pool, job = offered()
+    pool.load(job, job_of("b"))
+    assert offers(pool.see(after(taken(job), state=State.COMPLETED))) == []
+    pool.at += 3
+    assert offers(pool.ready(poll="p2")) == [("b", SLOT)]
+
+
+def test_a_slot_whose_offer_did_not_fit_still_asks() -> None:
+    pool, job = offered()
+    pool.load(job, job_of("b"))
+    assert offers(pool.see(after(job, state=State.CANCELLED))) == [("b", SLOT)]
+
+
 def test_another_poll_while_the_document_still_waits_is_no_free_slot() -> None:
     """Its gateway declines the order that came too late for its poll."""
     pool, _ = offered()

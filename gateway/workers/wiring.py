@@ -8,6 +8,7 @@ from gateway.settings import GatewaySettings
 from gateway.workers.fencing import Fencing
 from gateway.workers.results import Results
 from gateway.workers.room import Room
+from gateway.workers.streaming import Streams
 from repo.database import Database
 from repo.ports import EventLog
 from repo.stores import ObjectStores
@@ -20,6 +21,7 @@ class Workers:
     room: Room
     fencing: Fencing
     results: Results
+    streams: Streams
 
 
 def workers_of(
@@ -33,4 +35,4 @@ def workers_of(
     """Wire the rooms together; starts nothing."""
     room = Room(log, now, poll_s=settings.worker_poll_seconds, polls_max=settings.worker_polls)
     fencing = Fencing(room.handed, database.jobs, now)
-    return Workers(room, fencing, Results(room, fencing, objects, decisions))
+    return Workers(room, fencing, Results(room, fencing, objects, decisions), Streams(database.endpoints))

@@ -27,7 +27,7 @@ class _Newest:
         return self.turn(self, now)
 
 
-class Updates:
+class Throttle:
     """One a process."""
 
     def __init__(self, outbox: Outbox, wheel: Wheel, now: Callable[[], int]) -> None:
@@ -37,15 +37,19 @@ class Updates:
         self._newest: dict[str, _Newest] = {}
 
     def put(self, handed: HandOut, text: str) -> None:
-        """Say it now, or as soon as this job may say something again, if nothing newer has come by then."""
+        """Say it now, or as soon as this job may say something again, if nothing newer has come by then.
+
+        Dropped where too many jobs say something at once.
+        """
         known = self._newest.get(handed.job_id)
         if known is not None:
             known.handed, known.text = handed, text
             return
+        if len(self._newest) >= JOBS_MAX:
+            return  # none of so many can be said often enough to be missed
         self._say(handed, text)
-        if len(self._newest) < JOBS_MAX:
-            kept = self._newest[handed.job_id] = _Newest(handed, self._turn)
-            self._wheel.set(kept, asyncio.get_running_loop().time() + EVERY_S)
+        kept = self._newest[handed.job_id] = _Newest(handed, self._turn)
+        self._wheel.set(kept, asyncio.get_running_loop().time() + EVERY_S)
 
     def drop(self, job_id: str) -> None:
         """The job has ended: nothing more is said of it."""
