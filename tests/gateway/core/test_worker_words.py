@@ -2,6 +2,7 @@
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.core.chunks import Full, Stale, appended
 from gateway.core.stops import JOBS_MAX, KEPT_MS, Stops
 from gateway.core.worker_words import BadWord, Result, Update, looks_like_update, read_chunk, read_result
-from schemas.chunks import CHUNKS_BYTES, Chunks
+from schemas.chunks import CHUNKS_BYTES, CHUNKS_COUNT, Chunks
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -79,6 +80,9 @@ def test_a_chunk_is_added_to_its_attempts_and_drops_those_of_older_ones() -> Non
     assert appended(full, "j", 1, "y", 1).bytes == CHUNKS_BYTES
     with pytest.raises(Full):
         appended(full, "j", 1, "yy", 1)
+    many = replace(full, waiting=("x",) * CHUNKS_COUNT)
+    with pytest.raises(Full):
+        appended(many, "j", 1, "y", 1)
 
 
 def test_stops_are_kept_for_a_while_bounded_and_taken_once() -> None:
