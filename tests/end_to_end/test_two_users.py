@@ -31,11 +31,12 @@ class Ada:
     http: httpx.AsyncClient
     done: str
     ended: str
+    served: str
     webhook: dict[str, Any]
 
     @property
-    def jobs(self) -> tuple[str, str]:
-        return self.done, self.ended
+    def jobs(self) -> tuple[str, str, str]:
+        return self.done, self.ended, self.served
 
     async def everything(self) -> Any:
         """All that she sees of her own."""
@@ -51,9 +52,12 @@ async def ada(stack: Stack) -> Ada:
     ended = await stack.submit(http, num_frames=127)
     await http.post(f"/api/runpod/{ended['jobId']}/cancel")
     await stack.state(http, ended["jobId"], "cancelled", "completed")
+    small = {"prompt": "of an endpoint", "width": 384, "height": 384, "num_frames": 7, "steps": 10}
+    served = (await http.post("/v2/mochi-1/run", json={"input": small})).json()["id"]
+    await stack.state(http, served, "completed")
     made = await http.post("/api/webhooks", json={"url": "https://1.1.1.1/ada", "events": ["video.cancelled"]})
     assert made.status_code == 201, made.text
-    return Ada(http, done["jobId"], ended["jobId"], made.json())
+    return Ada(http, done["jobId"], ended["jobId"], served, made.json())
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -65,18 +69,30 @@ def ways(path: str, ada: Ada) -> list[str]:
     """The path with each of her ids in it."""
     if "{job_id}" in path:
         kinds = KINDS if "{kind}" in path else ("",)
-        return [path.format(job_id=job_id, kind=kind) for job_id in ada.jobs for kind in kinds]
+        return [path.format(endpoint_id="mochi-1", job_id=one, kind=kind) for one in ada.jobs for kind in kinds]
+    if "{video_id}" in path:
+        return [path.format(video_id=f"video_{one}") for one in ada.jobs]
     return [path.format(webhook_id=ada.webhook["id"], delivery_id="d-1")]
 
 
-OF_AN_ID = [one for one in OPERATIONS if "{" in one.path and one.access.scope not in (None, Scope.ADMIN)]
+# Of something that is one user's; who may use an endpoint, and what workers may, is tried elsewhere.
+OWNED = ("{job_id}", "{video_id}", "{webhook_id}", "{delivery_id}")
+OF_AN_ID = [
+    one
+    for one in OPERATIONS
+    if any(name in one.path for name in OWNED) and one.access.scope not in (None, Scope.ADMIN) and one.replies
+]
 LISTS = [one for one in OPERATIONS if one.method == "get" and "{" not in one.path and one.access.scope is Scope.READ]
 
 
 def test_the_table_still_has_what_this_test_is_about() -> None:
-    assert {"/api/runpod/{job_id}", "/api/videos/{job_id}/{kind}", "/api/webhooks/{webhook_id}"} <= {
-        one.path for one in OF_AN_ID
-    }
+    assert {
+        "/api/runpod/{job_id}",
+        "/api/videos/{job_id}/{kind}",
+        "/api/webhooks/{webhook_id}",
+        "/v1/videos/{video_id}/content",
+        "/v2/{endpoint_id}/cancel/{job_id}",
+    } <= {one.path for one in OF_AN_ID}
     assert {"/api/videos", "/api/webhooks"} <= {one.path for one in LISTS}
 
 

@@ -210,6 +210,7 @@ async def test_it_is_good_for_as_long_as_its_endpoint_has_workers_of_others(worl
             before = stored.version if stored else 0
             await world.database.endpoints.store_endpoint(replace(endpoint, version=before + 1), before)
         world.parts.serverless.endpoints._known.clear()
+        world.parts.serverless.endpoints._unknown.clear()
         async with showing(world, secret) as http:
             return (await http.request(*ping)).status_code
 
