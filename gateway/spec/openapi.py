@@ -68,6 +68,12 @@ def openapi(origin: str, operations: Iterable[Operation] = OPERATIONS) -> dict[s
                     "description": "The page's session. HttpOnly, SameSite=Strict, over HTTPS also Secure and bound "
                     "to the host.",
                 },
+                "workerKey": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "Authorization",
+                    "description": "A key of the endpoint's workers (`openv endpoints key`), as it is or as a Bearer.",
+                },
             },
         },
     }
@@ -127,6 +133,8 @@ def _joined(row: Operation, status: int, replies: dict[int, dict[str, Any]], ref
 
 
 def _security(row: Operation) -> list[dict[str, list[str]]]:
+    if row.access is Access.WORKER:
+        return [{"workerKey": []}]
     scope = row.access.scope
     if scope is None:
         return []
@@ -141,7 +149,7 @@ def _parameters(row: Operation) -> list[dict[str, Any]]:
         | {"description": one.words, "schema": dict(one.schema)}
         for one in row.parameters
     ]
-    if row.access is not Access.OPEN and row.method not in SAFE:
+    if row.access.scope is not None and row.method not in SAFE:
         made.append(
             {
                 "name": "Origin",

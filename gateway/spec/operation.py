@@ -18,9 +18,13 @@ SAFE = frozenset({"get", "head", "options"})
 
 
 class Access(Enum):
-    """Who may call: anyone, or whoever's credential has the scope; ``MAKE`` asks for a role that may make videos."""
+    """Who may call: anyone, the endpoint's workers, or whoever's credential has the scope.
+
+    ``MAKE`` asks for a role that may make videos.
+    """
 
     OPEN = None
+    WORKER = "worker"
     READ = Scope.READ
     WRITE = Scope.WRITE
     MAKE = "make"
@@ -28,7 +32,7 @@ class Access(Enum):
 
     @property
     def scope(self) -> Scope | None:
-        """The scope that a credential needs; None: no credential is looked at."""
+        """The scope that a user's credential needs; None: no user's credential is looked at."""
         return Scope.WRITE if self is Access.MAKE else self.value if isinstance(self.value, Scope) else None
 
 
@@ -94,6 +98,9 @@ class Operation:
     def at_the_door(self) -> Iterator[Problem]:
         """Those that the guard gives, before anything of the operation is looked at."""
         if self.access is Access.OPEN:
+            return
+        if self.access is Access.WORKER:
+            yield from (P.NO_CALLER, P.NO_ENDPOINT, P.UNAVAILABLE)
             return
         yield from (self.nobody, P.SCOPE, P.UNAVAILABLE)
         if self.terms:

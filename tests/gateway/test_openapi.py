@@ -191,7 +191,8 @@ def test_a_request_body_is_described_as_it_is_read() -> None:
 def test_who_may_call_is_said(row: Operation) -> None:
     security = document()["paths"][row.path][row.method]["security"]
     scope = row.access.scope
-    wanted = [] if row.access is Access.OPEN else [{"bearer": [scope]}, {"cookie": [scope]}]
+    of_users: list[dict[str, list[Any]]] = [{"bearer": [scope]}, {"cookie": [scope]}]
+    wanted = {Access.OPEN: [], Access.WORKER: [{"workerKey": []}]}.get(row.access, of_users)
     assert security == wanted
 
 
