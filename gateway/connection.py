@@ -13,6 +13,7 @@ import h11
 import orjson
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from gateway.lingering import Lingering
 from gateway.middleware import HEADERS
 
 HEAD_BYTES = 16 * 1024
@@ -26,6 +27,8 @@ PIECES = 512
 PIECE_BYTES = 64
 # What is left of a body when its answer begins is read if it is no more than this, so that the connection can go on.
 LEFT_BYTES = 64 * 1024
+_ANSWERED = frozenset({h11.DONE, h11.MUST_CLOSE, h11.CLOSED})
+_SENDS = frozenset({h11.SEND_BODY, h11.ERROR})
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _WORDS = {
     HTTPStatus.BAD_REQUEST: "This is not an HTTP request that can be read.",
@@ -92,6 +95,7 @@ class Connection(H11Protocol):
 
     head_s = 10.0
     body_s = 60.0
+    lingering: Lingering
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -107,7 +111,16 @@ class Connection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget()
+        if exc is None and self._is_answered_and_sends():
+            self.lingering.take(self.transport)
         super().connection_lost(exc)
+
+    def eof_received(self) -> None:
+        """The transport closes itself now and takes nothing more, though it may still be writing: who answers hears of
+        it at once."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         while data and not self._is_over():
@@ -164,6 +177,11 @@ class Connection(H11Protocol):
         """Whether it is closing, or was handed to the WebSocket protocol."""
         return self.transport.is_closing() or self.transport.get_protocol() is not self
 
+    def _is_answered_and_sends(self) -> bool:
+        """Whether the whole answer was written, while the client is in the middle of a body, a head or nonsense."""
+        unread = self.conn.their_state in _SENDS or bool(self.conn.trailing_data[0])
+        return unread and self.conn.our_state in _ANSWERED
+
     def _rests(self) -> bool:
         """Between two requests, where nothing of the next has come: uvicorn's own timer ends that."""
         return self.conn.heads > 0 and not self.conn.trailing_data[0]
@@ -177,7 +195,7 @@ class Connection(H11Protocol):
             self._refuse(HTTPStatus.REQUEST_TIMEOUT)
 
 
-def bounded(head_s: float, body_s: float) -> type[Connection]:
+def bounded(head_s: float, body_s: float, lingering: Lingering) -> type[Connection]:
     """The protocol with these deadlines: seconds for a head from the connection's begin or, of a later request, from
-    its first byte; and for a body from its head."""
-    return type("Connection", (Connection,), {"head_s": head_s, "body_s": body_s})
+    its first byte; and for a body from its head. Whoever is answered before that may go on in ``lingering``."""
+    return type("Connection", (Connection,), {"head_s": head_s, "body_s": body_s, "lingering": lingering})

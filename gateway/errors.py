@@ -18,6 +18,8 @@ from schemas.failures import FAILURES, FailureCode
 class Problem(StrEnum):
     UNAUTHORIZED = "unauthorized"
     NO_CALLER = "no_caller"
+    NO_KEY = "no_key"
+    NO_WORKER_KEY = "no_worker_key"
     FORBIDDEN_ORIGIN = "forbidden_origin"
     RESTRICTED = "restricted"
     ADMIN_ONLY = "admin_only"
@@ -93,6 +95,17 @@ PROBLEMS: Mapping[Problem, Row] = MappingProxyType(
     {
         P.UNAUTHORIZED: Row(401, "Unauthorized", "message"),
         P.NO_CALLER: Row(401, "Unauthorized"),  # where OpenV says it in the other member
+        # The same words whatever was shown: nobody learns here whether a key is good, or for what.
+        P.NO_KEY: Row(
+            401,
+            "Unauthorized: this address wants a user's API key (`openv keys create`) as Authorization; a key of "
+            "workers does not open it.",
+        ),
+        P.NO_WORKER_KEY: Row(
+            401,
+            "Unauthorized: this address wants a key of this endpoint's workers (`openv endpoints key`) as "
+            "Authorization; a user's API key does not open it, nor does a key of another endpoint.",
+        ),
         P.FORBIDDEN_ORIGIN: Row(403, "This page may not act with your session."),
         P.RESTRICTED: Row(403, "This action requires user role", "message"),
         P.ADMIN_ONLY: Row(403, "This action requires admin role", "message"),
@@ -124,13 +137,30 @@ PROBLEMS: Mapping[Problem, Row] = MappingProxyType(
         P.NO_MODEL: Row(404, "There is no such model; GET /v1/models lists those that are.", code="model_not_found"),
         P.NO_ENDPOINT: Row(404, "There is no such endpoint."),
         P.NO_JOB: Row(404, "There is no such job on this endpoint."),
-        P.RESULT_GONE: Row(404, "This job has ended, and its result is no longer kept."),
-        P.TOO_NESTED: Row(413, "The body holds too many lists, objects and values."),
-        P.NO_ROOM: Row(503, "Too many large bodies are under way at once; try again soon.", retry_after=5),
-        P.QUEUE_FULL: Row(
-            429, "You have as many jobs on this endpoint as you may have; wait until some have ended.", retry_after=5
+        P.RESULT_GONE: Row(
+            404,
+            "This job has ended, and its result is no longer kept. For how long it is kept is the operator's to say: "
+            "`openv endpoints update ENDPOINT --result-minutes`.",
         ),
-        P.TOO_MANY_WAIT: Row(429, "Too many of your requests wait for jobs here; ask /status instead.", retry_after=5),
+        P.TOO_NESTED: Row(413, "The body holds too many lists, objects and values."),
+        P.NO_ROOM: Row(
+            503,
+            "Too many large bodies are under way at once; try again soon. How many may be is the operator's to say: "
+            "OPENV_SERVERLESS_BODY_BYTES.",
+            retry_after=5,
+        ),
+        P.QUEUE_FULL: Row(
+            429,
+            "You have as many jobs on this endpoint as you may have; wait until some have ended. The operator can "
+            "allow more: `openv endpoints update ENDPOINT --max-active`.",
+            retry_after=5,
+        ),
+        P.TOO_MANY_WAIT: Row(
+            429,
+            "Too many of your requests wait for jobs here; ask /status instead. How many may wait is the operator's to "
+            "say: OPENV_SERVERLESS_WAITS_PER_USER.",
+            retry_after=5,
+        ),
         P.NOT_RETRYABLE: Row(400, "Only a job that failed or timed out can be tried again."),
         P.KEY_OF_DELETED: Row(410, "This Idempotency-Key belongs to a job that was deleted; use a new one."),
         P.BAD_JOB_IDS: Row(400, "Invalid jobIds"),
@@ -155,7 +185,9 @@ PROBLEMS: Mapping[Problem, Row] = MappingProxyType(
         P.NOT_READY: Row(409, "This video is not finished."),
         P.DELETED: Row(410, "This Idempotency-Key belongs to a video that was deleted; use a new one."),
         P.UNAVAILABLE: Row(503, "A server that this needs does not answer; try again soon.", retry_after=2),
-        P.STORE_UNKNOWN: Row(503, "This file lies in a store that is not configured here; tell the operator."),
+        P.STORE_UNKNOWN: Row(
+            503, "This file lies in a store that is not configured here; tell the operator to set S3_FALLBACK_…"
+        ),
         P.NOT_RECORDED: Row(
             503, "The request could not be recorded; repeat it with the same Idempotency-Key.", retry_after=2
         ),

@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 
 from gateway.app import leave
 from gateway.connection import bounded
+from gateway.lingering import Lingering
 from gateway.live.sse import cuttable
 from gateway.live.wire import protocol_class
 from gateway.settings import GatewaySettings
@@ -32,10 +33,11 @@ class Server(uvicorn.Server):
     """
 
     def __init__(self, app: Starlette, settings: GatewaySettings) -> None:
+        self._lingering = Lingering(settings.body_seconds)
         super().__init__(
             uvicorn.Config(
                 app,
-                http=cuttable(bounded(settings.head_seconds, settings.body_seconds)),
+                http=cuttable(bounded(settings.head_seconds, settings.body_seconds, self._lingering)),
                 ws=protocol_class(),
                 proxy_headers=bool(settings.trusted_proxies),
                 forwarded_allow_ips=list(settings.trusted_proxies),
@@ -70,7 +72,10 @@ class Server(uvicorn.Server):
         for listening in self.servers:
             listening.close()
         await leave(self._gateway)
-        await super().shutdown(sockets)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            self._lingering.close()
 
 
 def listen(host: str, port: int) -> socket.socket:

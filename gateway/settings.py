@@ -46,6 +46,7 @@ class GatewaySettings(IdentitySettings, WebhookSettings, NotificationSettings):
 
     worker_poll_seconds: float = Field(default=60.0, ge=1, le=80)  # of a poll for jobs; RunPod's SDK gives up after 90
     worker_polls: int = Field(default=10_000, ge=1)  # that wait at one gateway
+    worker_slots: int = Field(default=2_000, ge=1)  # jobs that one endpoint's workers may ask for or have there
 
     window_seconds: float = Field(default=300.0, gt=0)
     window_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)

@@ -22,6 +22,8 @@ ENGINES = ("mochi",)
 GENERATE = "generate"
 DESCRIPTION_MAX = 500
 SECRET_BYTES = 32
+LIMITS = ("max_active", "rate_limit", "rate_window_ms")
+OWN = ("max_retries", "execution_timeout_ms", "ttl_ms", "result_ms", "description")
 _ID = re.compile(ENDPOINT_ID[1:-1])
 
 
@@ -29,7 +31,8 @@ _ID = re.compile(ENDPOINT_ID[1:-1])
 class Wishes:
     """What was said. None: not said, so that it stays as it is, or is the default. Times as in the endpoint, ms.
 
-    ``signing``: a secret for completion webhooks, ``drop_signing``: none any more. ``everyone`` undoes ``users``.
+    What may be absent has a wish that takes it away: ``deployment_limits`` the limits of its own, ``everyone`` the
+    ``users``, ``drop_signing`` the ``signing`` secret of completion webhooks, ``drop_description`` the description.
     """
 
     engine: str | None = None
@@ -38,6 +41,7 @@ class Wishes:
     max_active: int | None = None
     rate_limit: int | None = None
     rate_window_ms: int | None = None
+    deployment_limits: bool = False
     max_retries: int | None = None
     execution_timeout_ms: int | None = None
     ttl_ms: int | None = None
@@ -47,6 +51,7 @@ class Wishes:
     signing: str | None = None
     drop_signing: bool = False
     description: str | None = None
+    drop_description: bool = False
 
 
 def require_endpoint_id(name: str) -> None:
@@ -63,12 +68,18 @@ def require_sense(wishes: Wishes) -> None:
         raise StackError("Say either --engine or --external: either our workers run its jobs, or others.")
     if wishes.engine is not None and wishes.engine not in ENGINES:
         raise StackError(f"An engine is one of {', '.join(ENGINES)}; for workers of your own say --external.")
+    if wishes.deployment_limits and _said(wishes, LIMITS):
+        raise StackError(
+            "Say either --deployment-limits or limits of its own (--max-active, --rate-limit, --rate-window)."
+        )
     if wishes.users and wishes.everyone:
         raise StackError("Say either --user or --everyone.")
     if wishes.signing is not None and wishes.drop_signing:
         raise StackError("Say either --webhook-secret or --no-webhook-secret.")
     if wishes.signing is not None and not is_signing_secret(wishes.signing):
         raise StackError(f"A webhook secret is whsec_ and base64 of at least 16 bytes; `{GENERATE}` makes one.")
+    if wishes.description is not None and wishes.drop_description:
+        raise StackError("Say either --description or --no-description.")
     for user in wishes.users:
         require_user_id(user)
     if len(wishes.description or "") > DESCRIPTION_MAX or not (wishes.description or "").isprintable():
@@ -104,22 +115,30 @@ def signing_secret(chance: bytes) -> str:
 
 def _wished(endpoint: ServerlessEndpoint, wishes: Wishes) -> ServerlessEndpoint:
     require_sense(wishes)
-    own = ("max_retries", "execution_timeout_ms", "ttl_ms", "result_ms", "description")
-    limits = _said(wishes, ("max_active", "rate_limit", "rate_window_ms"))
-    changes: dict[str, Any] = _said(wishes, own)
+    changes: dict[str, Any] = _said(wishes, OWN)
     kind = endpoint.kind
     if wishes.external or wishes.engine is not None:
         kind = EndpointKind.EXTERNAL if wishes.external else EndpointKind.ENGINE
     changes |= {
         "kind": kind,
         "pool": _pool(endpoint, kind, wishes.pool),
-        "limits": replace(endpoint.limits or EndpointLimits(), **limits) if limits else endpoint.limits,
+        "limits": _limits(endpoint.limits, wishes),
     }
     if wishes.users or wishes.everyone:
         changes["users"] = tuple(dict.fromkeys(wishes.users)) or None
     if wishes.signing is not None or wishes.drop_signing:
         changes["webhook_secret"] = wishes.signing
+    if wishes.drop_description:
+        changes["description"] = ""
     return replace(endpoint, **changes)
+
+
+def _limits(own: EndpointLimits | None, wishes: Wishes) -> EndpointLimits | None:
+    """None: the deployment's. Where there were none, one that is said brings the defaults of the others along."""
+    if wishes.deployment_limits:
+        return None
+    said = _said(wishes, LIMITS)
+    return replace(own or EndpointLimits(), **said) if said else own
 
 
 def _said(wishes: Wishes, names: tuple[str, ...]) -> dict[str, Any]:
@@ -140,10 +159,3 @@ def _pool(endpoint: ServerlessEndpoint, kind: EndpointKind, asked: str | None) -
     if asked.startswith(external_pool("")):
         raise StackError(f"Pools that begin with {external_pool('')} belong to endpoints with external workers.")
     return asked
-
-
-def limits_in_words(limits: EndpointLimits | None) -> str:
-    """For a person: what one user may have."""
-    if limits is None:
-        return "the deployment's limits"
-    return f"{limits.max_active} jobs at once, {limits.rate_limit} requests in {limits.rate_window_ms / 1000:g} s"

@@ -2,7 +2,8 @@
 
 from gateway.core.submission import Invalid, generation_request
 from gateway.settings import GatewaySettings
-from inference_worker.remote.settings import RunPodSettings
+from inference_worker.remote.settings import RunPodSettings, Signing
+from inference_worker.remote.starting import require_all
 from inference_worker.settings import RUNPOD, WorkerSettings
 from operations.stack.errors import StackError
 from repo.settings import FallbackSettings
@@ -14,7 +15,7 @@ def require_settings() -> None:
     for settings in (GatewaySettings, StreamsSettings, WorkerSettings, FallbackSettings):
         settings()
     if WorkerSettings().engine == RUNPOD:
-        RunPodSettings()
+        require_all(RunPodSettings(), Signing())
 
 
 def require_prompt(prompt: str) -> None:

@@ -3,9 +3,10 @@
 As the other ports (``repo/ports.py``): every method raises ``Unavailable``, every write may be repeated.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from schemas.chunks import Chunks
+from schemas.chunks import Bundle, Chunks
 from schemas.endpoints import ServerlessEndpoint
 
 
@@ -28,17 +29,30 @@ class EndpointStore(Protocol):
         ...
 
     async def chunks(self, job_id: str) -> Chunks | None:
-        """What waits of this job."""
+        """What waits of this job; its bundles by ``bundles``."""
         ...
 
     async def store_chunks(self, chunks: Chunks, expected: int) -> bool:
-        """Compare-and-set, as ``store_endpoint``."""
+        """Compare-and-set, as ``store_endpoint``. Its bundles are stored before."""
+        ...
+
+    async def store_bundle(self, bundle: Bundle) -> None:
+        """One that is there already is the same one, and stays."""
+        ...
+
+    async def bundles(self, bundle_ids: Sequence[str]) -> list[Bundle]:
+        """In this order, without those that are gone."""
+        ...
+
+    async def drop_bundles(self, bundle_ids: Sequence[str]) -> None:
+        """Delete them."""
         ...
 
     async def forget_chunks(self, job_id: str) -> None:
-        """Delete what waits of this job."""
+        """Delete what was streamed by this job, where there is a document of it: that, and every bundle, those too
+        that it does not name any more because somebody died before deleting them."""
         ...
 
     async def sweep_chunks(self, now: int) -> int:
-        """Delete those whose ``delete_at`` has come; how many there were."""
+        """Delete documents and bundles whose ``delete_at`` has come; how many there were."""
         ...

@@ -1,10 +1,11 @@
 """The memory twin of ``EndpointStore``."""
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 from repo.core.documents import to_document
 from repo.ports import Unavailable
-from schemas.chunks import Chunks
+from schemas.chunks import Bundle, Chunks
 from schemas.endpoints import BUILT_IN, ServerlessEndpoint
 
 V = TypeVar("V", ServerlessEndpoint, Chunks)
@@ -17,6 +18,7 @@ class MemoryEndpointStore:
         self.away = False
         self._endpoints: dict[str, ServerlessEndpoint] = {}
         self._chunks: dict[str, Chunks] = {}
+        self._bundles: dict[str, Bundle] = {}
 
     async def endpoint(self, endpoint_id: str) -> ServerlessEndpoint | None:
         """See ``EndpointStore.endpoint``."""
@@ -42,18 +44,33 @@ class MemoryEndpointStore:
         """See ``EndpointStore.store_chunks``."""
         return self._compare_and_set(self._chunks, chunks, chunks.job_id, expected)
 
+    async def store_bundle(self, bundle: Bundle) -> None:
+        """See ``EndpointStore.store_bundle``."""
+        self._check()
+        to_document(bundle, bundle.bundle_id)
+        self._bundles.setdefault(bundle.bundle_id, bundle)
+
+    async def bundles(self, bundle_ids: Sequence[str]) -> list[Bundle]:
+        """See ``EndpointStore.bundles``."""
+        self._check()
+        return [self._bundles[one] for one in bundle_ids if one in self._bundles]
+
+    async def drop_bundles(self, bundle_ids: Sequence[str]) -> None:
+        """See ``EndpointStore.drop_bundles``."""
+        self._check()
+        for one in bundle_ids:
+            self._bundles.pop(one, None)
+
     async def forget_chunks(self, job_id: str) -> None:
         """See ``EndpointStore.forget_chunks``."""
         self._check()
-        self._chunks.pop(job_id, None)
+        if self._chunks.pop(job_id, None) is not None:
+            self._bundles = {key: one for key, one in self._bundles.items() if one.job_id != job_id}
 
     async def sweep_chunks(self, now: int) -> int:
         """See ``EndpointStore.sweep_chunks``."""
         self._check()
-        old = [job_id for job_id, one in self._chunks.items() if one.delete_at <= now]
-        for job_id in old:
-            del self._chunks[job_id]
-        return len(old)
+        return _swept(self._chunks, now) + _swept(self._bundles, now)
 
     def _compare_and_set(self, at: dict[str, V], value: V, key: str, expected: int) -> bool:
         if value.version <= expected:
@@ -69,3 +86,10 @@ class MemoryEndpointStore:
     def _check(self) -> None:
         if self.away:
             raise Unavailable("mongodb", "away")
+
+
+def _swept(at: dict[str, Chunks] | dict[str, Bundle], now: int) -> int:
+    old = [key for key, one in at.items() if one.delete_at <= now]
+    for key in old:
+        del at[key]
+    return len(old)

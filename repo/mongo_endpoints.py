@@ -1,14 +1,16 @@
 """The endpoint store on MongoDB: serverless endpoints, and what their workers stream."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from pymongo import ASCENDING
+from pymongo.errors import DuplicateKeyError
 
-from repo.core.documents import from_document, to_moment
+from repo.core.documents import from_document, to_document, to_moment
 from repo.mongo_compared import compare_and_set
 from repo.mongo_connection import Collection, MongoConnection
-from schemas.chunks import Chunks
+from schemas.chunks import Bundle, Chunks
 from schemas.endpoints import BUILT_IN, ServerlessEndpoint
 
 V = TypeVar("V", ServerlessEndpoint, Chunks)
@@ -17,6 +19,10 @@ V = TypeVar("V", ServerlessEndpoint, Chunks)
 INDEXES: Mapping[str, tuple[tuple[tuple[str, int], ...], ...]] = {
     "endpoints": (),  # by _id alone, and all of them
     "chunks": ((("deleteAt", ASCENDING),),),  # sweep_chunks
+    "chunk_bundles": (
+        (("jobId", ASCENDING),),  # forget_chunks
+        (("deleteAt", ASCENDING),),  # sweep_chunks
+    ),
 }
 
 
@@ -27,6 +33,7 @@ class MongoEndpointStore:
         self._answer = connection.answer
         self._endpoints = connection.collection("endpoints")
         self._chunks = connection.collection("chunks")
+        self._bundles = connection.collection("chunk_bundles")
 
     async def endpoint(self, endpoint_id: str) -> ServerlessEndpoint | None:
         """See ``EndpointStore.endpoint``."""
@@ -52,14 +59,37 @@ class MongoEndpointStore:
         """See ``EndpointStore.store_chunks``."""
         return await compare_and_set(self._answer, self._chunks, chunks, chunks.job_id, expected)
 
+    async def store_bundle(self, bundle: Bundle) -> None:
+        """See ``EndpointStore.store_bundle``."""
+        document = to_document(bundle, bundle.bundle_id)
+        with suppress(DuplicateKeyError):
+            await self._answer(lambda: self._bundles.insert_one(document))
+
+    async def bundles(self, bundle_ids: Sequence[str]) -> list[Bundle]:
+        """See ``EndpointStore.bundles``."""
+        wanted = {"_id": {"$in": list(bundle_ids)}}
+        documents = await self._answer(lambda: self._bundles.find(wanted).to_list(None))
+        found = {document["_id"]: document for document in documents}
+        return [from_document(Bundle, found[one]) for one in bundle_ids if one in found]
+
+    async def drop_bundles(self, bundle_ids: Sequence[str]) -> None:
+        """See ``EndpointStore.drop_bundles``."""
+        await self._answer(lambda: self._bundles.delete_many({"_id": {"$in": list(bundle_ids)}}))
+
     async def forget_chunks(self, job_id: str) -> None:
         """See ``EndpointStore.forget_chunks``."""
-        await self._answer(lambda: self._chunks.delete_one({"_id": job_id}))
+        # Most jobs never streamed, and the stand-in would look through all bundles for each. The document goes last:
+        # whoever dies between them is followed by another, who finds it.
+        if await self._answer(lambda: self._chunks.find_one({"_id": job_id})):
+            await self._answer(lambda: self._bundles.delete_many({"jobId": job_id}))
+            await self._answer(lambda: self._chunks.delete_one({"_id": job_id}))
 
     async def sweep_chunks(self, now: int) -> int:
         """See ``EndpointStore.sweep_chunks``."""
-        gone = await self._answer(lambda: self._chunks.delete_many({"deleteAt": {"$lte": to_moment(now)}}))
-        return int(gone.deleted_count)
+        due = {"deleteAt": {"$lte": to_moment(now)}}
+        gone = await self._answer(lambda: self._chunks.delete_many(due))
+        more = await self._answer(lambda: self._bundles.delete_many(due))
+        return int(gone.deleted_count) + int(more.deleted_count)
 
     async def _stored(self, at: Collection, kind: type[V], key: str) -> V | None:
         found = await self._answer(lambda: at.find_one({"_id": key}))

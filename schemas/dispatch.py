@@ -175,7 +175,10 @@ class WorkerOrder:
 
 @shape
 class RunAttempt(WorkerOrder):
-    """Scheduler → worker: run this attempt, for at most ``execution_timeout_ms``."""
+    """Scheduler → worker: run this attempt, for at most ``execution_timeout_ms``.
+
+    ``webhook``: of an external job, which handlers of RunPod's SDK are given.
+    """
 
     TYPE: ClassVar[str] = "dev.openv.assignment.run.v1"
     pool: PoolName
@@ -187,6 +190,7 @@ class RunAttempt(WorkerOrder):
     execution_timeout_ms: int
     assigned_at: Instant
     poll_id: Name | None = None
+    webhook: str | None = None
 
     @property
     def message_id(self) -> str:

@@ -52,7 +52,7 @@ FAILURES: Mapping[FailureCode, Words] = MappingProxyType(
         C.STORAGE_UNAVAILABLE: Words(True, "The video was made but could not be stored."),
         C.INVALID_INPUT: Words(False, "The model cannot run this request."),
         C.MODEL_UNAVAILABLE: Words(True, "The worker could not load the model."),
-        C.TTL_EXPIRED: Words(False, "The request waited longer than it may live."),
+        C.TTL_EXPIRED: Words(False, "The request came to the end of its ttl, which counts from its submission."),
         C.EXECUTION_TIMEOUT: Words(False, "This took longer than it may take."),
         C.CANCELLED: Words(False, "Cancelled."),
         C.QUOTA_EXCEEDED: Words(False, "Monthly limit exceeded"),

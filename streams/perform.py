@@ -143,6 +143,7 @@ def run_attempt(offer: Offer, job: Job, now: int) -> RunAttempt:
         execution_timeout_ms=job.execution_timeout_ms,
         assigned_at=now,
         poll_id=offer.poll_id,
+        webhook=job.webhook if job.external else None,
     )
 
 

@@ -16,12 +16,19 @@ from repo.mongo_jobs import MongoJobStore
 from repo.s3 import S3ObjectStore
 from repo.settings import ServerSettings
 from repo.topic_admin import TopicAdmin
+from tests import beside
 from tests.servers import settings_of
 
 # Shared machines pause at any moment, so no deadline. The same examples every time; OPENV_EXPLORE=1 draws new ones.
 hypothesis.settings.register_profile("same", deadline=None, derandomize=True, database=None)
 hypothesis.settings.register_profile("explore", deadline=None)
 hypothesis.settings.load_profile("explore" if os.environ.get("OPENV_EXPLORE") else "same")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The tests that run in a second process."""
+    config.addinivalue_line("markers", beside.WORDS)
+    config.pluginmanager.register(beside.Beside())
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ What an external worker is given is made into its JSON text here, in one go: of 
 left when the gateway begins to wait for others.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,14 +39,18 @@ class Wish:
     priority: int
 
 
-def wish_of(body: Any, endpoint: ServerlessEndpoint) -> Wish | Invalid:
-    """What a JSON body asks of this endpoint."""
+def wish_of(body: Any, endpoint: ServerlessEndpoint, wrong_with_webhook: Callable[[str], str | None]) -> Wish | Invalid:
+    """What a JSON body asks of this endpoint. ``wrong_with_webhook``: why an address can't be told anything."""
     if not isinstance(body, Mapping):
         return Invalid((FieldError(field="body", message="must be a JSON object"),))
     try:
         read = RunBody.model_validate(body)
     except ValidationError as error:
         return Invalid(tuple(_line(one) for one in error.errors(include_url=False, include_input=False)))
+    told = (("webhook", read.webhook), ("webhookV2", read.webhook_v2))
+    wrong = [(name, wrong_with_webhook(url)) for name, url in told if url is not None]
+    if lines := tuple(FieldError(field=name, message=words) for name, words in wrong if words is not None):
+        return Invalid(lines)
     request = _mochi(read.input) if endpoint.kind is EndpointKind.ENGINE else None
     if isinstance(request, Invalid):
         return request

@@ -24,11 +24,11 @@ from schemas.lifecycle import State
 from schemas.shape import to_plain
 
 
-def shed(allowance: Allowance, user_id: str, now: int) -> None:
-    """Count a request that would reach the log. Raises ``Refused`` where a user sends them in floods."""
+def shed(allowance: Allowance, user_id: str, now: int, words: str | None = None) -> None:
+    """Count a request that would reach the log. Raises ``Refused``, in these words, where a user floods it."""
     wait_ms = allowance.take(user_id, now)
     if wait_ms:
-        raise Refused(Problem.RATE, retry_after=math.ceil(wait_ms / 1000))
+        raise Refused(Problem.RATE, words=words, retry_after=math.ceil(wait_ms / 1000))
 
 
 async def ask(

@@ -50,7 +50,7 @@ async def worker(request: Request, endpoint_id: str) -> ServerlessEndpoint:
     """
     parts = parts_of(request)
     if not await parts.auth.is_worker(request, endpoint_id):
-        raise Refused(Problem.NO_CALLER)
+        raise Refused(Problem.NO_WORKER_KEY)
     endpoint = await parts.serverless.endpoints.find(endpoint_id)
     if endpoint is None:
         raise Refused(Problem.NO_ENDPOINT)

@@ -55,7 +55,10 @@ def _message(refused: Refused) -> str:
     words = refused.words or PROBLEMS[refused.problem].words
     members = refused.members
     if refused.problem is P.UNAUTHORIZED:
-        return "No API key was given, or one that is not good: send Authorization: Bearer and a key of OpenV's."
+        return (
+            "No API key was given, or one that is not good: send Authorization: Bearer and a user's API key of OpenV's "
+            "(`openv keys create`); a key of workers does not open it."
+        )
     if "scope" in members:
         return f"{words} The scope is: {members['scope']}."
     if "limitBytes" in members:

@@ -34,12 +34,12 @@ class Asked:
 
 async def asked(request: Request, scope: Scope = Scope.READ) -> Asked:
     """The caller of a route of an endpoint. Raises ``Refused``; an endpoint that is not for the caller is none."""
-    return await _at_endpoint(request, await caller(request, scope, nobody=Problem.NO_CALLER))
+    return await _at_endpoint(request, await caller(request, scope, nobody=Problem.NO_KEY))
 
 
 async def asked_by_maker(request: Request) -> Asked:
     """As ``asked``, of a route that starts jobs."""
-    return await _at_endpoint(request, await maker(request, nobody=Problem.NO_CALLER))
+    return await _at_endpoint(request, await maker(request, nobody=Problem.NO_KEY))
 
 
 async def _at_endpoint(request: Request, principal: Principal) -> Asked:

@@ -25,6 +25,21 @@ REFUSALS: Mapping[FailureCode, Problem] = MappingProxyType(
         C.TOO_LATE: P.NOT_RECORDED,
     }
 )
+# What an operator's setting has refused says so, and which one it is.
+TOO_OFTEN = (
+    "You have sent too many requests to /v2 in a short time. How many are let in is the operator's to say: "
+    "OPENV_SERVERLESS_REQUESTS."
+)
+WORDS: Mapping[FailureCode, str] = MappingProxyType(
+    {
+        C.RATE_LIMITED: "You have sent this endpoint too many jobs in a short time. The operator can let in more: "
+        "`openv endpoints update ENDPOINT --rate-limit`.",
+        C.QUOTA_EXCEEDED: f"{FAILURES[C.QUOTA_EXCEEDED].text}. The operator can raise it: "
+        "`openv users limit USER --seconds`.",
+        C.CREDITS_EXCEEDED: f"{FAILURES[C.CREDITS_EXCEEDED].text} The operator can give you more: "
+        "`openv users credits USER --grant`.",
+    }
+)
 
 
 async def sent(
@@ -49,5 +64,7 @@ async def sent(
 def refused(code: FailureCode | None, remaining: Remaining | None) -> Refused:
     """What a refused job's client is told."""
     problem = Problem.REFUSED if code is None else REFUSALS.get(code, Problem.REFUSED)
-    words = FAILURES[code].text if code is not None and problem is Problem.REFUSED else None
+    words = None if code is None else WORDS.get(code)
+    if code is not None and problem is Problem.REFUSED:
+        words = FAILURES[code].text
     return Refused(problem, words=words, retry_after=wait_s(remaining))

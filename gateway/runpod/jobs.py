@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 from gateway.errors import Problem, Refused
 from gateway.http.answers import shed
 from gateway.runpod.asked import HIDDEN, asked, asked_by_maker, own_job
-from gateway.runpod.commands import sent
+from gateway.runpod.commands import TOO_OFTEN, sent
 from gateway.runpod.telling import told
 from gateway.runpod.waiting import ended, presence, wait_ms
 from schemas.access import Scope
@@ -33,7 +33,7 @@ async def status_sync(request: Request) -> Response:
     with who.parts.serverless.endings.waiting_for(job_id, who.user_id) as waiter:
         job = await own_job(who, job_id)
         if job.state in ACTIVE:
-            async with presence(request) as gone:
+            async with presence(request.receive) as gone:
                 job = await ended(who, job_id, waiter, gone, wait) or job
     if job.state in HIDDEN:  # deleted meanwhile
         raise Refused(Problem.NO_JOB)
@@ -45,7 +45,7 @@ async def cancel(request: Request) -> Response:
     who = await asked(request, Scope.WRITE)
     job = await own_job(who, request.path_params["job_id"])
     if job.state in ACTIVE:
-        shed(who.parts.serverless.requests, who.user_id, who.parts.now())
+        shed(who.parts.serverless.requests, who.user_id, who.parts.now(), TOO_OFTEN)
         command = CancelJob(command_id=str(uuid4()), user_id=job.user_id, job_id=job.job_id, run=job.run)
         if await sent(who.parts, command) is not None:
             job = await own_job(who, job.job_id)
@@ -58,7 +58,7 @@ async def retry(request: Request) -> Response:
     job = await own_job(who, request.path_params["job_id"], from_store=True)
     if job.state not in RETRYABLE:
         raise Refused(Problem.NOT_RETRYABLE, state=job.state.value)
-    shed(who.parts.serverless.requests, who.user_id, who.parts.now())
+    shed(who.parts.serverless.requests, who.user_id, who.parts.now(), TOO_OFTEN)
     append_by = who.parts.append_by()
     command = RetryJob(
         command_id=str(uuid4()),

@@ -1,17 +1,19 @@
 """``/v2/{endpoint}/purge-queue`` and ``/health``: all jobs of an endpoint at once."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from enum import Enum, auto
 from uuid import uuid4
 
+import structlog
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from gateway.errors import Problem, Refused
 from gateway.http.answers import shed
 from gateway.runpod.asked import Asked, asked
-from gateway.runpod.commands import sent
+from gateway.runpod.commands import TOO_OFTEN, sent
 from schemas.access import Scope
 from schemas.commands import CancelJob
 from schemas.endpoints import DAY
@@ -20,79 +22,92 @@ from schemas.jobs import Job
 from schemas.lifecycle import State
 
 PURGE_MAX = 5_000  # jobs of one call; who has more calls again
-# Of the 3 s that RunPod's clients wait. What is not decided by then is recorded, and will be.
+# Of the 3 s that RunPod's clients wait. What is not decided by then goes on.
 PURGE_S = 2.2
 SLICE = 250
 COUNT_MS = 1_000
+logger = structlog.get_logger()
 
 
 async def purge(request: Request) -> Response:
-    """200 ``{removed, status}``: the caller's queued jobs are cancelled; an admin's call cancels everybody's."""
+    """200 ``{removed, status}``: the caller's queued jobs are cancelled; an admin's call cancels everybody's.
+
+    ``removed`` counts those that are cancelled by then, see ``Purged`` for what ``status`` says of the others.
+    """
     who = await asked(request, Scope.WRITE)
     parts = who.parts
-    shed(parts.serverless.requests, who.user_id, parts.now())
+    shed(parts.serverless.requests, who.user_id, parts.now(), TOO_OFTEN)
     user_id = None if who.principal.may(Scope.ADMIN) else who.user_id
     async with parts.serverless.purging:
         queued = await parts.store.endpoint_jobs(
-            who.endpoint.endpoint_id, (State.QUEUED,), user_id=user_id, limit=PURGE_MAX
+            who.endpoint.endpoint_id, (State.QUEUED,), user_id=user_id, limit=PURGE_MAX + 1
         )
-        removed = await _cancel_all(who, queued)
-    return JSONResponse({"removed": removed, "status": "completed"})
-
-
-@dataclass(slots=True)
-class _Cancelling:
-    """One job of a queue that is purged. ``is_certain``: Kafka has the command, and the job was not found started."""
-
-    job: Job
-    is_certain: bool = False
-
-    async def send(self, who: Asked) -> None:
-        """Until it is decided, or recorded at least. Raises ``Refused``."""
-        command = CancelJob(
-            command_id=str(uuid4()),
-            user_id=self.job.user_id,
-            job_id=self.job.job_id,
-            run=self.job.run,
-            queued_only=True,
-        )
-        answer = await sent(who.parts, command, recorded=self._recorded)
-        self.is_certain = answer is None or answer.outcome is not Outcome.UNCHANGED
-
-    def _recorded(self, _: object) -> None:
-        self.is_certain = True
-
-
-async def _cancel_all(who: Asked, jobs: list[Job]) -> int:
-    """How many are cancelled, or surely will be. Raises ``Refused`` where none could be recorded."""
-    cancelling = [_Cancelling(job) for job in jobs]
-    failed = [error for task in await _sent(who, cancelling) if (error := task.exception()) is not None]
-    unknown = next((error for error in failed if not isinstance(error, Refused)), None)
-    if unknown is not None:
-        raise unknown
-    if failed and len(failed) == len(cancelling):
+        fates = await _cancel_all(who, queued[:PURGE_MAX])
+    if queued and fates[_Fate.NOT_RECORDED] == len(queued[:PURGE_MAX]):
         raise Refused(Problem.NOT_RECORDED)
-    return sum(one.is_certain for one in cancelling)
+    return JSONResponse({"removed": fates[_Fate.REMOVED], "status": _status(fates, len(queued))})
 
 
-async def _sent(who: Asked, cancelling: list[_Cancelling]) -> set["asyncio.Task[None]"]:
-    """Those that were decided in time; the others go on, also where the client leaves meanwhile."""
-    serverless = who.parts.serverless
-    sending: set[asyncio.Task[None]] = set()
-    done: set[asyncio.Task[None]] = set()
+class _Fate(Enum):
+    """What became of the cancelling of one job."""
+
+    REMOVED = auto()  # the ledger says so
+    KEPT = auto()  # it had started, or was gone
+    RECORDED = auto()  # it is not decided, and will be
+    NOT_RECORDED = auto()
+
+
+def _status(fates: Counter[_Fate], queued: int) -> str:
+    """See ``Purged``. ``queued``: how many there were, one more than ``PURGE_MAX`` at most."""
+    if fates[_Fate.NOT_RECORDED] or queued > PURGE_MAX:
+        return "incomplete"
+    return "completed" if fates[_Fate.REMOVED] + fates[_Fate.KEPT] == queued else "in_progress"
+
+
+async def _cancel_all(who: Asked, jobs: list[Job]) -> Counter[_Fate]:
+    """What has become of it in time. The rest goes on, also where the client leaves meanwhile."""
+    serverless, fates = who.parts.serverless, Counter[_Fate]()
+    purging = asyncio.create_task(_carry_out(who, jobs, fates), name="purge")
+    serverless.beside.add(purging)
+    purging.add_done_callback(serverless.ended_beside)
+    await asyncio.wait([purging], timeout=PURGE_S)
+    if purging.done():
+        purging.result()
+    return Counter(fates)
+
+
+async def _carry_out(who: Asked, jobs: list[Job], fates: Counter[_Fate]) -> None:
+    """Count what becomes of each; whatever is wrong with one, the others go on."""
+    sending: list[asyncio.Task[_Fate]] = []
+    for at in range(0, len(jobs), SLICE):
+        for job in jobs[at : at + SLICE]:
+            task = asyncio.create_task(_cancel(who, job), name="purge.job")
+            task.add_done_callback(lambda done: _count_in(fates, done))
+            sending.append(task)
+        await asyncio.sleep(0)
+    ends = await asyncio.gather(*sending, return_exceptions=True)
+    if set(fates) - {_Fate.REMOVED, _Fate.KEPT}:
+        counts = {fate.name.lower(): number for fate, number in fates.items()}
+        logger.warning("purge_not_decided", endpoint=who.endpoint.endpoint_id, **counts)
+    for end in ends:
+        if isinstance(end, BaseException):
+            raise end
+
+
+async def _cancel(who: Asked, job: Job) -> _Fate:
+    command = CancelJob(command_id=str(uuid4()), user_id=job.user_id, job_id=job.job_id, run=job.run, queued_only=True)
     try:
-        for at in range(0, len(cancelling), SLICE):
-            begun = {asyncio.create_task(one.send(who), name="purge") for one in cancelling[at : at + SLICE]}
-            sending |= begun
-            serverless.beside.update(begun)
-            await asyncio.sleep(0)
-        if sending:
-            done, _ = await asyncio.wait(sending, timeout=PURGE_S)
-    finally:
-        serverless.beside.difference_update(done)
-        for task in sending - done:
-            task.add_done_callback(serverless.ended_beside)
-    return done
+        answer = await sent(who.parts, command)
+    except Refused as refusal:
+        return _Fate.KEPT if refusal.problem is Problem.NO_JOB else _Fate.NOT_RECORDED
+    if answer is None:
+        return _Fate.RECORDED
+    return _Fate.KEPT if answer.outcome is Outcome.UNCHANGED else _Fate.REMOVED
+
+
+def _count_in(fates: Counter[_Fate], done: "asyncio.Task[_Fate]") -> None:
+    if not done.cancelled() and done.exception() is None:
+        fates[done.result()] += 1
 
 
 async def health(request: Request) -> Response:

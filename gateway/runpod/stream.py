@@ -1,13 +1,11 @@
 """``/v2/{endpoint}/stream/{id}``: what a generator handler has yielded since somebody last asked.
 
-Each chunk is given once: who takes them empties the document by compare-and-set, under a name of its own. The state is
-read before the chunks, so that with a final one everything that was streamed is there; RunPod's JavaScript client asks
-no more after it, its Python client until a final answer is empty.
+Each chunk is given once. The state is read before the chunks, so that with a final one everything that was streamed is
+there, all in one answer; RunPod's JavaScript client asks no more after it, its Python client until a final answer is
+empty.
 """
 
 import asyncio
-from dataclasses import replace
-from uuid import uuid4
 
 import orjson
 from starlette.requests import Request
@@ -16,8 +14,11 @@ from starlette.responses import Response
 from gateway.errors import Problem, Refused
 from gateway.runpod.asked import HIDDEN, Asked, asked, newest, own_job
 from gateway.runpod.endings import Waiter
+from gateway.runpod.telling import large
 from gateway.runpod.waiting import presence
+from gateway.workers.streaming import take
 from schemas.api.runpod import STATUS
+from schemas.chunks import CHUNK_MAX
 from schemas.jobs import Job
 from schemas.lifecycle import ACTIVE
 
@@ -33,8 +34,8 @@ async def stream(request: Request) -> Response:
     with who.parts.serverless.endings.waiting_for(job_id, who.user_id) as waiter:
         job = await own_job(who, job_id)
         if request.method == "HEAD":  # its answer has no place for what would be taken
-            return _answer(job, ())
-        async with presence(request) as gone:
+            return Response(_body(job, ()), media_type="application/json")
+        async with presence(request.receive) as gone:
             return await _taken(who, job, waiter, gone)
 
 
@@ -43,9 +44,12 @@ async def _taken(who: Asked, job: Job, waiter: Waiter, gone: "asyncio.Future[Non
     until = clock() + PATIENCE_S
     while True:
         is_last = clock() >= until or who.parts.serverless.endings.leaving or job.state not in ACTIVE
-        chunks = () if gone.done() else await _take(who, job.job_id)
+        found = None if gone.done() else await who.parts.serverless.store.chunks(job.job_id)
+        if found is not None and found.bytes > CHUNK_MAX:
+            return _large(who, job)
+        chunks = await take(who.parts.serverless.store, job.job_id, found)
         if chunks or is_last or gone.done():
-            return _answer(job, chunks)
+            return Response(_body(job, chunks), media_type="application/json")
         await waiter.wait(min(LOOK_AGAIN_S, until - clock()), gone)
         later = await newest(who, job.job_id)
         if later is None or later.state in HIDDEN:
@@ -53,26 +57,17 @@ async def _taken(who: Asked, job: Job, waiter: Waiter, gone: "asyncio.Future[Non
         job = later
 
 
-async def _take(who: Asked, job_id: str) -> tuple[str, ...]:
-    """The JSON texts that wait; they are nobody else's then. Raises ``Unavailable``."""
-    store = who.parts.serverless.store
-    while True:
-        found = await store.chunks(job_id)
-        if found is None or not found.waiting:
-            return ()
-        emptied = replace(
-            found,
-            version=found.version + 1,
-            waiting=(),
-            taken=found.taken + len(found.waiting),
-            writer=str(uuid4()),
-        )
-        if await store.store_chunks(emptied, found.version):
-            return found.waiting
+def _large(who: Asked, job: Job) -> Response:
+    """What waits is taken when there is room for it, not before."""
+
+    async def make() -> bytes:
+        store = who.parts.serverless.store
+        return _body(job, await take(store, job.job_id, await store.chunks(job.job_id)))
+
+    return large(who, job, make)
 
 
-def _answer(job: Job, chunks: tuple[str, ...]) -> Response:
+def _body(job: Job, chunks: tuple[str, ...]) -> bytes:
     """The chunks are JSON already: they are put in as they are."""
     told = b",".join(b'{"output":%b}' % chunk.encode() for chunk in chunks)
-    body = b'{"status":%b,"stream":[%b]}' % (orjson.dumps(STATUS[job.state]), told)
-    return Response(body, media_type="application/json")
+    return b'{"status":%b,"stream":[%b]}' % (orjson.dumps(STATUS[job.state]), told)

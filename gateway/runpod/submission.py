@@ -17,9 +17,10 @@ from gateway.errors import Problem, Refused
 from gateway.http.answers import shed
 from gateway.runpod.asked import HIDDEN, Asked, asked_by_maker, newest
 from gateway.runpod.bodies import large_json
-from gateway.runpod.commands import refused, sent
+from gateway.runpod.commands import TOO_OFTEN, refused, sent
 from gateway.runpod.telling import told
 from gateway.runpod.waiting import ended, presence, wait_ms
+from gateway.runpod.webhook_addresses import wrong_with_webhook
 from repo.ports import Unavailable
 from repo.values import store_input
 from schemas.api.runpod import INLINE_BYTES, RUN_BYTES, RUNSYNC_BYTES, STATUS
@@ -48,7 +49,7 @@ async def runsync(request: Request) -> Response:
     job_id = job_id_at(who.endpoint.endpoint_id, who.user_id, key, str(uuid4()), sync=True)
     with who.parts.serverless.endings.waiting_for(job_id, who.user_id) as waiter:
         await _submit(request, who, job_id, RUNSYNC_BYTES, key)
-        async with presence(request) as gone:
+        async with presence(request.receive) as gone:
             job = await ended(who, job_id, waiter, gone, wait)
     if job is None:
         return JSONResponse({"id": job_id, "status": STATUS[State.QUEUED]})
@@ -61,9 +62,9 @@ async def _submit(
 ) -> CommandAnswered | None:
     """The ledger's yes; None: recorded, not decided yet. Raises ``Refused``."""
     parts = who.parts
-    shed(parts.serverless.requests, who.user_id, parts.now())  # before the body, which may be large
+    shed(parts.serverless.requests, who.user_id, parts.now(), TOO_OFTEN)  # before the body, which may be large
     async with large_json(request, who, limit) as holder:
-        wish = wish_of(holder[0], who.endpoint)
+        wish = wish_of(holder[0], who.endpoint, lambda url: wrong_with_webhook(url, parts.notifications.rules))
         if isinstance(wish, Invalid):
             raise Refused(Problem.INVALID, details=[to_plain(line) for line in wish.details])
         holder.clear()

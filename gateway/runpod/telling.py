@@ -1,7 +1,7 @@
 """A job as RunPod tells of it, with what lies elsewhere: a large output, a signed address, the newest progress."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.errors import Problem, Refused
 from gateway.runpod.asked import Asked
+from gateway.runpod.waiting import presence
 from repo.ports import Unavailable
 from repo.values import LostValue, UnknownStore, stored_word, video_address
 from schemas.api.live import PROGRESS_FRAMES
@@ -33,8 +34,13 @@ async def told(who: Asked, job: Job) -> Response:
     """The answer of ``/status`` and all that answer as it. Raises ``Refused`` and ``Unavailable``; where the output is
     large, so does the response itself when it is sent."""
     if job.output is not None and job.output.value_key is not None:
-        return _Large(who, job, lambda: who.parts.serverless.room.held(f"told:{who.user_id}", RUNSYNC_BYTES))
+        return large(who, job, lambda: _body(who, job))
     return Response(await _body(who, job), media_type="application/json")
+
+
+def large(who: Asked, job: Job, make: Callable[[], Awaitable[bytes]]) -> Response:
+    """A body of up to ``RUNSYNC_BYTES`` about a job, made when there is room for it and its client is still there."""
+    return _Large(job, lambda: who.parts.serverless.room.held(f"told:{who.user_id}", RUNSYNC_BYTES), make)
 
 
 async def _body(who: Asked, job: Job) -> bytes:
@@ -80,26 +86,36 @@ def _progress(who: Asked, job: Job) -> dict[str, Any] | None:
 
 class _Large(Response):
     """A large body: made when there is room for the largest, sent in pieces as fast as the client takes them, and
-    counted until it is sent. A user's share of that room is not the one of what the user sends."""
+    counted until it is sent or the client has gone. A user's share of that room is not the one of what the user
+    sends."""
 
     media_type = "application/json"
 
-    def __init__(self, who: Asked, job: Job, room: Room) -> None:
+    def __init__(self, job: Job, room: Room, make: Callable[[], Awaitable[bytes]]) -> None:
         super().__init__()
         self._room = room
-        self._who = who
         self._job = job
+        self._make = make
 
-    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         """Raises ``Refused`` and ``Unavailable`` before anything is sent."""
-        async with self._room() as keep:
-            body = await _body(self._who, self._job)
+        async with presence(receive) as gone, self._room() as keep:
+            if gone.done():
+                return
+            body = await self._make()
             keep(len(body))
+            sending = asyncio.ensure_future(self._send(body, send))
             try:
-                async with asyncio.timeout(SEND_S):
-                    await self._send(body, send)
-            except TimeoutError:  # the connection ends, short of what was promised
-                logger.warning("reader_too_slow", job_id=self._job.job_id, bytes=len(body))
+                await asyncio.wait([sending, gone], timeout=SEND_S, return_when=asyncio.FIRST_COMPLETED)
+                if sending.done():
+                    sending.result()
+                elif not gone.done():  # the connection ends, short of what was promised
+                    logger.warning("reader_too_slow", job_id=self._job.job_id, bytes=len(body))
+            except OSError:  # ASGI 2.4: the client has gone
+                pass
+            finally:
+                sending.cancel()
+                await asyncio.gather(sending, return_exceptions=True)
 
     async def _send(self, body: bytes, send: Send) -> None:
         self.init_headers({"content-length": str(len(body))})
@@ -108,3 +124,4 @@ class _Large(Response):
         for at in range(0, len(whole), PIECE_BYTES):
             piece = bytes(whole[at : at + PIECE_BYTES])
             await send({"type": "http.response.body", "body": piece, "more_body": at + PIECE_BYTES < len(whole)})
+            await asyncio.sleep(0)  # ``send`` need not wait, and nobody would hear that the client has gone

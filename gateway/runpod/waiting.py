@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from starlette.requests import Request
+from starlette.types import Receive
 
 from gateway.errors import Problem, Refused
 from gateway.runpod.asked import Asked, newest
@@ -25,9 +26,9 @@ def wait_ms(request: Request) -> int:
 
 
 @asynccontextmanager
-async def presence(request: Request) -> AsyncIterator["asyncio.Future[None]"]:
+async def presence(receive: Receive) -> AsyncIterator["asyncio.Future[None]"]:
     """Done when the client has gone."""
-    gone = asyncio.ensure_future(_gone(request))
+    gone = asyncio.ensure_future(_gone(receive))
     try:
         yield gone
     finally:
@@ -51,6 +52,6 @@ async def ended(who: Asked, job_id: str, waiter: Waiter, gone: "asyncio.Future[N
         await waiter.wait(left, gone)
 
 
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
         pass

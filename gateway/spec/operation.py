@@ -100,7 +100,7 @@ class Operation:
         if self.access is Access.OPEN:
             return
         if self.access is Access.WORKER:
-            yield from (P.NO_CALLER, P.NO_ENDPOINT, P.UNAVAILABLE)
+            yield from (P.NO_WORKER_KEY, P.NO_ENDPOINT, P.UNAVAILABLE)
             return
         yield from (self.nobody, P.SCOPE, P.UNAVAILABLE)
         if self.terms:

@@ -1,19 +1,20 @@
 """From the orders in a poll to the answer of its worker: the inputs, and the reports that the attempts started.
 
 The reports are in Kafka before the worker hears of a job, so that whatever it says of it finds the attempt known.
+Inputs are passed on as they were stored: reading 10 MB of JSON would hold up everybody else here.
 """
 
 import asyncio
-from typing import Any
 
 import structlog
 
+from gateway.core.job_texts import BadText, job_text
 from gateway.workers.outbox import SOURCE
 from gateway.workers.polls import JobPoll
 from gateway.workers.room import Room
 from repo.ports import Unavailable
 from repo.stores import ObjectStores
-from repo.values import LostValue, read_input
+from repo.values import LostValue, stored_input
 from schemas.codec import Message, encode
 from schemas.commands import AttemptFailed, AttemptStarted
 from schemas.dispatch import RunAttempt
@@ -22,43 +23,67 @@ from schemas.slots import slot_of
 
 READ_S = 8.0  # with what a poll may last, less than the 90 s after which the SDK gives one up
 APPEND_S = 5.0
-LOST = "Its input is not in the object store any more; send the request again."
+ANSWER_BYTES = 32 * 1024 * 1024  # once an answer has so many, no further large inputs are read for it
+READ_AT_ONCE = 3
+LOST = "Its input is not in the object store any more, or is damaged there; send the request again."
 logger = structlog.get_logger()
 
 
-async def jobs_for(room: Room, objects: ObjectStores, poll: JobPoll) -> list[dict[str, Any]]:
-    """The jobs that the poll's worker is answered with; those that can't be handed over are left to the scheduler."""
+async def jobs_for(room: Room, objects: ObjectStores, poll: JobPoll) -> list[bytes]:
+    """The jobs that the poll's worker is answered with, JSON texts; those that can't be handed over are left to the
+    scheduler."""
     orders = list(poll.orders)
-    inputs = await asyncio.gather(*(_input(objects, order) for order in orders))
-    ready = [(order, value) for order, value in zip(orders, inputs, strict=True) if isinstance(value, dict)]
-    words: list[Message] = [_lost(order) for order, value in zip(orders, inputs, strict=True) if value is LOST]
+    reading = _Reading(objects)
+    texts = await asyncio.gather(*(reading.job(order) for order in orders))
+    ready = [(order, text) for order, text in zip(orders, texts, strict=True) if isinstance(text, bytes)]
+    words: list[Message] = [_lost(order) for order, text in zip(orders, texts, strict=True) if text is LOST]
     words += [_started(order) for order, _ in ready]
     if not words or not await _said(room, words):
         return []
-    return [_given(room, order, value) for order, value in ready]
+    for order, _ in ready:
+        _given(room, order)
+    return [text for _, text in ready]
 
 
-async def _input(objects: ObjectStores, order: RunAttempt) -> dict[str, Any] | str | None:
-    """What the client sent; ``LOST``; or None: it can't be read now."""
-    try:
-        if order.request.input is not None:  # most: nothing is waited for
-            return await read_input(objects, order.request)
-        async with asyncio.timeout(READ_S):
-            return await read_input(objects, order.request)
-    except LostValue:
-        return LOST
-    except (Unavailable, TimeoutError) as error:
-        logger.warning("input_unavailable", job_id=order.job_id, error=type(error).__name__)
-        return None
+class _Reading:
+    """Of the inputs for one answer. Those that would make it too large are left to the slot's next poll."""
+
+    def __init__(self, objects: ObjectStores) -> None:
+        self._objects = objects
+        self._turns = asyncio.Semaphore(READ_AT_ONCE)
+        self._bytes = 0
+
+    async def job(self, order: RunAttempt) -> bytes | str | None:
+        """The job as its worker is given it; ``LOST``; or None: it can't be read now."""
+        try:
+            if order.request.input is not None:  # most: nothing is waited for
+                text: bytes | None = await stored_input(self._objects, order.request)
+            else:
+                async with asyncio.timeout(READ_S), self._turns:
+                    text = await self._large(order)
+            if text is None:
+                return None
+            return job_text(text, order.job_id, order.execution_timeout_ms, order.webhook)
+        except (LostValue, BadText):
+            return LOST
+        except (Unavailable, TimeoutError) as error:
+            logger.warning("input_unavailable", job_id=order.job_id, error=type(error).__name__)
+            return None
+
+    async def _large(self, order: RunAttempt) -> bytes | None:
+        if self._bytes >= ANSWER_BYTES:
+            return None
+        text = await stored_input(self._objects, order.request)
+        self._bytes += len(text)
+        return text
 
 
-def _given(room: Room, order: RunAttempt, value: dict[str, Any]) -> dict[str, Any]:
-    room.pods.given(order)
+def _given(room: Room, order: RunAttempt) -> None:
+    room.orders.given(order)
     slot = slot_of(order.worker_id)
     handed = room.handed.find(slot.endpoint_id, slot.pod_id, order.job_id) if slot else None
     if handed is not None:
         handed.given = True
-    return {"input": None, **value, "id": order.job_id, "policy": {"executionTimeout": order.execution_timeout_ms}}
 
 
 async def _said(room: Room, words: list[Message]) -> bool:

@@ -37,7 +37,7 @@ logger = structlog.get_logger()
 class Room:
     """One a process; ``run`` it as a task. ``gateway`` is new at each start."""
 
-    def __init__(self, log: EventLog, now: Callable[[], int], *, poll_s: float, polls_max: int) -> None:
+    def __init__(self, log: EventLog, now: Callable[[], int], *, poll_s: float, polls_max: int, slots_max: int) -> None:
         self.gateway = secrets.token_hex(6)
         self.poll_s = poll_s
         self.now = now
@@ -45,8 +45,18 @@ class Room:
         self.wheel = Wheel(lambda: asyncio.get_running_loop().time())
         self.handed = HandOuts()
         self.stops = Stops()
-        self.outbox = Outbox(log, now, self._say_again)
-        self.pods = Pods(self.gateway, self.outbox, self.handed, self.wheel, now, poll_s=poll_s, polls_max=polls_max)
+        self.outbox = Outbox(log, now, self._say_again, slots_max)
+        self.pods = Pods(
+            self.gateway,
+            self.outbox,
+            self.handed,
+            self.wheel,
+            now,
+            poll_s=poll_s,
+            polls_max=polls_max,
+            slots_max=slots_max,
+        )
+        self.orders = self.pods.orders
         self.updates = Throttle(self.outbox, self.wheel, now)
         self.stop_places = PollPlaces(polls_max)
         self._stop_polls: dict[tuple[str, str], Poll] = {}
@@ -100,7 +110,7 @@ class Room:
         self.updates.drop(handed.job_id)
         self.stops.drop(pod, handed.job_id)
         if (slot := slot_of(handed.worker_id)) is not None:
-            self.pods.ended(handed, slot)
+            self.orders.ended(handed, slot)
 
     def progressed(self, message: object) -> None:
         """See ``gateway.live.feed.Listener``: nothing of that concerns a slot."""
@@ -121,10 +131,10 @@ class Room:
             handed.over = handed.over or is_over(handed, state, attempt, worker_id)
             slot = slot_of(handed.worker_id)
             if slot is not None and (handed.over or attempt > handed.attempt):
-                self.pods.ended(handed, slot)
+                self.orders.ended(handed, slot)
 
-    def _say_again(self) -> None:
-        self.pods.again()
+    def _say_again(self, endpoint_id: str | None) -> None:
+        self.pods.again(endpoint_id)
 
     async def _keep_on(self) -> None:
         while True:
@@ -167,7 +177,7 @@ class Room:
         if known is not None and (known.attempt, known.worker_id) == (order.attempt, order.worker_id):
             return  # told again
         if known is not None and (had := slot_of(known.worker_id)) is not None:
-            self.pods.ended(known, had)  # nothing else remembers the slot of the attempt before
+            self.orders.ended(known, had)  # nothing else remembers the slot of the attempt before
         self.stops.drop(pod, order.job_id)
         self.handed.note(*pod, HandOut(order.user_id, order.job_id, order.worker_id, order.attempt))
-        self.pods.ordered(slot, order)
+        self.orders.ordered(slot, order)

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -38,7 +37,11 @@ PAUSE_S = 1.0  # the SDK asks again at once when it is refused a job
 BATCH_MAX = 64  # jobs for one poll; who wants more polls again
 CHUNK_BODY = 2 * CHUNK_MAX  # other writers of JSON take more bytes for the same chunk
 TWIN = "Another poll of this worker took its place: each worker needs a RUNPOD_POD_ID of its own."
-POLLS_FULL = "Too many workers wait at this gateway; come back later, or add a gateway."
+POLLS_FULL = "Too many workers wait at this gateway; come back later, or let the operator raise OPENV_WORKER_POLLS."
+SLOTS_FULL = (
+    "The workers of this endpoint ask for too many jobs at this gateway, or too often; come back later, or let the "
+    "operator raise OPENV_WORKER_SLOTS."
+)
 NOT_ITS_JOB = "This worker has no such job."
 POD = "A worker's id (RUNPOD_POD_ID) has 1 to 64 letters, digits and _ -, and begins with a letter or digit."
 CHUNK_LARGE = f"A chunk may have {CHUNK_MAX} bytes."
@@ -73,7 +76,7 @@ async def _known(request: Request) -> tuple[Parts, ServerlessEndpoint, Pod]:
 async def take(request: Request) -> Response:
     """200 with a job; 204: none came."""
     jobs = await _jobs(request, 1)
-    return JSONResponse(jobs[0]) if jobs else Response(status_code=204)
+    return _json(jobs[0]) if jobs else Response(status_code=204)
 
 
 async def take_batch(request: Request) -> Response:
@@ -82,17 +85,24 @@ async def take_batch(request: Request) -> Response:
     if not text.isdecimal() or not 0 < len(text) <= 6 or int(text) == 0:
         raise Refused(Problem.BAD_QUERY, words="batch_size must be a whole number of at least 1.")
     jobs = await _jobs(request, min(int(text), BATCH_MAX))
-    return JSONResponse(jobs) if jobs else Response(status_code=204)
+    return _json(b"[%b]" % b",".join(jobs)) if jobs else Response(status_code=204)
 
 
-async def _jobs(request: Request, wanted: int) -> list[dict[str, Any]]:
-    """Wait for jobs. Raises ``Refused`` and ``Unavailable``."""
+def _json(text: bytes) -> Response:
+    return Response(text, media_type="application/json")
+
+
+async def _jobs(request: Request, wanted: int) -> list[bytes]:
+    """Wait for jobs; JSON texts. Raises ``Refused`` and ``Unavailable``."""
     parts, endpoint, pod = await _known(request)
     room = parts.workers.room
     if room.pods.places.is_full(endpoint.endpoint_id):
         raise Refused(Problem.RATE, words=POLLS_FULL, retry_after=5)
     if room.pods.leaving:
         return []
+    wanted = min(wanted, room.pods.room(*pod))
+    if wanted == 0 or room.outbox.is_behind(endpoint.endpoint_id):
+        raise Refused(Problem.RATE, words=SLOTS_FULL, retry_after=5)
     poll = room.pods.poll(endpoint, pod[1], wanted)
     gone = True
     try:

@@ -33,6 +33,7 @@ def workers_of(
     now: Callable[[], int],
 ) -> Workers:
     """Wire the rooms together; starts nothing."""
-    room = Room(log, now, poll_s=settings.worker_poll_seconds, polls_max=settings.worker_polls)
+    limits = {"polls_max": settings.worker_polls, "slots_max": settings.worker_slots}
+    room = Room(log, now, poll_s=settings.worker_poll_seconds, **limits)
     fencing = Fencing(room.handed, database.jobs, now)
     return Workers(room, fencing, Results(room, fencing, objects, decisions), Streams(database.endpoints))

@@ -2,7 +2,7 @@
 
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from repo.core.addresses import Rules, read_networks
@@ -10,6 +10,10 @@ from repo.environment import EnvironmentSettings, SettingsError, listed
 
 SECRET_LEAST = 32  # characters, as the gateway has it
 SLOTS_MOST = 64
+_WHERE = {
+    "endpoint": "the endpoint's id (what follows /v2/ in its address; RunPod's console shows it under Serverless)",
+    "api_key": "a key that may read and write there (RunPod's console, API Keys; it is shown once)",
+}
 
 
 class RunPodSettings(EnvironmentSettings):
@@ -53,7 +57,15 @@ class RunPodSettings(EnvironmentSettings):
     @classmethod
     def _is_endpoint(cls, value: str) -> str:
         if not value.replace("-", "").replace("_", "").isalnum() or not value.isascii() or len(value) > 128:
-            raise ValueError("an endpoint's id: letters, digits, - and _")
+            raise ValueError("an endpoint's id is letters, digits, - and _: of an address, what follows /v2/")
+        return value
+
+    @field_validator("api_key")
+    @classmethod
+    def _fits_a_header(cls, value: SecretStr) -> SecretStr:
+        key = value.get_secret_value()
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise ValueError("a key is ASCII without spaces and line ends")
         return value
 
     @field_validator("result_networks")
@@ -61,6 +73,19 @@ class RunPodSettings(EnvironmentSettings):
     def _are_networks(cls, value: str) -> str:
         read_networks(value)
         return value
+
+    @classmethod
+    def _sentence(cls, error: ValidationError) -> str:
+        """All that is missing at once, and where it is to be had: whoever is told so has to go there anyway."""
+        wrong = error.errors(include_input=False, include_url=False, include_context=False)
+        missing = [str(one["loc"][0]) for one in wrong if one["type"] == "missing"]
+        if not missing:
+            return super()._sentence(error)
+        return (
+            f"{' and '.join(map(cls._variable, missing))} {'is' if len(missing) == 1 else 'are'} not set: "
+            f"OPENV_ENGINE=runpod needs {' and '.join(_WHERE[name] for name in missing)}. "
+            "All but this worker runs without it, workers with other engines too."
+        )
 
     def rules(self) -> Rules:
         """Where results may lie."""
@@ -79,6 +104,8 @@ class Signing(EnvironmentSettings):
         secrets = listed(self.webhook_secret.get_secret_value()) if self.webhook_secret else ()
         if not secrets or len(secrets[0]) < SECRET_LEAST:
             raise SettingsError(
-                f"OPENV_RUNPOD_WEBHOOK_URL needs the gateway's OPENV_WEBHOOK_SECRET, {SECRET_LEAST} characters or more."
+                "OPENV_RUNPOD_WEBHOOK_URL needs the gateway's OPENV_WEBHOOK_SECRET here too, the same "
+                f"{SECRET_LEAST} characters or more (`openssl rand -hex 32` makes one for both). Without either, "
+                "RunPod is asked instead of calling, and all else works."
             )
         return secrets[0]

@@ -2,28 +2,23 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.util import find_spec
 
 from inference_worker.remote.book import Book
 from inference_worker.remote.desk import Desk, Patience
 from inference_worker.remote.service import Service
 from inference_worker.remote.settings import RunPodSettings, Signing
+from inference_worker.remote.starting import require_all, tell
 from repo.clock import now_ms
 from repo.database import Database
 from repo.download import Bounds
-from repo.environment import SettingsError
 from repo.outgoing import Outgoing
-
-NEEDED = ("av", "numpy", "PIL")
 
 
 @asynccontextmanager
 async def desk_of(settings: RunPodSettings, signing: Signing, database: Database) -> AsyncIterator[Desk]:
     """Raises ``SettingsError`` where videos could not be looked at, or addresses not signed."""
-    if any(find_spec(name) is None for name in NEEDED):
-        raise SettingsError(
-            "OPENV_ENGINE=runpod needs av, numpy and pillow for posters and thumbnails: `pip install openv[model]`."
-        )
+    require_all(settings, signing)
+    tell(settings)
     rules = settings.rules()
     service = Service(settings.url, settings.endpoint, settings.api_key.get_secret_value())
     webhook = (settings.webhook_url, signing.first()) if settings.webhook_url else None

@@ -105,6 +105,23 @@ def wrong_with(url: str, rules: Rules) -> str | None:
     return None
 
 
+def wrong_at_sight(url: str, rules: Rules) -> str | None:
+    """As ``wrong_with``, with what needs no lookup besides: a host that is an address must be one that is allowed."""
+    wrong = wrong_with(url, rules)
+    if wrong is not None:
+        return wrong
+    host = URL(url).host or ""
+    return None if is_allowed(host, rules) or not _is_address(host) else "must lead to a public address"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def _is_odd_number(host: str) -> bool:
     """Whether the host is an IPv4 address in a spelling that one reader takes for a name and the next for a number."""
     last = host.rstrip(".").rpartition(".")[2]

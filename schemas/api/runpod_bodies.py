@@ -50,7 +50,8 @@ def _left_out(body: Any) -> Any:
 
 
 class Policy(BaseModel):
-    """How long the job may run (``executionTimeout``) and live (``ttl``, from its submission on), in ms."""
+    """How long the job may run (``executionTimeout``) and live (``ttl``, from its submission on), in ms. Whichever is
+    over first ends it, also in the middle of its run."""
 
     model_config = _STRICT
 
@@ -79,13 +80,15 @@ class S3Config(BaseModel):
 
 class RunBody(BaseModel):
     """``POST /v2/{endpoint}/run`` and ``/runsync``. ``webhook`` is told how the job ended; ``webhookV2`` is another
-    name for it."""
+    name for it. Both must be addresses that webhooks may lead to."""
 
     model_config = _STRICT
 
     input: Any = Field(description="Any JSON but null; worker-mochi's `input` on an endpoint that makes videos.")
-    webhook: WebAddress | None = None
-    webhook_v2: WebAddress | None = Field(default=None, alias="webhookV2")
+    webhook: str | None = Field(
+        default=None, description="https://, at a public address, unless the operator allows others."
+    )
+    webhook_v2: str | None = Field(default=None, alias="webhookV2", description="As `webhook`.")
     s3_config: S3Config | None = Field(default=None, alias="s3Config")
     policy: Policy = Policy()
 
@@ -183,10 +186,12 @@ class StreamAnswer:
 
 @shape
 class Purged:
-    """How many queued jobs were cancelled."""
+    """How many queued jobs are cancelled for certain. ``completed``: none is left of those that were queued.
+    ``in_progress``: for some it is not decided yet, and will be. ``incomplete``: some could not be asked for, or there
+    were more than one call takes; call again."""
 
     removed: int
-    status: Literal["completed"]
+    status: Literal["completed", "in_progress", "incomplete"]
 
 
 @shape

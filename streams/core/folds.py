@@ -15,9 +15,10 @@ from schemas.endpoints import EndpointId
 from schemas.instants import Instant
 from schemas.jobs import Charge, ChargeState, Job
 from schemas.lifecycle import ACTIVE
+from streams.core.policy import counted_on
 
 COUNTED = frozenset({ChargeState.RESERVED, ChargeState.CAPTURED})
-Asked = EndpointId | None  # where a run was asked for: an endpoint, or (None) the deployment's own API
+Asked = EndpointId | None  # what a run is counted with: an endpoint's, or (None) what the deployment's limits hold for
 
 
 def charges(jobs: Iterable[Job]) -> Iterator[Charge]:
@@ -39,7 +40,7 @@ def used_seconds(counting: Iterable[Charge], start: int, end: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """What a user's jobs come to. Activity and admissions are told apart by where they were asked for.
+    """What a user's jobs come to. Activity and admissions are told apart by what they are counted with.
 
     ``active``: how many are queued or processing, whenever they were admitted. ``admitted``: when each run was, oldest
     first, given back or not: it is asking that is limited. ``charged``: by job, the charges that count and are of
@@ -71,7 +72,7 @@ class Sums:
             count.update(now)
             sums = replace(sums, active={asked: number for asked, number in count.items() if number})
         gone, come = _times(old), _times(new)
-        if gone != come or (old is not None and old.endpoint != new.endpoint):
+        if gone != come or (old is not None and counted_on(old) != counted_on(new)):
             sums = replace(sums, admitted=_moved(self.admitted, old, gone, new, come))
         lost, won = () if old is None else _worth(old), _worth(new)
         if lost != won:
@@ -91,7 +92,7 @@ def sums_of(jobs: Iterable[Job]) -> Sums:
         active.update(_activity(job))
         times = _times(job)
         if times:
-            admitted.setdefault(job.endpoint, []).extend(times)
+            admitted.setdefault(counted_on(job), []).extend(times)
         worth = _worth(job)
         if worth:
             charged[job.job_id] = worth
@@ -99,7 +100,7 @@ def sums_of(jobs: Iterable[Job]) -> Sums:
 
 
 def _activity(job: Job | None) -> tuple[Asked, ...]:
-    return (job.endpoint,) if job is not None and job.state in ACTIVE else ()
+    return (counted_on(job),) if job is not None and job.state in ACTIVE else ()
 
 
 def _times(job: Job | None) -> tuple[Instant, ...]:
@@ -123,11 +124,12 @@ def _moved(
 ) -> dict[Asked, tuple[Instant, ...]]:
     found = dict(admitted)
     if old is not None and gone:
-        left = list(found.get(old.endpoint, ()))
+        left = list(found.get(counted_on(old), ()))
         for at in gone:
             left.remove(at)
-        found[old.endpoint] = tuple(left)
-    times = found.get(new.endpoint, ())
+        found[counted_on(old)] = tuple(left)
+    asked = counted_on(new)
+    times = found.get(asked, ())
     latest = bool(come) and (not times or times[-1] <= come[0])
-    found[new.endpoint] = times + come if latest else tuple(merge(times, come))
-    return {asked: times for asked, times in found.items() if times}
+    found[asked] = times + come if latest else tuple(merge(times, come))
+    return {one: times for one, times in found.items() if times}

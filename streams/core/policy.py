@@ -5,7 +5,7 @@ from typing import Literal
 
 from schemas.accounts import Account
 from schemas.commands import SubmitJob
-from schemas.endpoints import EndpointLimits
+from schemas.endpoints import EndpointId, EndpointLimits
 from schemas.jobs import Job
 
 
@@ -53,8 +53,8 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Where a run is asked for, and what is counted there alone: on an endpoint, by its limits, or (no endpoint) the
-    deployment's own API. Seconds and credits are counted over both."""
+    """What a run is counted with: the others of its endpoint, by that endpoint's limits, or (no endpoint) all that the
+    deployment's limits hold for, its own API and endpoints without limits. Seconds and credits know no scope."""
 
     endpoint: str | None = None
     limits: EndpointLimits | None = None
@@ -63,9 +63,16 @@ class Scope:
 DEPLOYMENT = Scope()
 
 
+def counted_on(asked: Job | SubmitJob) -> EndpointId | None:
+    """The endpoint with whose jobs alone this one is counted. None: an endpoint without limits is no way around the
+    deployment's."""
+    return asked.endpoint if asked.limits is not None else None
+
+
 def scope_of(asked: Job | SubmitJob) -> Scope:
-    """Where this was asked for. An endpoint's command without limits is measured by the usual ones."""
-    return DEPLOYMENT if asked.endpoint is None else Scope(asked.endpoint, asked.limits or EndpointLimits())
+    """By which limits this is measured, and what is counted with it."""
+    endpoint = counted_on(asked)
+    return DEPLOYMENT if endpoint is None else Scope(endpoint, asked.limits)
 
 
 def limits_of(account: Account, policy: Policy, scope: Scope = DEPLOYMENT) -> Limits:

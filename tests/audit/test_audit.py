@@ -15,7 +15,7 @@ from tests.audit.stage import staged
 from tests.servers import settings_of
 from tests.streams.streams_process import StreamsProcess, eventually
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.beside, pytest.mark.servers, pytest.mark.timeout(900)]
 
 TRIALS = 10
 SEED = 30  # draws nine kinds of disturbances

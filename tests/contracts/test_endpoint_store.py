@@ -12,7 +12,7 @@ from repo.endpoints import EndpointStore
 from repo.memory import MemoryEndpointStore
 from repo.mongo import MongoDatabase
 from repo.ports import Unavailable
-from schemas.chunks import Chunks
+from schemas.chunks import Bundle, Chunks
 from schemas.endpoints import BUILT_IN, EndpointKind, EndpointLimits, ServerlessEndpoint, external_pool
 
 NOW = 1_790_000_000_000
@@ -42,6 +42,11 @@ def an_endpoint(**changes: Any) -> ServerlessEndpoint:
 def some_chunks(**changes: Any) -> Chunks:
     made = Chunks(job_id=f"job-{uuid.uuid4().hex}", attempt=1, version=1, delete_at=NOW)
     return replace(made, **changes)
+
+
+def some_bundles(job_id: str, count: int, **changes: Any) -> list[Bundle]:
+    bare = Bundle(bundle_id="", job_id=job_id, delete_at=NOW, texts=('{"a": "$b.c"}', "null"))
+    return [replace(bare, bundle_id=f"{job_id}:o:{number}", **changes) for number in range(count)]
 
 
 async def test_every_member_of_an_endpoint_comes_back(store: EndpointStore) -> None:
@@ -113,7 +118,8 @@ async def test_the_built_in_one_is_there_until_it_is_changed(store: EndpointStor
 
 
 async def test_chunks_are_one_compared_document_a_job(store: EndpointStore) -> None:
-    first = some_chunks(waiting=('{"a": "$b.c"}', '"ä"', "null"), taken=4, attempt=2)
+    first = some_chunks(waiting=('{"a": "$b.c"}', '"ä"', "null"), taken=4, attempt=2, writer="w", origin="o")
+    first = replace(first, bundled=(3, 10, 200), bundled_bytes=7, bundled_count=5)
     assert await store.chunks(first.job_id) is None
     assert await store.store_chunks(first, 0)
     assert await store.store_chunks(first, 0), "the answer to the first try was lost"
@@ -155,6 +161,53 @@ async def test_the_chunks_of_one_job_are_forgotten(store: EndpointStore) -> None
     await store.forget_chunks(mine.job_id)
 
 
+async def test_bundles_come_in_the_order_that_is_asked_for_without_those_that_are_gone(store: EndpointStore) -> None:
+    job_id = f"job-{uuid.uuid4().hex}"
+    made = some_bundles(job_id, 12)
+    for one in made:
+        await store.store_bundle(one)
+    ids = [one.bundle_id for one in made]
+    assert await store.bundles(ids) == made
+    assert await store.bundles([ids[11], "unknown", ids[2]]) == [made[11], made[2]]
+    await store.drop_bundles(ids[1:11])
+    await store.drop_bundles(ids[1:11])
+    assert await store.bundles(ids) == [made[0], made[11]]
+    assert await store.bundles([]) == []
+
+
+async def test_a_bundle_that_is_there_stays_as_it_is(store: EndpointStore) -> None:
+    [first] = some_bundles(f"job-{uuid.uuid4().hex}", 1)
+    await store.store_bundle(first)
+    await store.store_bundle(replace(first, delete_at=NOW + 1))
+    assert await store.bundles([first.bundle_id]) == [first]
+
+
+async def test_bundles_are_forgotten_with_their_job_named_or_not(store: EndpointStore) -> None:
+    mine, other = (some_chunks(bundled=(0,), origin="o") for _ in range(2))
+    other = replace(other, job_id=f"{mine.job_id}:o")  # no id is like this; whatever it is, its bundles are its own
+    left: dict[str, list[Bundle]] = {}
+    for one in (mine, other):
+        left[one.job_id] = some_bundles(one.job_id, 3)
+        for bundle in left[one.job_id]:
+            await store.store_bundle(bundle)
+        await store.store_chunks(one, 0)
+    await store.forget_chunks(mine.job_id)
+    assert await store.bundles([one.bundle_id for one in left[mine.job_id]]) == []
+    assert await store.bundles([one.bundle_id for one in left[other.job_id]]) == left[other.job_id]
+    assert await store.chunks(mine.job_id) is None
+
+
+async def test_bundles_are_swept_in_their_time(store: EndpointStore) -> None:
+    job_id = f"job-{uuid.uuid4().hex}"
+    due, later = some_bundles(job_id, 2)
+    due, later = replace(due, delete_at=NOW - 20_000), replace(later, delete_at=NOW + 10_000)
+    for one in (due, later):
+        await store.store_bundle(one)
+    assert await store.sweep_chunks(NOW - 20_001) == 0
+    assert await store.sweep_chunks(NOW - 20_000) == 1
+    assert await store.bundles([due.bundle_id, later.bundle_id]) == [later]
+
+
 async def test_an_outage_is_told_by_every_method() -> None:
     store = MemoryEndpointStore()
     store.away = True
@@ -166,6 +219,9 @@ async def test_an_outage_is_told_by_every_method() -> None:
         store.store_chunks(some_chunks(), 0),
         store.sweep_chunks(NOW),
         store.forget_chunks("j"),
+        store.store_bundle(some_bundles("j", 1)[0]),
+        store.bundles(["b"]),
+        store.drop_bundles(["b"]),
     ):
         with pytest.raises(Unavailable):
             await ask

@@ -39,6 +39,7 @@ async def test_generate_writes_the_file_and_prints_the_job_as_json(stack: Stack,
     assert oct((stack.data_dir / "credentials.json").stat().st_mode & 0o777) == "0o600"
 
 
+@pytest.mark.beside  # two stacks of its own
 async def test_a_quota_refusal_says_exactly_what_is_left_and_what_would_fit(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     async with started(data_dir, "--prompt", "first light", environ={"MONTHLY_LIMIT_SECONDS": "2"}) as one:

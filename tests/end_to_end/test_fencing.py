@@ -32,7 +32,7 @@ from tests.end_to_end.stack import until
 from tests.end_to_end.verdicts import ROUNDED, check_history, events_of, histories, stray_files, used_seconds
 from tests.inference_worker.worker_process import alive, children_of
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.beside, pytest.mark.servers, pytest.mark.timeout(400)]
 
 POOL = "mochi-1"
 WORKERS = ("worker-1", "worker-2")

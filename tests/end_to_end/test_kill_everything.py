@@ -37,7 +37,7 @@ from tests.end_to_end.verdicts import (
     used_seconds,
 )
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.beside, pytest.mark.servers, pytest.mark.timeout(900)]
 
 SEED = random.SystemRandom().randrange(1_000_000) if os.environ.get("OPENV_EXPLORE") else 5
 JOBS = 200

@@ -4,9 +4,12 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.stack import LONG, Stack, until
+from tests.end_to_end.stack import Stack, until
 
 pytestmark = [pytest.mark.servers, pytest.mark.model, pytest.mark.timeout(600)]
+
+# Seconds of work, so that what is done to its worker is done in the middle of it, and not many more: it is made again.
+MIDDLING = {"width": 480, "height": 480, "num_frames": 31, "steps": 65}
 
 
 def worker_of(row: dict[str, Any]) -> str:
@@ -27,20 +30,20 @@ async def charged(stack: Stack, user: str) -> float:
 
 async def test_kill_9_of_the_worker_midway_is_retried_with_one_charge(stack: Stack) -> None:
     http = await stack.new_user("wanda")
-    row = await stack.submit(http, **LONG)
+    row = await stack.submit(http, **MIDDLING)
     part = worker_of(await stack.processing(http, row["jobId"]))
     pid = await stack.kill(part)
     done = await stack.state(http, row["jobId"], "completed")
     assert done["attempt"] == 2
     assert done["tries"] == 2
     assert done["charge"]["state"] == "captured"
-    assert await charged(stack, "wanda") == pytest.approx(LONG["num_frames"] / 24)
+    assert await charged(stack, "wanda") == pytest.approx(MIDDLING["num_frames"] / 24)
     await stack.back(part, pid)
 
 
 async def test_a_worker_that_hangs_is_replaced_and_hears_again_when_it_wakes(stack: Stack) -> None:
     http = await stack.new_user("hank")
-    first = await stack.submit(http, **LONG)
+    first = await stack.submit(http, **MIDDLING)
     asleep = worker_of(await stack.processing(http, first["jobId"]))
     async with stack.suspended(asleep):
         done = await stack.state(http, first["jobId"], "completed")

@@ -27,7 +27,7 @@ from tests.end_to_end.people import Listener, Person, Watcher
 from tests.end_to_end.stack import until
 from tests.end_to_end.verdicts import Logged, check_socket, events_of
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.beside, pytest.mark.servers, pytest.mark.timeout(400)]
 
 NAMES = ("streams-1", "gateway-1", "gateway-2")
 POOL = "mochi-1"

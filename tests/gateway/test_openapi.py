@@ -36,6 +36,8 @@ NEVER = {
     "runJob": {P.NO_JOB},
     "runJobSync": {P.NO_JOB},
     "cancelJob": {P.QUOTA, P.QUEUE_FULL, P.CREDITS, P.BLOCKED, P.KEY_REUSED, P.REFUSED},
+    # A job's refusal is counted, not told.
+    "purgeQueue": {P.NO_JOB, P.QUOTA, P.QUEUE_FULL, P.CREDITS, P.BLOCKED, P.KEY_REUSED, P.REFUSED},
     "retryJob": {P.KEY_REUSED},
     "deleteVideos": {*OF_A_SUBMISSION, P.NOT_FOUND, P.NOT_JSON, P.VOUCHER_USED},
     "createVoucher": {P.NOT_JSON},
@@ -48,8 +50,9 @@ BY_PORTS = {P.UNAVAILABLE}
 
 def unreachable(row: Operation) -> set[Problem]:
     """What the guard raises for others than this row, and what a client is told that has gone amidst its body."""
-    others = {P.UNAUTHORIZED, P.NO_CALLER, P.ADMIN_ONLY, P.TERMS, P.FORBIDDEN_ORIGIN, P.BAD_BODY} - set(row.refusals())
-    return NEVER.get(row.name, set()) | others
+    nobody = {P.UNAUTHORIZED, P.NO_CALLER, P.NO_KEY, P.NO_WORKER_KEY}
+    others = nobody | {P.ADMIN_ONLY, P.TERMS, P.FORBIDDEN_ORIGIN, P.BAD_BODY}
+    return NEVER.get(row.name, set()) | (others - set(row.refusals()))
 
 
 def handlers(world: World) -> dict[tuple[str, str], Any]:

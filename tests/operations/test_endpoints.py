@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -248,6 +249,39 @@ async def test_the_built_in_one_can_be_changed_and_deleted(store: MongoEndpointS
         await store._endpoints.delete_one({"_id": "mochi-1"})
 
 
+async def test_limits_of_its_own_go_back_to_the_deployments(store: MongoEndpointStore, name: str) -> None:
+    await done("create", name, "--max-active", "9")
+    assert (await shown(name))["limitsOf"] == "endpoint"
+    said = await done("update", name, "--deployment-limits")
+    assert "From now on it has no limits of its own: the deployment's hold (OPENV_MAX_ACTIVE, OPENV_RATE_LIMIT)" in said
+    assert (await stored(store, name)).limits is None
+    found = await shown(name)
+    assert found["limitsOf"] == "deployment"
+    assert "limits" not in found
+    row = next(line for line in (await done("list")).splitlines() if name in line)
+    assert "the deployment's (OPENV_MAX_ACTIVE, OPENV_RATE_LIMIT)" in row
+    assert "From now on" not in await done("update", name, "--deployment-limits")
+    await done("update", name, "--rate-limit", "7")
+    assert (await stored(store, name)).limits == EndpointLimits(rate_limit=7)
+    await done("update", name, "--description", "ours")
+    await done("update", name, "--no-description")
+    assert (await stored(store, name)).description == ""
+
+
+async def test_a_ttl_that_no_try_can_use_up_is_told_of_once(store: MongoEndpointStore, name: str) -> None:
+    made = await openv("create", name, "--ttl", "300")
+    assert made.exit_code == 0, made.output
+    assert "a job's ttl (5 min) runs from its submission" in made.stderr
+    assert made.stdout == f"Endpoint {name}: {URL}/v2/{name}\n", "what programs read is as ever"
+    other = await openv("update", name, "--max-retries", "1")
+    assert other.stderr == ""
+    worse = await openv("update", name, "--execution-timeout", "3600")
+    assert "execution timeout (1 h)" in worse.stderr
+    mended = await openv("update", name, "--ttl", "3600")
+    assert (mended.exit_code, mended.stderr) == (0, "")
+    assert (await stored(store, name)).ttl_ms == 3_600_000
+
+
 async def test_changes_at_the_same_time_are_all_made(
     store: MongoEndpointStore, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,7 +294,7 @@ async def test_changes_at_the_same_time_are_all_made(
         if (rival := next(rivals, None)) is not None:
             now = await self.endpoint(name)
             assert now is not None
-            await compare(self, endpoints.replace(now, version=now.version + 1, description=rival), now.version)
+            await compare(self, replace(now, version=now.version + 1, description=rival), now.version)
         return await compare(self, endpoint, expected)
 
     monkeypatch.setattr(MongoEndpointStore, "store_endpoint", late)
@@ -382,6 +416,9 @@ async def test_workers_of_our_own_need_no_key(mongo: MongoDatabase, name: str) -
         (("update", "mochi-1"), "Say what to change"),
         (("update", "mochi-1", "--user", "ann", "--everyone"), "either --user or --everyone"),
         (("update", "mochi-1", "--webhook-secret", "generate", "--no-webhook-secret"), "either --webhook-secret or"),
+        (("update", "mochi-1", "--deployment-limits", "--max-active", "1"), "either --deployment-limits or limits of"),
+        (("create", "new", "--deployment-limits", "--rate-window", "1"), "either --deployment-limits or limits of"),
+        (("update", "mochi-1", "--description", "x", "--no-description"), "either --description or --no-description"),
         (("update", "nobody", "--everyone"), "There is no endpoint nobody"),
         (("delete", "nobody", "--yes"), "There is no endpoint nobody"),
         (("show", "nobody"), "There is no endpoint nobody"),

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -58,13 +59,14 @@ async def test_an_unmodified_worker_attaches_with_what_is_printed(tmp_path: Path
             env={**variables, "PATH": os.environ["PATH"], "HOME": str(tmp_path)},
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
         )
         try:
             async with asyncio.timeout(DEADLINE_S):
                 assert await server.answer == {"output": {"echo": {"words": "a corgi"}}}
                 await server.pinged.wait()
         finally:
-            worker.kill()
+            os.killpg(worker.pid, signal.SIGKILL)  # the SDK pings from a process of its own
             await worker.wait()
     assert {(method, path) for method, path, _ in server.asked} >= {
         ("GET", "/v2/upscale/job-take/pod-1"),

@@ -19,16 +19,18 @@ STOP_WITHIN_S = 20.0
 
 
 class Background:
-    """``python -m MODULE FOLDER``: exit code 0 and ``verdict.json`` in the folder, or what went wrong in its output."""
+    """``python -m MODULE FOLDER ARGUMENTS...``: exit code 0 and ``verdict.json`` in the folder, or what went wrong in
+    its output."""
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, *arguments: str) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="background-")
-        self._log = Path(self._folder.name) / "log"
+        self.folder = Path(self._folder.name)
+        self._log = self.folder / "log"
         with self._log.open("wb") as output:
             # Tethered: should this process be killed, that one and all it has started end as well.
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(tether.__file__), str(os.getpid()),
-                 sys.executable, "-m", module, self._folder.name],
+                 sys.executable, "-m", module, self._folder.name, *arguments],
                 cwd=REPOSITORY,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -44,14 +46,18 @@ class Background:
                 await asyncio.sleep(0.5)
         return code
 
+    def has_ended(self) -> bool:
+        """Whether it has, however."""
+        return self._process.poll() is not None
+
     def verdict(self) -> dict[str, Any]:
         """What it has found."""
-        found: dict[str, Any] = json.loads((Path(self._folder.name) / "verdict.json").read_text())
+        found: dict[str, Any] = json.loads((self.folder / "verdict.json").read_text())
         return found
 
     def words(self) -> str:
         """The end of its output, and of the logs of the processes it has started."""
-        logs = [self._log, *sorted(Path(self._folder.name).glob("*.log"))]
+        logs = [self._log, *sorted(self.folder.glob("*.log"))]
         return "\n".join(f"== {log.name}\n{log.read_text(errors='replace')[-4000:]}" for log in logs)
 
     def stop(self) -> None:

@@ -17,7 +17,7 @@ from tests.end_to_end.stack import Stack, started
 from tests.end_to_end.test_command import processes_of
 from tests.operations.machines import fill, mounted, openv
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.beside, pytest.mark.servers, pytest.mark.timeout(600)]
 
 MONGO_ALONE = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "S3_ENDPOINT_URL": "http://127.0.0.1:1"}
 

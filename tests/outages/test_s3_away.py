@@ -10,7 +10,7 @@ import pytest_asyncio
 from tests.end_to_end.stack import Frames, until
 from tests.outages.s3_world import S3, World, s3_world
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.beside, pytest.mark.servers, pytest.mark.timeout(300)]
 IMPATIENT = {"OPENV_UPLOAD_S": "1"}
 
 

@@ -12,7 +12,7 @@ from repo.ports import Unavailable
 from repo.stores import FALLBACK, ObjectStores
 from schemas.access import Acceptance, ApiKey, Person
 from schemas.accounts import Account, Role
-from schemas.chunks import Chunks
+from schemas.chunks import Bundle, Chunks
 from schemas.codec import Message, Record
 from schemas.events import AccountEvent, FilesDiscarded, JobEvent
 from schemas.instants import LAST
@@ -91,11 +91,13 @@ async def test_a_deleted_jobs_files_go_and_nobody_elses(room: Room) -> None:
 async def test_what_a_deleted_jobs_worker_streamed_goes_even_while_the_files_wait(room: Room) -> None:
     for job_id in ("j1", "j2"):
         await room.endpoints.store_chunks(Chunks(job_id=job_id, attempt=1, version=1, delete_at=LAST), 0)
+        await room.endpoints.store_bundle(Bundle(bundle_id=f"of {job_id}", job_id=job_id, delete_at=LAST, texts=("1",)))
     room.objects.away = True
     with pytest.raises(Unavailable):
         await room.hear(JobEvent(job(state=State.DELETED, external=True)))
     assert await room.endpoints.chunks("j1") is None
     assert await room.endpoints.chunks("j2") is not None
+    assert [one.job_id for one in await room.endpoints.bundles(["of j1", "of j2"])] == ["j2"]
     room.endpoints.away = True
     with pytest.raises(Unavailable):
         await room.hear(JobEvent(job(state=State.DELETED, external=True)))

@@ -77,6 +77,16 @@ async def test_jobs_that_wait_are_found_at_first_touch_and_handed_out() -> None:
     assert (run.job_id, run.attempt, run.worker_id, run.session, run.assigned_at) == ("j1", 1, "w", "s", NOW)
 
 
+@pytest.mark.parametrize("external", [True, False])
+async def test_a_handler_of_others_is_told_the_webhook_and_our_own_worker_is_not(external: bool) -> None:
+    desk = Desk()
+    await desk.store.store_job(queued(external=external, webhook="https://a.test/told"), 0)
+    await desk.tell(desk.beat())
+    (run,) = desk.orders()
+    assert isinstance(run, RunAttempt)
+    assert run.webhook == ("https://a.test/told" if external else None)
+
+
 async def test_a_slot_is_handed_its_order_with_its_poll_and_the_pool_is_shown() -> None:
     desk = Desk()
     slot = Slot("echo", "pod", "0123456789ab", 1)

@@ -8,7 +8,7 @@ import pytest
 from repo.core.documents import DamagedDocumentError
 from repo.memory import MemoryDatabase, MemoryEventLog
 from repo.ports import Unavailable
-from schemas.chunks import Chunks
+from schemas.chunks import Bundle, Chunks
 from schemas.codec import decode
 from schemas.commands import DeleteJob
 from schemas.endpoints import DAY, EndpointKind, ServerlessEndpoint, external_pool
@@ -253,6 +253,8 @@ async def test_chunks_that_nobody_took_go_when_their_time_is_over(kept: Kept) ->
     store = kept.database.endpoints
     for job_id, at in (("old", NOW), ("new", NOW + 1)):
         await store.store_chunks(Chunks(job_id=job_id, attempt=1, version=1, delete_at=at, waiting=("1",)), 0)
+        await store.store_bundle(Bundle(bundle_id=job_id, job_id=job_id, delete_at=at, texts=("1",)))
     await kept.sweeper.sweep()
     assert await store.chunks("old") is None
     assert await store.chunks("new") is not None
+    assert [one.job_id for one in await store.bundles(["old", "new"])] == ["new"]

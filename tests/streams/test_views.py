@@ -110,7 +110,7 @@ async def test_a_longer_window_is_looked_up_once_and_kept_to() -> None:
 async def test_time_that_goes_back_finds_what_had_been_left_out() -> None:
     store = Store()
     for n in range(3):
-        await store.store_job(ended(f"old{n}", NOW), 0)
+        await store.store_job(ended(f"old{n}", NOW, limits=SHORT), 0)
     books = Books(store)
     assert (await books.run("j1", NOW + HOUR, SHORT)).outcome is Outcome.ADMITTED
     assert (await books.run("j2", NOW + 9_000, SHORT)).code is FailureCode.RATE_LIMITED

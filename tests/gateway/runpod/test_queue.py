@@ -3,13 +3,17 @@
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
+from gateway.errors import Problem, Refused
 from gateway.identity.principal import Principal
+from gateway.parts import Parts
 from gateway.runpod import queue
 from gateway.runpod.asked import Asked
 from repo.clock import now_ms
 from schemas.accounts import Role
 from schemas.commands import CancelJob
+from schemas.events import CommandAnswered
 from schemas.lifecycle import State
 from schemas.progress import PoolShown
 from tests.gateway.runpod import echo
@@ -74,15 +78,109 @@ async def test_a_thousand_at_once(world: World) -> None:
         await until(lambda: len(world.ledger.heard) == 1_002)
 
 
-async def test_what_is_recorded_and_not_decided_counts() -> None:
+async def test_what_is_recorded_and_not_decided_is_not_counted_as_removed() -> None:
     async with started(settings(decision_timeout_seconds=0.2)) as world:
         await echo.add(world)
         async with world.client() as http:
-            await run(http)
-            world.ledger.silent = True
-            assert (await http.post(PURGE)).json()["removed"] == 1
-            with world.kafka_away():
+            decided, waits = await run(http), await run(http)
+            decide = world.ledger.decide
+
+            async def decide_one(command: CancelJob) -> None:
+                if command.job_id == decided:
+                    await decide(command)
+
+            world.ledger.decide = decide_one  # type: ignore[method-assign, assignment]
+            assert (await http.post(PURGE)).json() == {"removed": 1, "status": "in_progress"}
+            assert await states(world, decided, waits) == ["cancelled", "queued"]
+            world.ledger.decide = decide  # type: ignore[method-assign]
+            assert (await http.post(PURGE)).json() == {"removed": 1, "status": "completed"}
+
+
+async def test_what_takes_longer_than_clients_wait_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "PURGE_S", 0.05)
+    async with world.client() as http:
+        job_id = await run(http)
+        world.ledger.silent = True
+        assert (await http.post(PURGE)).json() == {"removed": 0, "status": "in_progress"}
+        await world.ledger.decide(await cancel_of(world, job_id))
+        await until(lambda: not world.parts.serverless.beside)
+        assert await states(world, job_id) == ["cancelled"]
+
+
+async def test_a_purge_that_kafka_does_not_take_says_so_once() -> None:
+    async with started(settings(decision_timeout_seconds=0.2)) as world:
+        await echo.add(world)
+        async with world.client() as http:
+            ids = [await run(http) for _ in range(20)]
+            with world.kafka_away(), capture_logs() as said:
                 assert (await http.post(PURGE)).status_code == 503
+            assert [line for line in said if line["log_level"] != "info"] == [
+                {"event": "purge_not_decided", "endpoint": "echo", "not_recorded": 20, "log_level": "warning"}
+            ]
+            send, refused = queue.sent, ids[:5]
+
+            async def refusing(parts: Parts, command: CancelJob) -> CommandAnswered | None:
+                if command.job_id in refused:
+                    raise Refused(Problem.NOT_RECORDED)
+                return await send(parts, command)
+
+            with pytest.MonkeyPatch.context() as patch, capture_logs() as said:
+                patch.setattr(queue, "sent", refusing)
+                answer = await http.post(PURGE)
+            assert (answer.status_code, answer.json()) == (200, {"removed": 15, "status": "incomplete"})
+            assert [line for line in said if line["log_level"] != "info"] == [
+                {"event": "purge_not_decided", "endpoint": "echo", "removed": 15, "not_recorded": 5,
+                 "log_level": "warning"}
+            ]  # fmt: skip
+            assert await states(world, *refused) == ["queued"] * 5
+
+
+async def test_a_defect_in_one_cancelling_stops_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world.client() as http:
+        broken, whole = await run(http), await run(http)
+        send = queue.sent
+
+        async def breaking(parts: Parts, command: CancelJob) -> CommandAnswered | None:
+            return await send(parts, command) if command.job_id != broken else {}[broken]
+
+        monkeypatch.setattr(queue, "sent", breaking)
+        assert (await http.post(PURGE)).status_code == 500
+        assert await states(world, broken, whole) == ["queued", "cancelled"]
+        assert not world.parts.serverless.beside
+
+
+async def test_a_job_that_was_deleted_meanwhile_is_none_to_cancel(world: World) -> None:
+    async with world.client() as http:
+        one = await echo.stored(world, await run(http))
+        read = world.store.endpoint_jobs
+
+        async def with_one_that_is_gone(*what: object, **how: object) -> object:
+            return [*await read(*what, **how), echo.replace(one, job_id="gone")]  # type: ignore[arg-type]
+
+        world.store.endpoint_jobs = with_one_that_is_gone  # type: ignore[method-assign, assignment]
+        assert (await http.post(PURGE)).json() == {"removed": 1, "status": "completed"}
+
+
+async def test_more_than_one_call_takes_is_said(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "PURGE_MAX", 2)
+    async with world.client() as http:
+        for _ in range(3):
+            await run(http)
+        assert (await http.post(PURGE)).json() == {"removed": 2, "status": "incomplete"}
+        assert (await http.post(PURGE)).json() == {"removed": 1, "status": "completed"}
+        await run(http)
+        await run(http)
+        assert (await http.post(PURGE)).json() == {"removed": 2, "status": "completed"}
+
+
+async def cancel_of(world: World, job_id: str) -> CancelJob:
+    """The command to cancel it, once it is in the log."""
+
+    def found() -> list[CancelJob]:
+        return [one for one in world.ledger.heard if isinstance(one, CancelJob) and one.job_id == job_id]
+
+    await until(found)
+    return found()[0]
 
 
 async def test_a_purge_that_is_broken_off_is_finished_all_the_same(world: World) -> None:
@@ -91,12 +189,11 @@ async def test_a_purge_that_is_broken_off_is_finished_all_the_same(world: World)
         who = Asked(world.parts, Principal("ada", Role.USER), echo.endpoint())
         world.ledger.silent = True
         purging = asyncio.create_task(queue._cancel_all(who, [await echo.stored(world, job_id)]))
-        await until(lambda: [one for one in world.ledger.heard if isinstance(one, CancelJob)])
+        command = await cancel_of(world, job_id)
         purging.cancel()
         with pytest.raises(asyncio.CancelledError):
             await purging
         (left,) = world.parts.serverless.beside
-        command = next(one for one in world.ledger.heard if isinstance(one, CancelJob))
         await world.ledger.decide(command)
         await left
         await until(lambda: not world.parts.serverless.beside)

@@ -48,6 +48,15 @@ async def test_a_job_is_taken_with_what_the_endpoint_says(world: World) -> None:
     assert orjson.loads(command.request.input or "") == {"input": {"any": ["thing", None, 1.5]}}
 
 
+@pytest.mark.parametrize("policy", [{"ttl": 10_000}, {"ttl": 10_000, "executionTimeout": 3_600_000}])
+async def test_a_ttl_below_the_execution_timeout_is_taken_as_it_is(world: World, policy: dict[str, int]) -> None:
+    """RunPod documents it as a hard end that covers queue and run, and refuses none: it ends the job first."""
+    async with world.client() as http:
+        assert (await http.post(RUN, json={"input": 0, "policy": policy})).status_code == 200
+    command = submitted(world)
+    assert (command.ttl_ms, command.execution_timeout_ms) == (10_000, policy.get("executionTimeout", 600_000))
+
+
 async def test_policy_and_webhook_go_along(world: World) -> None:
     policy = {"executionTimeout": 5_000, "ttl": 10_000, "lowPriority": True}
     body = {"input": 0, "webhook": "https://example.org/told?x=1", "policy": policy, "unknown": 1}
@@ -199,11 +208,12 @@ async def test_who_waits_for_room_gets_it_when_there_is_some(world: World) -> No
 async def test_nobody_and_keys_that_are_not_for_this_are_refused(world: World) -> None:
     async with world.client(None) as http:
         answer = await http.post(RUN, json={"input": 1})
-        assert (answer.status_code, answer.json()) == (401, {"error": "Unauthorized"})
+        assert answer.status_code == 401
+        assert "`openv keys create`" in answer.json()["error"]
         raw = await world.key()
         assert (await http.post(RUN, json={"input": 1}, headers={"Authorization": raw})).status_code == 200
         worker = await world.key(kind=KeyKind.WORKER, endpoint="echo")
-        assert (await http.post(RUN, json={"input": 1}, headers={"Authorization": worker})).status_code == 401
+        assert (await http.post(RUN, json={"input": 1}, headers={"Authorization": worker})).json() == answer.json()
     async with world.client(scopes=(Scope.READ,)) as http:
         assert (await http.post(RUN, json={"input": 1})).status_code == 403
         assert (await http.get("/v2/echo/health")).status_code == 200

@@ -7,8 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.core.handouts import HandOut
 from gateway.runpod import stream
-from schemas.chunks import Chunks
+from gateway.workers.streaming import Streams
+from schemas.chunks import CHUNK_MAX, Chunks
 from schemas.instants import LAST
 from schemas.lifecycle import State
 from tests.gateway.runpod import echo
@@ -86,6 +88,40 @@ async def test_with_the_final_state_comes_all_that_was_streamed(world: World) ->
         await echo.finish(world, job_id, {"output": [1, 2]})
         assert await ask(http, job_id) == {"status": "COMPLETED", "stream": [{"output": 1}, {"output": 2}]}
         assert await ask(http, job_id) == {"status": "COMPLETED", "stream": []}
+
+
+async def add(world: World, job_id: str, *texts: str) -> None:
+    """As ``put``, one post a chunk."""
+    streams = Streams(world.database.endpoints)
+    for text in texts:
+        await streams.add(HandOut("ada", job_id, "w", 1), text, LAST)
+
+
+async def test_a_long_stream_comes_whole_and_in_order(world: World) -> None:
+    wanted = [f"{number:03} {'x' * 200}" for number in range(500)]
+    async with world.client() as http:
+        job_id = await run(http)
+        await add(world, job_id, *(f'"{one}"' for one in wanted))
+        await echo.finish(world, job_id, {"output": 1})
+        told = await ask(http, job_id)
+        assert told == {"status": "COMPLETED", "stream": [{"output": one} for one in wanted]}
+        assert await ask(http, job_id) == {"status": "COMPLETED", "stream": []}
+
+
+async def test_more_than_a_chunk_may_have_is_taken_when_there_is_room_for_it(world: World) -> None:
+    room = world.parts.serverless.room
+    room._patience_s = 0.05
+    wanted = [letter * (CHUNK_MAX // 2) for letter in "abc"]
+    async with world.client() as http:
+        job_id = await run(http)
+        await add(world, job_id, *(f'"{one}"' for one in wanted))
+        async with room.held("told:ada", 64 * 1024 * 1024):
+            assert (await http.get(f"/v2/echo/stream/{job_id}")).status_code == 503
+        told = await ask(http, job_id)
+        assert told == {"status": "IN_QUEUE", "stream": [{"output": one} for one in wanted]}
+        assert room.taken == 0
+        await echo.finish(world, job_id, {"output": 1})
+        assert (await ask(http, job_id))["stream"] == []
 
 
 async def test_an_answer_waits_for_the_next_chunk(world: World) -> None:

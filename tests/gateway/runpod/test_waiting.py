@@ -4,20 +4,15 @@ import asyncio
 from typing import Any
 
 import pytest
-from starlette.requests import Request
 
 from gateway.runpod.waiting import presence
-
-
-def request_of(receive: Any) -> Request:
-    return Request({"type": "http", "method": "GET", "path": "/", "headers": []}, receive)
 
 
 async def test_it_is_told_that_the_client_has_gone() -> None:
     async def receive() -> dict[str, Any]:
         return {"type": "http.disconnect"}
 
-    async with asyncio.timeout(30), presence(request_of(receive)) as gone:
+    async with asyncio.timeout(30), presence(receive) as gone:
         await gone
 
 
@@ -36,7 +31,7 @@ async def test_being_stopped_while_it_lets_go_of_the_client_stops_it() -> None:
 
     async def ask() -> None:
         nonlocal went_on
-        async with presence(request_of(receive)):
+        async with presence(receive):
             await asyncio.sleep(0)
         went_on = True
 

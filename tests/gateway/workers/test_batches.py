@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.core.fair_queue import FairQueue
 from gateway.core.slots import Seat
-from gateway.workers import outbox, pod, pods
+from gateway.workers import orders, pod
 from repo.clock import now_ms
 from schemas.dispatch import WorkerState
 from schemas.lifecycle import State
@@ -17,7 +18,7 @@ READY, AWAY = WorkerState.READY, WorkerState.DEFUNCT
 
 
 def seats(pool: Pool) -> list[Seat]:
-    known = pool.world.parts.workers.room.pods._pods.get(("echo", pool.pod))
+    known = pool.world.parts.workers.room.pods._seating.pods.get(("echo", pool.pod))
     return sorted(known.seats.values()) if known is not None else []
 
 
@@ -137,9 +138,9 @@ async def test_the_slot_of_the_attempt_before_is_free_when_the_same_worker_has_t
 async def test_a_slot_whose_jobs_end_nobody_tells_is_free_in_the_end(
     pool: Pool, monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
-    monkeypatch.setattr(pods, "LOOK_S", 0.05)
+    monkeypatch.setattr(orders, "LOOK_S", 0.05)
     if why == "overdue":
-        monkeypatch.setattr(pods, "OVERDUE_S", -600.0)
+        monkeypatch.setattr(orders, "OVERDUE_S", -600.0)
     order = await pool.taken(external_job())
     room = pool.world.parts.workers.room
     if why == "forgotten":
@@ -159,11 +160,9 @@ async def test_an_order_older_than_the_poll_here_may_have_been_handed_out_there(
     poll.cancel()
 
 
-async def test_words_that_were_too_many_to_wait_are_said_again(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox, "RETRY_S", 0.05)
+async def test_words_that_were_too_many_to_wait_are_said_again(pool: Pool) -> None:
     room = pool.world.parts.workers.room
-    room.outbox._waiting = type(room.outbox._waiting)(maxlen=2)
-    monkeypatch.setattr(outbox, "WAITING_MAX", 2)
+    room.outbox._words = FairQueue(2)
     poll = pool.take(batch=2)
     beats = await pool.ready(2)
     for number in range(5):
@@ -184,7 +183,7 @@ async def test_a_job_that_ended_leaves_its_slot_to_the_next_poll(pool: Pool) -> 
 async def test_who_counts_itself_full_comes_back_later_and_is_given_nothing_new_until_then(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pods, "JOIN_S", 2.0)
+    monkeypatch.setattr(orders, "JOIN_S", 2.0)
     poll = pool.take(batch=3)
     beats = await pool.ready(3)
     await asyncio.gather(*(pool.order(beat, external_job(beat.worker_id[-1])) for beat in beats[:2]))

@@ -9,7 +9,7 @@ from tests.gateway.workers.pool import Pool, external_job
 async def test_who_waits_is_not_forgotten_together_with_who_it_was_before(pool: Pool) -> None:
     known = pool.world.parts.workers.room.pods
     await pool.taken(external_job("j-1"))
-    before = known._pods["echo", "pod-1"]
+    before = known._seating.pods["echo", "pod-1"]
     assert (await pool.done("j-1", {"output": 1})).status_code == 200
     poll = pool.take()
     beat = (await pool.ready(2))[-1]

@@ -164,6 +164,6 @@ async def test_a_job_that_moves_on_frees_the_slot_that_had_it(pool: Pool) -> Non
     made = external_job()
     order = await pool.taken(made)
     await pool.world.ledger.announce(replace(made, version=2, attempt=2, tries=2))
-    seats = pool.world.parts.workers.room.pods._pods
+    seats = pool.world.parts.workers.room.pods._seating.pods
     await until(lambda: not seats)
     assert (await pool.taken(external_job("j-2"))).worker_id == order.worker_id

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from gateway.core.slots import NUMBERS
-from gateway.workers import outbox, pod, pods, routes
+from gateway.workers import asking, orders, outbox, pod, routes
 from repo.stores import ObjectStores
 from repo.values import store_input
 from schemas.commands import AttemptFailed, AttemptStarted
@@ -67,17 +67,49 @@ async def test_the_start_is_recorded_before_the_worker_hears_of_the_job(pool: Po
     assert (await poll).json()["id"] == "j-1"
 
 
-async def test_an_input_without_one_and_s3_config_reach_the_handler(pool: Pool) -> None:
+async def test_an_input_without_one_s3_config_and_webhook_reach_the_handler(pool: Pool) -> None:
     poll = pool.take()
     (beat,) = await pool.ready()
     text = orjson.dumps({"input": None, "s3Config": {"accessId": "a"}}).decode()
-    await pool.order(beat, external_job(), request=external_request(text=text))
+    await pool.order(beat, external_job(), request=external_request(text=text), webhook="https://a.test/told")
     assert (await poll).json() == {
         "id": "j-1",
         "input": None,
         "s3Config": {"accessId": "a"},
         "policy": {"executionTimeout": 600_000},
+        "webhook": "https://a.test/told",
     }
+
+
+@pytest.mark.parametrize("value", [b"1e400", b'{"a":1,"a":2}', b"0.10", b"123456789012345678901234567890"])
+@pytest.mark.parametrize("batch", [None, 2])
+async def test_an_input_is_passed_on_as_it_was_stored(pool: Pool, value: bytes, batch: int | None) -> None:
+    poll = pool.take(batch=batch)
+    (beat, *_) = await pool.ready()
+    await pool.order(beat, external_job(), request=external_request(text=f'{{"input":{value.decode()}}}'))
+    answer = await poll
+    assert answer.headers["content-type"] == "application/json"
+    job = b'{"input":%b,"id":"j-1","policy":{"executionTimeout":600000}}' % value
+    assert answer.content == (job if batch is None else b"[%b]" % job)
+
+
+async def test_a_large_input_is_not_read_on_its_way(pool: Pool) -> None:
+    """Every member twice: whoever read it would keep one of each, and would write the numbers otherwise."""
+    value = b"{%b}" % b",".join(b'"n%d":1.50,"n%d":2.50' % (number, number) for number in range(200_000))
+    key = await store_input(ObjectStores(pool.world.objects), "ada", "j-1", b'{"input":%b}' % value)
+    poll = pool.take()
+    (beat,) = await pool.ready()
+    await pool.order(beat, external_job(), request=external_request(key=key))
+    assert value in (await poll).content
+
+
+async def test_what_was_never_stored_as_an_input_fails_its_job(pool: Pool) -> None:
+    await pool.world.objects.put_bytes("ada/inputs/j-1/damaged", b"\x00damaged", "application/json")
+    poll = pool.take()
+    (beat,) = await pool.ready()
+    await pool.order(beat, external_job(), request=external_request(key="ada/inputs/j-1/damaged"))
+    assert (await poll).status_code == 204
+    assert [one.code for one in pool.reports(AttemptFailed)] == [FailureCode.INVALID_INPUT]
 
 
 async def test_a_large_input_comes_from_the_object_store(pool: Pool) -> None:
@@ -204,7 +236,7 @@ async def test_a_batch_takes_so_many_slots_and_is_answered_with_what_is_there(po
 
 
 async def test_a_full_batch_does_not_wait_for_more(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pods, "JOIN_S", 60.0)
+    monkeypatch.setattr(orders, "JOIN_S", 60.0)
     poll = pool.take(batch=2)
     for number, beat in enumerate(await pool.ready(2)):
         await pool.order(beat, external_job(f"j-{number}"))
@@ -320,7 +352,7 @@ async def test_a_client_that_goes_as_its_order_comes_costs_nothing(pool: Pool) -
 
 
 async def test_who_waits_says_so_again_and_again(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pods, "BEAT_S", 0.05)
+    monkeypatch.setattr(asking, "BEAT_S", 0.05)
     poll = pool.take()
     beats = await pool.ready(4)
     assert {beat.poll_id for beat in beats} == {beats[0].poll_id}

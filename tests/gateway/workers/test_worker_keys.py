@@ -44,6 +44,33 @@ async def test_nobody_is_let_in(pool: Pool, authorization: str | None) -> None:
     assert await statuses(pool.world, authorization) == NOBODY
 
 
+async def test_whoever_has_no_such_key_is_told_which_and_nothing_of_the_one_that_was_shown(pool: Pool) -> None:
+    now = now_ms()
+    shown = [
+        None,
+        "nonsense",
+        "ov_" + "x" * 43,
+        await pool.world.key("ada", role=Role.ADMIN),
+        await worker_key(pool.world, "other"),
+        await worker_key(pool.world, expires_at=now - 1),
+    ]
+    async with pool.world.client(None) as http:
+        for endpoint_id in ("echo", "never-was", "mochi-1"):
+            url = f"/v2/{endpoint_id}/job-take/pod-1"
+            answers = [await http.get(url, headers={"Authorization": one} if one else {}) for one in shown]
+            assert {(answer.status_code, answer.text) for answer in answers} == {(401, answers[0].text)}
+            assert "`openv endpoints key`" in answers[0].json()["error"]
+
+
+async def test_where_a_users_key_is_wanted_a_workers_is_told_so_as_any_other(pool: Pool) -> None:
+    secret = await worker_key(pool.world)
+    async with pool.world.client(None) as http:
+        for url in ("/v2/echo/health", "/v2/never-was/health", "/v2/echo/status/j-1"):
+            answers = [await http.get(url, headers={"Authorization": one}) for one in (secret, "ov_" + "x" * 43, "?")]
+            assert {(answer.status_code, answer.text) for answer in answers} == {(401, answers[0].text)}
+            assert "`openv keys create`" in answers[0].json()["error"]
+
+
 @pytest.mark.parametrize("kind", [KeyKind.KEY, KeyKind.SESSION, KeyKind.PAGE_LINK])
 async def test_other_keys_do_not_open_it(pool: Pool, kind: KeyKind) -> None:
     secret = await pool.world.key("ada", role=Role.ADMIN, kind=kind, endpoint="echo")
@@ -77,7 +104,7 @@ async def test_a_workers_key_opens_nothing_else(pool: Pool) -> None:
     headers = {"Authorization": f"Bearer {await worker_key(pool.world)}"}
     tried = 0
     for row in OPERATIONS:
-        if row.access is not Access.OPEN:
+        if row.access not in {Access.OPEN, Access.WORKER}:
             path = re.sub(r"\{(\w+)\}", lambda named: PATHS.get(named[1], "x"), row.path)
             answer = await pool.http.request(row.method, path, headers=headers, content=b"{}")
             assert answer.status_code == 401, row.name

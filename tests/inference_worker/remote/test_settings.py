@@ -27,9 +27,16 @@ def test_the_defaults_let_in_the_public_internet_alone() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("OPENV_RUNPOD_ENDPOINT", "", "OPENV_RUNPOD_ENDPOINT is not set."),
-        ("OPENV_RUNPOD_API_KEY", "", "OPENV_RUNPOD_API_KEY is not set."),
+        (
+            "OPENV_RUNPOD_ENDPOINT",
+            "",
+            "OPENV_RUNPOD_ENDPOINT is not set: OPENV_ENGINE=runpod needs the endpoint's id (",
+        ),
+        ("OPENV_RUNPOD_API_KEY", "", "OPENV_RUNPOD_API_KEY is not set: OPENV_ENGINE=runpod needs a key that may read"),
+        ("OPENV_RUNPOD_API_KEY", "two secrets", "OPENV_RUNPOD_API_KEY is not valid: a key is ASCII"),
+        ("OPENV_RUNPOD_API_KEY", "secret\n", "OPENV_RUNPOD_API_KEY is not valid: a key is ASCII"),
         ("OPENV_RUNPOD_ENDPOINT", "../x", "an endpoint's id"),
+        ("OPENV_RUNPOD_ENDPOINT", "https://api.runpod.ai/v2/abc123", "of an address, what follows /v2/"),
         ("OPENV_RUNPOD_URL", "ftp://x", "OPENV_RUNPOD_URL is not valid: an address"),
         ("OPENV_RUNPOD_URL", "https://x/v2?key=secret", "an address"),
         ("OPENV_RUNPOD_SLOTS", "0", "OPENV_RUNPOD_SLOTS is not valid"),
@@ -42,6 +49,17 @@ def test_what_is_wrong_is_named(monkeypatch: pytest.MonkeyPatch, name: str, valu
         RunPodSettings()
     assert words in str(raised.value)
     assert "secret" not in str(raised.value)
+
+
+def test_all_that_is_missing_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENV_RUNPOD_ENDPOINT")
+    monkeypatch.delenv("OPENV_RUNPOD_API_KEY")
+    with pytest.raises(SettingsError) as raised:
+        RunPodSettings()
+    said = str(raised.value)
+    assert said.startswith("OPENV_RUNPOD_ENDPOINT and OPENV_RUNPOD_API_KEY are not set: OPENV_ENGINE=runpod needs the ")
+    for where in ("what follows /v2/ in its address", "RunPod's console, API Keys", "runs without it"):
+        assert where in said
 
 
 def test_the_first_secret_signs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repo.core.addresses import Rules, is_allowed, read_networks, wrong_with
+from repo.core.addresses import Rules, is_allowed, read_networks, wrong_at_sight, wrong_with
 
 PUBLIC = ("8.8.8.8", "1.1.1.1", "93.184.216.34", "2606:4700:4700::1111", "2a00:1450:4001:830::200e", "64:ff9b::808:808")
 NOT_PUBLIC = (
@@ -154,6 +154,21 @@ def test_urls_that_are_not(url: str, words: str) -> None:
     assert wrong_with(url, Rules()) == words
 
 
+@pytest.mark.parametrize("address", ["10.0.0.1", "::1", "::ffff:10.0.0.1", "fe80::1%25eth0", "64:ff9b::7f00:1"])
+def test_an_address_for_a_host_is_judged_at_sight(address: str) -> None:
+    url = f"https://{f'[{address}]' if ':' in address else address}/"
+    assert wrong_with(url, Rules()) is None
+    assert wrong_at_sight(url, Rules()) == "must lead to a public address"
+    assert wrong_at_sight(url, Rules(networks=read_networks("10.0.0.0/8,127.0.0.0/8,::1/128,fe80::/10"))) is None
+
+
+def test_what_else_is_judged_at_sight() -> None:
+    for url in ("https://8.8.8.8/", "https://[2606:4700:4700::1111]:443/x", "https://localhost/", "https://10.example"):
+        assert wrong_at_sight(url, Rules()) is None
+    for url in ("http://10.0.0.1/", "https://127.1/", "https://u@10.0.0.1/"):
+        assert wrong_at_sight(url, Rules()) == wrong_with(url, Rules())
+
+
 def test_http_where_an_operator_allows_it() -> None:
     assert wrong_with("http://example.org/", Rules(allow_http=True)) is None
     assert wrong_with("ftp://example.org/", Rules(allow_http=True)) == "must begin with https://"
@@ -163,4 +178,5 @@ def test_http_where_an_operator_allows_it() -> None:
 def test_any_text_is_judged(text: str) -> None:
     wrong_with(f"https://{text}", Rules())
     wrong_with(text, Rules())
+    wrong_at_sight(f"https://{text}", Rules())
     is_allowed(text, Rules())

@@ -107,9 +107,60 @@ def test_jobs_of_endpoints_are_not_in_the_deployments_rate_and_the_other_way_rou
     assert late.remaining.retry_after_ms == 15 * SECOND
 
 
-def test_an_endpoint_without_limits_has_the_usual_ones_not_the_deployments() -> None:
+def on_mochi(job_id: str, **more: Any) -> SubmitJob:
+    return submit(job_id, **{"endpoint": "mochi-1", **more})
+
+
+def test_an_endpoint_without_limits_is_no_way_around_the_deployments() -> None:
+    """What runs there and what the web API was asked for are counted together, whichever came first."""
+    documents = Documents(Policy(max_active=2, rate_limit=99))
+    assert documents.ask(on_mochi("e1")).outcome is Outcome.ADMITTED
+    assert documents.ask(submit("j1")).outcome is Outcome.ADMITTED
+    for command in (on_mochi("e2"), submit("j2"), on_mochi("o1", endpoint="other")):
+        refused = documents.ask(command)
+        assert refused.code is C.CONCURRENCY_EXCEEDED
+        assert refused.remaining is not None
+        assert (refused.remaining.active, refused.remaining.max_active) == (2, 2)
+    assert documents.ask(run("e9")).outcome is Outcome.ADMITTED, "one with limits is counted alone"
+
+
+def test_the_deployments_rate_is_counted_there_too() -> None:
+    documents = Documents(Policy(max_active=99, rate_limit=2, rate_window_ms=10 * SECOND))
+    documents.do(on_mochi("e1"))
+    documents.do(submit("j1"), now=NOON + SECOND)
+    late = documents.ask(on_mochi("e2"), now=NOON + 2 * SECOND)
+    assert late.code is C.RATE_LIMITED
+    assert late.remaining is not None
+    assert late.remaining.retry_after_ms == 8 * SECOND
+
+
+def test_an_exception_from_the_deployments_limits_holds_there_too() -> None:
     documents = Documents(Policy(max_active=1))
-    assert [documents.ask(submit(f"j{n}", endpoint="mochi-1")).outcome for n in range(3)] == [Outcome.ADMITTED] * 3
+    documents.account = replace(new_account(USER), overrides=Overrides(max_active=3), version=1)
+    assert [documents.ask(on_mochi(f"e{n}")).outcome for n in range(3)] == [Outcome.ADMITTED] * 3
+    assert documents.ask(on_mochi("e3")).code is C.CONCURRENCY_EXCEEDED
+
+
+def test_limits_that_come_and_go_leave_each_job_where_it_was_admitted() -> None:
+    documents = Documents(Policy(max_active=1, rate_limit=99))
+    assert [documents.ask(on_mochi(f"o{n}", limits=LIMITS)).outcome for n in range(2)] == [Outcome.ADMITTED] * 2
+    assert documents.ask(on_mochi("d1")).outcome is Outcome.ADMITTED, "back to the deployment's: a count of its own"
+    assert documents.ask(submit("j1")).code is C.CONCURRENCY_EXCEEDED
+    assert documents.ask(on_mochi("o2", limits=LIMITS)).code is C.CONCURRENCY_EXCEEDED
+
+
+def test_a_retry_that_brings_limits_leaves_the_deployments_count() -> None:
+    documents = Documents(Policy(max_active=1, rate_limit=2))
+    for command in (on_mochi("e1"), started("e1"), failed(job_id="e1", code=C.INVALID_INPUT)):
+        documents.do(command)
+    documents.do(submit("j1"), now=NOON + 1)
+    assert documents.ask(retry("e1"), now=NOON + 2).code is C.CONCURRENCY_EXCEEDED, "as it was admitted"
+    brought = replace(retry("e1", command_id="again"), limits=LIMITS)
+    assert documents.ask(brought, now=NOON + 3).outcome is Outcome.ADMITTED
+    web = documents.ask(cancel("j1"), now=NOON + 4)
+    assert web.remaining is not None
+    assert web.remaining.active == 0
+    assert documents.ask(submit("j2"), now=NOON + 5).outcome is Outcome.ADMITTED, "and its times went along"
 
 
 def test_seconds_and_credits_are_shared() -> None:
