@@ -151,8 +151,7 @@ PROBLEMS: Mapping[Problem, Row] = MappingProxyType(
         ),
         P.QUEUE_FULL: Row(
             429,
-            "You have as many jobs on this endpoint as you may have; wait until some have ended. The operator can "
-            "allow more: `openv endpoints update ENDPOINT --max-active`.",
+            "You have as many jobs under way as you may have; wait until some have ended.",
             retry_after=5,
         ),
         P.TOO_MANY_WAIT: Row(

@@ -11,7 +11,8 @@ from schemas.endpoints import ServerlessEndpoint
 
 
 class EndpointStore(Protocol):
-    """MongoDB. Writers: operators (endpoints) and gateways (chunks); each write is one document, compared."""
+    """MongoDB. Writers: operators (endpoints) and gateways (chunks). Endpoints and chunks are
+    compared documents; bundles never change."""
 
     async def endpoint(self, endpoint_id: str) -> ServerlessEndpoint | None:
         """The newest version, a deleted one too; ``BUILT_IN`` where that was never changed."""

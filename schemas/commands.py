@@ -42,8 +42,9 @@ class SubmitJob(Command):
     """Gateway → ledger: a client's request. Refused where the record lands after ``append_by`` (its sender gave up).
 
     Times in milliseconds; None takes the deployment's default. ``priority`` is a class: higher runs first.
-    ``endpoint``: the serverless endpoint that was asked, whose ``limits`` then hold instead of the deployment's,
-    counted over the user's jobs there. ``external``: its workers are not ours, and it makes no video of ours.
+    ``endpoint``: the serverless endpoint that was asked; its ``limits`` hold, counted over the user's jobs there, or
+    where it has none the deployment's, counted with all else that those hold for. ``external``: its workers are not
+    ours, and it makes no video of ours.
     """
 
     TYPE: ClassVar[str] = "dev.openv.command.submit.v1"
@@ -94,13 +95,15 @@ class DeleteJob(Command):
 class RetryJob(Command):
     """Gateway → ledger: another run after the one named, which must have ended without a video.
 
-    ``limits``: those of the job's endpoint as they are now; None takes those that the run before was admitted under.
+    ``endpoint``: the serverless endpoint that was asked, whose ``limits`` as they are now measure the run; None takes
+    those that the run before was admitted under.
     """
 
     TYPE: ClassVar[str] = "dev.openv.command.retry.v1"
     job_id: str
     run: int
     append_by: Instant
+    endpoint: EndpointId | None = None
     limits: EndpointLimits | None = None
 
 

@@ -47,7 +47,7 @@ class EndpointLimits:
 class ServerlessEndpoint:
     """One endpoint. Times in ms.
 
-    ``limits`` None: the deployment's hold, counted over all of a user's videos, so that nobody gets around them here.
+    ``limits`` None: the deployment's hold, counted with all else that those hold for: nobody gets around them here.
     ``users`` are those who may use it, None: whoever has a key. ``result_ms``: how long a result can be asked for after
     the job has ended, as RunPod's 30 minutes. ``webhook_secret`` signs completion webhooks (Standard Webhooks, besides
     what RunPod sends). ``deleted_at``: nobody may use it any more; its jobs go on.

@@ -21,6 +21,7 @@ class HandOut:
 
     ``given``: this gateway answered a poll with it. ``answered``: the worker's result was recorded here. ``over``: the
     document can't change by what this worker says any more. ``settling``: a result of it is being recorded.
+    ``heard_at``: when the scheduler was last told that the worker has it, Unix ms.
     """
 
     user_id: str
@@ -31,6 +32,7 @@ class HandOut:
     answered: bool = False
     over: bool = False
     settling: bool = False
+    heard_at: int = 0
 
     @property
     def settled(self) -> bool:

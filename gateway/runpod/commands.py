@@ -1,13 +1,13 @@
 """Commands to the ledger, and its refusals in the words of this API."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from gateway.errors import Problem, Refused
 from gateway.http.answers import Words, ask_in, wait_s
 from gateway.parts import Parts
-from repo.ports import Position
 from schemas.commands import CancelJob, RetryJob, SubmitJob
+from schemas.endpoints import EndpointLimits
 from schemas.events import CommandAnswered
 from schemas.failures import FAILURES, FailureCode
 from schemas.jobs import Remaining
@@ -32,39 +32,49 @@ TOO_OFTEN = (
 )
 WORDS: Mapping[FailureCode, str] = MappingProxyType(
     {
-        C.RATE_LIMITED: "You have sent this endpoint too many jobs in a short time. The operator can let in more: "
-        "`openv endpoints update ENDPOINT --rate-limit`.",
         C.QUOTA_EXCEEDED: f"{FAILURES[C.QUOTA_EXCEEDED].text}. The operator can raise it: "
         "`openv users limit USER --seconds`.",
         C.CREDITS_EXCEEDED: f"{FAILURES[C.CREDITS_EXCEEDED].text} The operator can give you more: "
         "`openv users credits USER --grant`.",
     }
 )
+# By the limits that refused: the endpoint's own, or (an endpoint without any) the deployment's.
+OF_ENDPOINT: Mapping[FailureCode, str] = MappingProxyType(
+    {
+        C.CONCURRENCY_EXCEEDED: "You have as many jobs on this endpoint as you may have; wait until some have ended. "
+        "The operator can allow more: `openv endpoints update ENDPOINT --max-active`.",
+        C.RATE_LIMITED: "You have sent this endpoint too many jobs in a short time. The operator can let in more: "
+        "`openv endpoints update ENDPOINT --rate-limit`.",
+    }
+)
+OF_DEPLOYMENT: Mapping[FailureCode, str] = MappingProxyType(
+    {
+        C.CONCURRENCY_EXCEEDED: "You have as many jobs as you may have, here and through the web API together; wait "
+        "until some have ended. The operator can allow more: `openv users limit USER --max-active`, OPENV_MAX_ACTIVE.",
+        C.RATE_LIMITED: "You have sent too many jobs in a short time, here and through the web API together. The "
+        "operator can let in more: `openv users limit USER --rate`, OPENV_RATE_LIMIT.",
+    }
+)
 
 
 async def sent(
-    parts: Parts,
-    command: SubmitJob | CancelJob | RetryJob,
-    *,
-    append_by: int | None = None,
-    recorded: Callable[[Position], None] = lambda _: None,
+    parts: Parts, command: SubmitJob | CancelJob | RetryJob, *, append_by: int | None = None
 ) -> CommandAnswered | None:
-    """The ledger's answer, unless it is no; None: recorded, not decided yet, and ``recorded`` was told where it lies.
-
-    Raises ``Refused``.
-    """
+    """The ledger's answer, unless it is no; None: recorded, not decided yet. Raises ``Refused``."""
+    limits = None if isinstance(command, CancelJob) else command.limits
     words = Words(
         not_recorded=Refused(Problem.NOT_RECORDED),
         not_found=Refused(Problem.NO_JOB),
-        refused=lambda answer: refused(answer.code, answer.remaining),
+        refused=lambda answer: refused(answer.code, answer.remaining, limits),
     )
-    return await ask_in(words, parts, command, append_by, recorded)
+    return await ask_in(words, parts, command, append_by)
 
 
-def refused(code: FailureCode | None, remaining: Remaining | None) -> Refused:
-    """What a refused job's client is told."""
+def refused(code: FailureCode | None, remaining: Remaining | None, limits: EndpointLimits | None) -> Refused:
+    """What a refused job's client is told; ``limits``: those of the endpoint that measured it, if it has any."""
     problem = Problem.REFUSED if code is None else REFUSALS.get(code, Problem.REFUSED)
-    words = None if code is None else WORDS.get(code)
+    of_limits = OF_DEPLOYMENT if limits is None else OF_ENDPOINT
+    words = None if code is None else WORDS.get(code) or of_limits.get(code)
     if code is not None and problem is Problem.REFUSED:
         words = FAILURES[code].text
     return Refused(problem, words=words, retry_after=wait_s(remaining))

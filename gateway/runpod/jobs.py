@@ -66,6 +66,7 @@ async def retry(request: Request) -> Response:
         job_id=job.job_id,
         run=job.run,
         append_by=append_by,
+        endpoint=who.endpoint.endpoint_id,
         limits=who.endpoint.limits,
     )
     answer = await sent(who.parts, command, append_by=append_by)

@@ -5,16 +5,20 @@ Inputs are passed on as they were stored: reading 10 MB of JSON would hold up ev
 """
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import structlog
 
 from gateway.core.job_texts import BadText, job_text
+from gateway.errors import Refused
+from gateway.runpod.byte_room import ByteRoom
 from gateway.workers.outbox import SOURCE
 from gateway.workers.polls import JobPoll
 from gateway.workers.room import Room
 from repo.ports import Unavailable
 from repo.stores import ObjectStores
 from repo.values import LostValue, stored_input
+from schemas.api.runpod import RUNSYNC_BYTES
 from schemas.codec import Message, encode
 from schemas.commands import AttemptFailed, AttemptStarted
 from schemas.dispatch import RunAttempt
@@ -29,11 +33,13 @@ LOST = "Its input is not in the object store any more, or is damaged there; send
 logger = structlog.get_logger()
 
 
-async def jobs_for(room: Room, objects: ObjectStores, poll: JobPoll) -> list[bytes]:
+async def jobs_for(
+    room: Room, objects: ObjectStores, bodies: ByteRoom, poll: JobPoll, answer: AsyncExitStack
+) -> list[bytes]:
     """The jobs that the poll's worker is answered with, JSON texts; those that can't be handed over are left to the
-    scheduler."""
+    scheduler. Large inputs take room among all ``bodies``, which they have until ``answer`` is closed."""
     orders = list(poll.orders)
-    reading = _Reading(objects)
+    reading = _Reading(objects, bodies, answer)
     texts = await asyncio.gather(*(reading.job(order) for order in orders))
     ready = [(order, text) for order, text in zip(orders, texts, strict=True) if isinstance(text, bytes)]
     words: list[Message] = [_lost(order) for order, text in zip(orders, texts, strict=True) if text is LOST]
@@ -46,10 +52,12 @@ async def jobs_for(room: Room, objects: ObjectStores, poll: JobPoll) -> list[byt
 
 
 class _Reading:
-    """Of the inputs for one answer. Those that would make it too large are left to the slot's next poll."""
+    """Of the inputs for one answer. Those that would make it too large are left to the scheduler."""
 
-    def __init__(self, objects: ObjectStores) -> None:
+    def __init__(self, objects: ObjectStores, bodies: ByteRoom, answer: AsyncExitStack) -> None:
         self._objects = objects
+        self._bodies = bodies
+        self._answer = answer
         self._turns = asyncio.Semaphore(READ_AT_ONCE)
         self._bytes = 0
 
@@ -66,14 +74,16 @@ class _Reading:
             return job_text(text, order.job_id, order.execution_timeout_ms, order.webhook)
         except (LostValue, BadText):
             return LOST
-        except (Unavailable, TimeoutError) as error:
+        except (Unavailable, Refused, TimeoutError) as error:
             logger.warning("input_unavailable", job_id=order.job_id, error=type(error).__name__)
             return None
 
     async def _large(self, order: RunAttempt) -> bytes | None:
         if self._bytes >= ANSWER_BYTES:
             return None
+        keep = await self._answer.enter_async_context(self._bodies.held(f"take:{order.pool}", RUNSYNC_BYTES))
         text = await stored_input(self._objects, order.request)
+        keep(len(text))
         self._bytes += len(text)
         return text
 

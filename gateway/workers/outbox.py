@@ -106,6 +106,8 @@ class Outbox:
 
     def _say_again(self) -> None:
         """Of endpoints that said too much at once: what is so now."""
+        for endpoint_id in self._updates.healed():
+            logger.warning("worker_updates_lost", reason="too many waited", endpoint=endpoint_id)
         for endpoint_id in self._words.healed():
             logger.warning("worker_words_lost", server="kafka", reason="too many waited", endpoint=endpoint_id)
             self._lost(endpoint_id)

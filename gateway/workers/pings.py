@@ -13,6 +13,7 @@ from schemas.ids import is_name
 from schemas.slots import slot_of
 
 JOBS_MAX = 1_000  # of one ping
+HEARD_MS = 3_000  # a job is heard of so often at most: the SDK pings every 10 s, and nobody's words wait for a flood
 LOOKS_MAX = 32  # into the store, of one ping; the others have their turn with the next
 
 
@@ -40,6 +41,10 @@ def _heard(room: Room, pod: Pod, pool: str, handed: HandOut) -> None:
     if handed.over:
         room.stop(pod, handed.job_id)
         return
+    now = room.now()
+    if 0 <= now - handed.heard_at < HEARD_MS:
+        return
+    handed.heard_at = now
     room.outbox.say(
         WorkerBeat(
             pool=pool,

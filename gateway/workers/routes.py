@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from functools import wraps
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from gateway.core.worker_words import (
     UPDATE_BYTES,
@@ -30,7 +32,7 @@ from gateway.workers.streaming import Streamed
 from repo.ports import Unavailable
 from schemas.api.runpod import RUNSYNC_BYTES
 from schemas.chunks import CHUNK_MAX
-from schemas.endpoints import ServerlessEndpoint
+from schemas.endpoints import TTL_MS, ServerlessEndpoint
 from schemas.slots import is_pod_id
 
 PAUSE_S = 1.0  # the SDK asks again at once when it is refused a job
@@ -75,8 +77,7 @@ async def _known(request: Request) -> tuple[Parts, ServerlessEndpoint, Pod]:
 
 async def take(request: Request) -> Response:
     """200 with a job; 204: none came."""
-    jobs = await _jobs(request, 1)
-    return _json(jobs[0]) if jobs else Response(status_code=204)
+    return await _given(request, 1, lambda jobs: jobs[0])
 
 
 async def take_batch(request: Request) -> Response:
@@ -84,16 +85,32 @@ async def take_batch(request: Request) -> Response:
     text = request.query_params.get("batch_size", "1")
     if not text.isdecimal() or not 0 < len(text) <= 6 or int(text) == 0:
         raise Refused(Problem.BAD_QUERY, words="batch_size must be a whole number of at least 1.")
-    jobs = await _jobs(request, min(int(text), BATCH_MAX))
-    return _json(b"[%b]" % b",".join(jobs)) if jobs else Response(status_code=204)
+    return await _given(request, min(int(text), BATCH_MAX), lambda jobs: b"[%b]" % b",".join(jobs))
 
 
-def _json(text: bytes) -> Response:
-    return Response(text, media_type="application/json")
+async def _given(request: Request, wanted: int, text: Callable[[list[bytes]], bytes]) -> Response:
+    async with AsyncExitStack() as answer:
+        jobs = await _jobs(request, wanted, answer)
+        return _Jobs(text(jobs), answer.pop_all()) if jobs else Response(status_code=204)
 
 
-async def _jobs(request: Request, wanted: int) -> list[bytes]:
-    """Wait for jobs; JSON texts. Raises ``Refused`` and ``Unavailable``."""
+class _Jobs(Response):
+    """An answer whose large inputs take room until it is sent."""
+
+    media_type = "application/json"
+
+    def __init__(self, text: bytes, held: AsyncExitStack) -> None:
+        super().__init__(text)
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ``Response``."""
+        async with self._held:
+            await super().__call__(scope, receive, send)
+
+
+async def _jobs(request: Request, wanted: int, answer: AsyncExitStack) -> list[bytes]:
+    """Wait for jobs; JSON texts, good until ``answer`` is closed. Raises ``Refused`` and ``Unavailable``."""
     parts, endpoint, pod = await _known(request)
     room = parts.workers.room
     if room.pods.places.is_full(endpoint.endpoint_id):
@@ -111,7 +128,7 @@ async def _jobs(request: Request, wanted: int) -> list[bytes]:
         if gone:
             return []
         if poll.orders:
-            return await jobs_for(room, parts.objects, poll)
+            return await jobs_for(room, parts.objects, parts.serverless.room, poll, answer)
     finally:
         room.pods.finish(*pod, poll, gone=gone)
     if end is End.REPLACED:
@@ -201,7 +218,7 @@ async def stream(request: Request) -> Response:
         handed = await parts.workers.fencing.find(pod, request.path_params["job_id"])
         if handed is None:
             raise Refused(Problem.NO_JOB, words=NOT_ITS_JOB)
-        delete_at = parts.now() + endpoint.ttl_ms + endpoint.result_ms
+        delete_at = parts.now() + TTL_MS[1] + endpoint.result_ms  # the first of a job's goes no earlier than its last
         if await parts.workers.streams.add(handed, text, delete_at) is Streamed.FULL:
             raise Refused(Problem.RATE, words=CHUNKS_FULL, retry_after=5)
     parts.serverless.endings.wake(handed.job_id)  # who waits for it here; elsewhere they look again soon

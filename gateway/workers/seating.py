@@ -1,8 +1,8 @@
 """The SDK workers at this gateway, and their slots, moved by the table of ``gateway/core/slots.py`` and counted.
 
-An endpoint has so many slots here at most: each is a worker to the scheduler and says so again and again, so that who
-holds a key of workers could else make every pool slow. A worker has at least one while it waits or runs something;
-with the slots its workers are bounded too.
+An endpoint has so many slots here at most: each is a worker to the scheduler and says so again and again. Without a
+bound, whoever holds a worker's key could make the scheduler slow for every pool. A worker has at least one while it
+waits or runs something; with the slots its workers are bounded too.
 """
 
 import asyncio

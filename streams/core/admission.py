@@ -16,7 +16,7 @@ from streams.core.case import Case, failure
 from streams.core.checks import Ask, refused_for, standing
 from streams.core.effects import Decision, WriteJob
 from streams.core.endings import without_words
-from streams.core.policy import scope_of
+from streams.core.policy import Scope, scope_of
 from streams.core.runs import new_job, next_run
 
 C = FailureCode
@@ -55,14 +55,14 @@ def submit(case: Case, command: SubmitJob) -> Decision:
     )
     if case.view.account.deleted_at is not None:  # nobody would delete its words any more
         rejected = without_words(rejected)
-    return _refused(case, command, rejected, code)
+    return _refused(case, command, rejected, code, scope_of(rejected))
 
 
 def retry(case: Case, command: RetryJob) -> Decision:
     """Another run after the one named, if that had ended before: asked in the same millisecond it can't have known.
 
-    A run has one successor: asking for it again is answered as admitted. A job of an endpoint is measured by that
-    endpoint's limits, those that the command brings or else those that the run before was measured by.
+    A run has one successor: asking for it again is answered as admitted. A job of an endpoint is measured by what
+    the command says of that endpoint's limits, or else by what the run before was measured by.
     """
     job = case.named(command.job_id)
     if job is None:
@@ -75,11 +75,12 @@ def retry(case: Case, command: RetryJob) -> Decision:
         return case.decided(command, Outcome.REFUSED, job=job, code=job.refusal.code, left=job.refusal.remaining)
     if case.now > command.append_by:
         return case.decided(command, Outcome.REFUSED, job=job, code=C.TOO_LATE)
-    job = replace(job, limits=command.limits or job.limits)
-    code = refused_for(case, Ask(job.request.seconds, job.price_credits, scope_of(job)))
+    measured = job if command.endpoint is None else replace(job, limits=command.limits)
+    scope = scope_of(measured)
+    code = refused_for(case, Ask(job.request.seconds, job.price_credits, scope))
     if code is not None:
-        return _refused(case, command, replace(job, version=job.version + 1, updated_at=case.stamp), code)
-    again = next_run(case, job)
+        return _refused(case, command, replace(job, version=job.version + 1, updated_at=case.stamp), code, scope)
+    again = next_run(case, measured)
     return _admitted(case, command, again)
 
 
@@ -93,9 +94,9 @@ def _admitted(case: Case, command: SubmitJob | RetryJob, job: Job) -> Decision:
     return case.decided(command, Outcome.ADMITTED, job=job, write=write)
 
 
-def _refused(case: Case, command: SubmitJob | RetryJob, job: Job, code: FailureCode) -> Decision:
+def _refused(case: Case, command: SubmitJob | RetryJob, job: Job, code: FailureCode, scope: Scope) -> Decision:
     """Store why, so that the same command is answered the same; ``job`` is the next version, not yet saying so."""
-    left = standing(case, code, scope_of(job))
+    left = standing(case, code, scope)
     refusal = Refusal(command_id=command.command_id, code=code, remaining=left, refused_at=case.now)
     refused = replace(job, refusal=refusal)
     write = WriteJob(refused, refused.version - 1)

@@ -18,7 +18,7 @@ from schemas.lifecycle import ACTIVE
 from streams.core.policy import counted_on
 
 COUNTED = frozenset({ChargeState.RESERVED, ChargeState.CAPTURED})
-Asked = EndpointId | None  # what a run is counted with: an endpoint's, or (None) what the deployment's limits hold for
+Asked = EndpointId | None  # the endpoint whose own limits measure a run; None: the deployment's do
 
 
 def charges(jobs: Iterable[Job]) -> Iterator[Charge]:

@@ -11,6 +11,7 @@ from gateway.runpod import commands
 from gateway.workers.routes import POLLS_FULL
 from repo.clock import now_ms
 from schemas.api.runpod import RUNSYNC_BYTES
+from schemas.endpoints import EndpointLimits
 from schemas.failures import FailureCode
 from schemas.lifecycle import State
 from tests.gateway.runpod import echo
@@ -25,6 +26,7 @@ NAME = re.compile(r"OPENV_[A-Z_]+|--[a-z-]+|S3_FALLBACK_|openv [a-z]+ [a-z]+")
 @pytest.fixture(autouse=True)
 async def _endpoint(world: World) -> None:
     await echo.add(world)
+    await echo.add(world, endpoint_id="own", limits=EndpointLimits(max_active=1))
 
 
 def named(answer: httpx.Response) -> set[str]:
@@ -35,18 +37,22 @@ def named(answer: httpx.Response) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("code", "names"),
+    ("code", "endpoint", "names"),
     [
-        (FailureCode.CONCURRENCY_EXCEEDED, {"openv endpoints update", "--max-active"}),
-        (FailureCode.RATE_LIMITED, {"openv endpoints update", "--rate-limit"}),
-        (FailureCode.QUOTA_EXCEEDED, {"openv users limit", "--seconds"}),
-        (FailureCode.CREDITS_EXCEEDED, {"openv users credits", "--grant"}),
+        (FailureCode.CONCURRENCY_EXCEEDED, "own", {"openv endpoints update", "--max-active"}),
+        (FailureCode.RATE_LIMITED, "own", {"openv endpoints update", "--rate-limit"}),
+        (FailureCode.CONCURRENCY_EXCEEDED, "echo", {"openv users limit", "--max-active", "OPENV_MAX_ACTIVE"}),
+        (FailureCode.RATE_LIMITED, "echo", {"openv users limit", "--rate", "OPENV_RATE_LIMIT"}),
+        (FailureCode.QUOTA_EXCEEDED, "own", {"openv users limit", "--seconds"}),
+        (FailureCode.CREDITS_EXCEEDED, "own", {"openv users credits", "--grant"}),
     ],
 )
-async def test_a_limit_of_the_endpoint_or_of_the_user(world: World, code: FailureCode, names: set[str]) -> None:
+async def test_a_limit_of_the_endpoint_or_of_the_user(
+    world: World, code: FailureCode, endpoint: str, names: set[str]
+) -> None:
     world.ledger.refuse = code
     async with world.client() as http:
-        assert named(await http.post(RUN, json={"input": 1})) == names
+        assert named(await http.post(f"/v2/{endpoint}/run", json={"input": 1})) == names
 
 
 async def test_floods() -> None:
@@ -96,9 +102,10 @@ async def test_a_result_that_is_gone() -> None:
 
 
 def test_every_name_is_in_the_documents() -> None:
-    words = " ".join([*(row.words for row in PROBLEMS.values()), *commands.WORDS.values(), commands.TOO_OFTEN])
+    tables = (commands.WORDS, commands.OF_ENDPOINT, commands.OF_DEPLOYMENT)
+    words = " ".join([*(row.words for row in PROBLEMS.values()), *(word for one in tables for word in one.values())])
     said = "".join((ROOT / "docs" / name).read_text() for name in ("configuration.md", "endpoints.md", "api.md"))
-    found = set(NAME.findall(f"{words} {POLLS_FULL}"))
+    found = set(NAME.findall(f"{words} {commands.TOO_OFTEN} {POLLS_FULL}"))
     assert {"OPENV_WORKER_POLLS", "OPENV_SERVERLESS_BODY_BYTES", "--max-active", "S3_FALLBACK_"} <= found
     assert [name for name in sorted(found) if name not in said] == []
     assert "operator" in PROBLEMS[Problem.STORE_UNKNOWN].words

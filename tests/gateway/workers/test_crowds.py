@@ -16,6 +16,7 @@ from repo.clock import now_ms
 from repo.memory_log import MemoryEventLog
 from repo.stores import ObjectStores
 from repo.values import store_input
+from schemas.api.runpod import RUNSYNC_BYTES
 from schemas.codec import decode
 from schemas.commands import AttemptStarted
 from schemas.dispatch import WorkerBeat, WorkerKind, WorkerState
@@ -233,3 +234,23 @@ async def test_an_answer_of_many_large_inputs_is_bounded_and_the_rest_goes_back(
         assert 1 <= len(given) <= 1 + handing.READ_AT_ONCE
         await until(lambda: len(given) + len(pool.declined()) == 8)
         assert len(pool.reports(AttemptStarted)) == len(given)
+
+
+async def test_large_inputs_take_room_among_all_bodies_and_give_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handing, "READ_S", 0.2)
+    async with started(settings(serverless_body_bytes=RUNSYNC_BYTES)) as world, pool_in(world) as pool:
+        room, text = world.parts.serverless.room, b'{"input":"%b"}' % (b"x" * 60_000)
+        request = external_request(key=await store_input(ObjectStores(world.objects), "ada", "j-1", text))
+        async with room.held("ada", RUNSYNC_BYTES):
+            poll = pool.take()
+            (beat,) = await pool.ready()
+            await pool.order(beat, external_job(), request=request)
+            assert (await poll).status_code == 204
+            await until(lambda: len(pool.declined()) == 1)
+        monkeypatch.setattr(handing, "READ_S", 30.0)
+        before = len(pool.beats(WorkerState.READY))
+        poll = pool.take()
+        beat = (await pool.ready(before + 1))[-1]
+        await pool.order(beat, external_job(attempt=2), request=request)
+        assert len((await poll).json()["input"]) == 60_000
+        await until(lambda: room.taken == 0)

@@ -3,6 +3,8 @@
 import asyncio
 from dataclasses import replace
 
+import pytest
+
 from gateway.workers import pings
 from schemas.dispatch import WorkerState
 from schemas.jobs import AttemptEnd, EarlierAttempt
@@ -39,7 +41,10 @@ async def test_a_ping_at_another_gateway_is_as_good(world: World) -> None:
         assert named(here) == [(order.worker_id, order.session, "j-1", 1)]
 
 
-async def test_a_gateway_that_was_not_there_looks_into_the_document_and_not_each_time(pool: Pool) -> None:
+async def test_a_gateway_that_was_not_there_looks_into_the_document_and_not_each_time(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pings, "HEARD_MS", 0)
     running = external_job(state=State.PROCESSING, attempt=2, worker_id=OLD)
     assert await pool.world.store.store_job(running, 0)
     asked: list[str] = []
@@ -69,6 +74,20 @@ async def test_a_flood_of_unknown_ids_costs_a_bounded_number_of_looks(pool: Pool
     assert (await pool.ping("", ",", "a b", "../x", "\x00")).status_code == 200
     assert len(asked) == pings.LOOKS_MAX
     assert not named(pool)
+
+
+async def test_a_flood_of_pings_is_one_sign_of_life(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pings, "HEARD_MS", 3_600_000)
+    await pool.taken(external_job("j-1"))
+    for _ in range(20):
+        assert (await pool.ping("j-1")).status_code == 200
+    await pool.taken(external_job("j-2"))
+    await pool.ping("j-1", "j-2")
+    await until(lambda: len(named(pool)) == 2)
+    assert [job_id for _, _, job_id, _ in named(pool)] == ["j-1", "j-2"]
+    monkeypatch.setattr(pings, "HEARD_MS", 0)
+    await pool.ping("j-1")
+    await until(lambda: len(named(pool)) == 3)
 
 
 async def test_a_ping_without_a_job_is_heard(pool: Pool) -> None:

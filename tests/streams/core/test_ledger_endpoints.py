@@ -155,7 +155,7 @@ def test_a_retry_that_brings_limits_leaves_the_deployments_count() -> None:
         documents.do(command)
     documents.do(submit("j1"), now=NOON + 1)
     assert documents.ask(retry("e1"), now=NOON + 2).code is C.CONCURRENCY_EXCEEDED, "as it was admitted"
-    brought = replace(retry("e1", command_id="again"), limits=LIMITS)
+    brought = replace(retry("e1", command_id="again"), endpoint="mochi-1", limits=LIMITS)
     assert documents.ask(brought, now=NOON + 3).outcome is Outcome.ADMITTED
     web = documents.ask(cancel("j1"), now=NOON + 4)
     assert web.remaining is not None
@@ -215,15 +215,29 @@ def test_a_manual_retry_may_bring_the_limits_that_hold_now() -> None:
     documents.do(handler_failed(), now=NOON + 1)
     documents.do(run("e2"), now=NOON + 2)
     tight = replace(LIMITS, max_active=1)
-    refused = documents.ask(replace(retry("e1"), limits=tight), now=NOON + 3)
+    refused = documents.ask(replace(retry("e1"), endpoint="echo", limits=tight), now=NOON + 3)
     assert refused.code is C.CONCURRENCY_EXCEEDED
     assert refused.remaining is not None
     assert refused.remaining.max_active == 1
     wide = replace(LIMITS, max_active=9)
-    again = replace(retry("e1", command_id="again"), limits=wide)
+    again = replace(retry("e1", command_id="again"), endpoint="echo", limits=wide)
     assert documents.ask(again, now=NOON + 4).outcome is Outcome.ADMITTED
     assert documents.job("e1").limits == wide
     assert documents.ask(again, now=NOON + 5).outcome is Outcome.ADMITTED
+
+
+def test_limits_that_were_taken_back_hold_for_no_retry() -> None:
+    documents = Documents(Policy(max_active=1, rate_limit=9))
+    for name in ("e1", "e2"):
+        for command in (on_mochi(name, limits=LIMITS), started(name), failed(job_id=name, code=C.INVALID_INPUT)):
+            documents.do(command)
+    bare = {name: replace(retry(name), endpoint="mochi-1") for name in ("e1", "e2")}
+    assert documents.ask(bare["e1"], now=NOON + 1).outcome is Outcome.ADMITTED
+    assert documents.job("e1").limits is None
+    assert documents.ask(bare["e2"], now=NOON + 2).code is C.CONCURRENCY_EXCEEDED, "the deployment's, and it is used up"
+    assert documents.ask(submit("j1"), now=NOON + 3).code is C.CONCURRENCY_EXCEEDED
+    as_before = retry("e2", command_id="again")
+    assert documents.ask(as_before, now=NOON + 4).outcome is Outcome.ADMITTED, "through the web API: as it was admitted"
 
 
 def test_cancelling_and_retrying_is_no_way_round_an_endpoints_rate() -> None:
