@@ -42,7 +42,10 @@ def endpoint(data_dir: Path, environ: Mapping[str, str]) -> Endpoint:
         return Endpoint(url.rstrip("/"), key)
     stack = running_stack(data_dir)
     if stack is None:
-        raise StackError(f"No OpenV runs on {data_dir}: start one with `openv up`, or set OPENV_URL and OPENV_API_KEY.")
+        raise StackError(
+            f"No OpenV runs on {data_dir.absolute()}: start one with `openv up`, name its folder (--data-dir), or set "
+            "OPENV_URL and OPENV_API_KEY."
+        )
     key = key or DataDir(data_dir).read("credentials.json").get("apiKey")
     if "url" not in stack or not key:
         raise StackError(
@@ -64,7 +67,8 @@ def server_environment(data_dir: Path) -> None:
     stack = running_stack(data_dir)
     if stack is None or "environment" not in stack:
         raise StackError(
-            f"No OpenV runs on {data_dir}: start one with `openv up`, or set {', '.join(SERVER_VARIABLES)}."
+            f"No OpenV runs on {data_dir.absolute()}: start one with `openv up`, name its folder (--data-dir), or set "
+            f"{', '.join(SERVER_VARIABLES)}."
         )
     os.environ.update(stack["environment"])
 

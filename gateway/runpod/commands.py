@@ -7,7 +7,6 @@ from gateway.errors import Problem, Refused
 from gateway.http.answers import Words, ask_in, wait_s
 from gateway.parts import Parts
 from schemas.commands import CancelJob, RetryJob, SubmitJob
-from schemas.endpoints import EndpointLimits
 from schemas.events import CommandAnswered
 from schemas.failures import FAILURES, FailureCode
 from schemas.jobs import Remaining
@@ -38,6 +37,7 @@ WORDS: Mapping[FailureCode, str] = MappingProxyType(
         "`openv users credits USER --grant`.",
     }
 )
+ENDPOINT = "ENDPOINT"  # stands for its name in these words
 # By the limits that refused: the endpoint's own, or (an endpoint without any) the deployment's.
 OF_ENDPOINT: Mapping[FailureCode, str] = MappingProxyType(
     {
@@ -61,20 +61,21 @@ async def sent(
     parts: Parts, command: SubmitJob | CancelJob | RetryJob, *, append_by: int | None = None
 ) -> CommandAnswered | None:
     """The ledger's answer, unless it is no; None: recorded, not decided yet. Raises ``Refused``."""
-    limits = None if isinstance(command, CancelJob) else command.limits
+    measured = None if isinstance(command, CancelJob) or command.limits is None else command.endpoint
     words = Words(
         not_recorded=Refused(Problem.NOT_RECORDED),
         not_found=Refused(Problem.NO_JOB),
-        refused=lambda answer: refused(answer.code, answer.remaining, limits),
+        refused=lambda answer: refused(answer.code, answer.remaining, measured),
     )
     return await ask_in(words, parts, command, append_by)
 
 
-def refused(code: FailureCode | None, remaining: Remaining | None, limits: EndpointLimits | None) -> Refused:
-    """What a refused job's client is told; ``limits``: those of the endpoint that measured it, if it has any."""
+def refused(code: FailureCode | None, remaining: Remaining | None, endpoint_id: str | None) -> Refused:
+    """What a refused job's client is told. ``endpoint_id``: whose own limits measured it; None: the deployment's."""
     problem = Problem.REFUSED if code is None else REFUSALS.get(code, Problem.REFUSED)
-    of_limits = OF_DEPLOYMENT if limits is None else OF_ENDPOINT
+    of_limits = OF_DEPLOYMENT if endpoint_id is None else OF_ENDPOINT
     words = None if code is None else WORDS.get(code) or of_limits.get(code)
+    words = None if words is None else words.replace(ENDPOINT, endpoint_id or ENDPOINT)
     if code is not None and problem is Problem.REFUSED:
         words = FAILURES[code].text
     return Refused(problem, words=words, retry_after=wait_s(remaining))

@@ -25,12 +25,15 @@ class Waiter:
         if not self._woken.done():
             self._woken.set_result(None)
 
-    async def wait(self, seconds: float, gone: "asyncio.Future[None]") -> None:
-        """Until it is woken, the time is over or the client has gone; at once where the process stops."""
+    async def wait(self, seconds: float, gone: "asyncio.Future[None]") -> bool:
+        """Until it is woken, the time is over or the client has gone, at once where the process stops; whether it was
+        woken."""
         if not self._room.leaving:
             await asyncio.wait([self._woken, gone], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        if self._woken.done():
+        woken = self._woken.done()
+        if woken:
             self._woken = asyncio.get_running_loop().create_future()
+        return woken
 
 
 class Endings:
@@ -61,7 +64,7 @@ class Endings:
                 del self._of_user[user_id]
 
     def wake(self, job_id: str) -> None:
-        """The job has ended, or a chunk of its stream has come."""
+        """The job has moved on, or a chunk of its stream has come."""
         for waiter in self._waiting.get(job_id, ()):
             waiter.wake()
 

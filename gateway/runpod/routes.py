@@ -2,7 +2,7 @@
 
 from starlette.routing import Route
 
-from gateway.runpod import jobs, queue, stream, submission
+from gateway.runpod import health, jobs, purging, stream, submission
 
 _BASE = "/v2/{endpoint_id}"
 
@@ -17,6 +17,6 @@ ROUTES = [
     Route(f"{_BASE}/stream/{{job_id}}", stream.stream, methods=["POST"]),
     Route(f"{_BASE}/cancel/{{job_id}}", jobs.cancel, methods=["POST"]),
     Route(f"{_BASE}/retry/{{job_id}}", jobs.retry, methods=["POST"]),
-    Route(f"{_BASE}/purge-queue", queue.purge, methods=["POST"]),
-    Route(f"{_BASE}/health", queue.health, methods=["GET"]),
+    Route(f"{_BASE}/purge-queue", purging.purge, methods=["POST"]),
+    Route(f"{_BASE}/health", health.health, methods=["GET"]),
 ]

@@ -13,11 +13,12 @@ from gateway.core.window import Happened
 from gateway.runpod.byte_room import ByteRoom
 from gateway.runpod.endings import Endings
 from gateway.runpod.known_endpoints import KnownEndpoints
+from gateway.runpod.purge import Purge
 from gateway.settings import GatewaySettings
 from repo.database import Database
 from repo.endpoints import EndpointStore
 from schemas.api.runpod import RUNSYNC_BYTES
-from schemas.lifecycle import ACTIVE, State
+from schemas.lifecycle import State
 from schemas.progress import PoolShown, WorkerUpdate
 
 COUNTS_MAX = 1_000
@@ -29,8 +30,9 @@ logger = structlog.get_logger()
 @dataclass(frozen=True, slots=True)
 class Serverless:
     """One a process. ``endpoints`` remembers what ``store`` says. ``room`` bounds large bodies, whichever way they go;
-    ``purging``: how many queues are purged at a time. ``counts``: the newest count of each endpoint's jobs, and when it
-    was taken. ``beside``: what goes on after its answer."""
+    ``purging``: how many queues are purged at a time; ``purges``: those, by endpoint and user (None: everybody's).
+    ``counts``: the newest count of each endpoint's jobs, and when it was taken. ``beside``: what goes on after its
+    answer."""
 
     store: EndpointStore
     endpoints: KnownEndpoints
@@ -39,6 +41,7 @@ class Serverless:
     room: ByteRoom
     requests: Allowance
     purging: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PURGES_MAX))
+    purges: dict[tuple[str, str | None], Purge] = field(default_factory=dict)
     counts: Recent[str, tuple[Mapping[State, int], int]] = field(default_factory=lambda: Recent(COUNTS_MAX))
     counting: dict[str, "asyncio.Task[Mapping[State, int]]"] = field(default_factory=dict)
     beside: set["asyncio.Task[None]"] = field(default_factory=set)
@@ -46,8 +49,7 @@ class Serverless:
     def happened(self, event: Happened, state: State) -> None:
         """See ``gateway.live.feed.Listener``."""
         self.updates.moved(event, state)
-        if state not in ACTIVE:
-            self.endings.wake(event.job_id)
+        self.endings.wake(event.job_id)
 
     def progressed(self, message: WorkerUpdate | PoolShown) -> None:
         """See ``gateway.live.feed.Listener``."""

@@ -20,11 +20,12 @@ from gateway.workers.streaming import take
 from schemas.api.runpod import STATUS
 from schemas.chunks import CHUNK_MAX
 from schemas.jobs import Job
-from schemas.lifecycle import ACTIVE
+from schemas.lifecycle import ACTIVE, State
 
 # Shorter than the 10 s after which RunPod's Python client gives up; its JavaScript client asks without a pause.
 PATIENCE_S = 5.0
-LOOK_AGAIN_S = 0.5  # a chunk may have come by another gateway, which tells nobody
+LOOK_AGAIN_S = 0.5  # a chunk may have come by another gateway, which tells nobody; twice as long after each look
+LOOK_AGAIN_MOST_S = 2.0
 
 
 async def stream(request: Request) -> Response:
@@ -41,16 +42,20 @@ async def stream(request: Request) -> Response:
 
 async def _taken(who: Asked, job: Job, waiter: Waiter, gone: "asyncio.Future[None]") -> Response:
     clock = asyncio.get_running_loop().time
-    until = clock() + PATIENCE_S
+    until, pause = clock() + PATIENCE_S, LOOK_AGAIN_S
     while True:
         is_last = clock() >= until or who.parts.serverless.endings.leaving or job.state not in ACTIVE
-        found = None if gone.done() else await who.parts.serverless.store.chunks(job.job_id)
+        found = await who.parts.serverless.store.chunks(job.job_id)
         if found is not None and found.bytes > CHUNK_MAX:
             return _large(who, job)
-        chunks = await take(who.parts.serverless.store, job.job_id, found)
+        # For a client that has gone nothing is taken: the next one is given it.
+        chunks = () if gone.done() else await take(who.parts.serverless.store, job.job_id, found)
         if chunks or is_last or gone.done():
             return Response(_body(job, chunks), media_type="application/json")
-        await waiter.wait(min(LOOK_AGAIN_S, until - clock()), gone)
+        if job.state is State.QUEUED:  # nobody streams: the event that it has begun wakes
+            pause = PATIENCE_S
+        woken = await waiter.wait(min(pause, until - clock()), gone)
+        pause = LOOK_AGAIN_S if woken else min(2 * pause, LOOK_AGAIN_MOST_S)
         later = await newest(who, job.job_id)
         if later is None or later.state in HIDDEN:
             raise Refused(Problem.NO_JOB)

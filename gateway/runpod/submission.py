@@ -127,7 +127,7 @@ async def _state(who: Asked, job_id: str) -> State:
 def _check(job: Job) -> None:
     """Raises ``Refused`` for a job that there is not (any more)."""
     if job.refusal is not None and job.state is State.REJECTED:
-        raise refused(job.refusal.code, job.refusal.remaining, job.limits)
+        raise refused(job.refusal.code, job.refusal.remaining, job.endpoint if job.limits is not None else None)
     if job.state in HIDDEN:
         raise Refused(Problem.KEY_OF_DELETED)
 

@@ -30,6 +30,7 @@ async def presence(receive: Receive) -> AsyncIterator["asyncio.Future[None]"]:
     """Done when the client has gone."""
     gone = asyncio.ensure_future(_gone(receive))
     try:
+        await asyncio.sleep(0)  # its turn: the client may have gone already
         yield gone
     finally:
         gone.cancel()

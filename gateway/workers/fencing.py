@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+from gateway.core.allowance import Allowance
 from gateway.core.handouts import Claim, HandOut, HandOuts, claim_of
 from gateway.core.recent import Recent
 from repo.ports import JobStore
@@ -12,6 +13,7 @@ WAIT_S = 3.0  # for a report that the attempt started, which is in the log and n
 LOOK_S = 0.1
 ASK_AGAIN_MS = 5_000
 ASKED_MAX = 10_000
+ASKS_MAX = 1_000  # of one endpoint in that time
 
 Pod = tuple[str, str]
 
@@ -24,6 +26,7 @@ class Fencing:
         self._store = store
         self._now = now
         self._asked: Recent[tuple[str, str, str], int] = Recent(ASKED_MAX)
+        self._asks = Allowance(ASKS_MAX, ASK_AGAIN_MS)
 
     async def find(self, pod: Pod, job_id: str, wait_s: float = WAIT_S) -> HandOut | None:
         """The newest attempt that this worker had; None: it never had that job. Raises ``Unavailable``.
@@ -51,9 +54,10 @@ class Fencing:
         return self._handed.find(*pod, job_id)
 
     def may_ask(self, pod: Pod, job_id: str) -> bool:
-        """Whether the store may be asked about a job that is pinged and not known: not every time."""
-        asked = self._asked.get((*pod, job_id))
-        if asked is not None and self._now() - asked < ASK_AGAIN_MS:
+        """Whether the store may be asked about a job that is pinged and not known: not every time, and for the workers
+        of one endpoint so many times."""
+        asked, now = self._asked.get((*pod, job_id)), self._now()
+        if (asked is not None and now - asked < ASK_AGAIN_MS) or self._asks.take(pod[0], now):
             return False
-        self._asked[*pod, job_id] = self._now()
+        self._asked[*pod, job_id] = now
         return True

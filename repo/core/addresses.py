@@ -52,6 +52,7 @@ _FORBIDDEN_V6 = tuple(
         "3fff::/20",
     )
 )
+_HOST = re.compile(r"(?=.{1,254}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")  # RFC 1035, section 2.3.1, and _
 _AUTHORITY_END = re.compile(r"[/?#]")
 _MAPPED = IPv6Network("::ffff:0:0/96")
 _TRANSLATED = IPv6Network("64:ff9b::/96")  # NAT64: how networks without IPv4 reach public IPv4 addresses
@@ -92,7 +93,7 @@ def wrong_with(url: str, rules: Rules) -> str | None:
         return "must be a URL"
     if read.scheme != "https" and not (read.scheme == "http" and rules.allow_http):
         return "must begin with https://"
-    if not host or not read.absolute:
+    if not host or not read.absolute or not (_is_address(host) or _HOST.fullmatch(read.raw_host or "")):
         return "must name a host"
     if _is_odd_number(host):
         return "must write an IP address out, as 192.0.2.1 or [2001:db8::1]"
@@ -106,11 +107,16 @@ def wrong_with(url: str, rules: Rules) -> str | None:
 
 
 def wrong_at_sight(url: str, rules: Rules) -> str | None:
-    """As ``wrong_with``, with what needs no lookup besides: a host that is an address must be one that is allowed."""
+    """As ``wrong_with``, with what needs no lookup besides: a host that is an address must be one that is allowed.
+
+    ``localhost`` and names under it are the loopback address (RFC 6761, section 6.3).
+    """
     wrong = wrong_with(url, rules)
     if wrong is not None:
         return wrong
-    host = URL(url).host or ""
+    host = (URL(url).host or "").rstrip(".").lower()
+    if host == "localhost" or host.endswith(".localhost"):
+        host = "127.0.0.1"
     return None if is_allowed(host, rules) or not _is_address(host) else "must lead to a public address"
 
 

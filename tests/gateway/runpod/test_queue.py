@@ -6,10 +6,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.errors import Problem, Refused
-from gateway.identity.principal import Principal
 from gateway.parts import Parts
-from gateway.runpod import queue
+from gateway.runpod import purging
 from gateway.runpod.asked import Asked
+from gateway.runpod.purge import Purge
 from repo.clock import now_ms
 from schemas.accounts import Role
 from schemas.commands import CancelJob
@@ -97,7 +97,7 @@ async def test_what_is_recorded_and_not_decided_is_not_counted_as_removed() -> N
 
 
 async def test_what_takes_longer_than_clients_wait_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue, "PURGE_S", 0.05)
+    monkeypatch.setattr(purging, "PURGE_S", 0.05)
     async with world.client() as http:
         job_id = await run(http)
         world.ledger.silent = True
@@ -117,7 +117,7 @@ async def test_a_purge_that_kafka_does_not_take_says_so_once() -> None:
             assert [line for line in said if line["log_level"] != "info"] == [
                 {"event": "purge_not_decided", "endpoint": "echo", "not_recorded": 20, "log_level": "warning"}
             ]
-            send, refused = queue.sent, ids[:5]
+            send, refused = purging.sent, ids[:5]
 
             async def refusing(parts: Parts, command: CancelJob) -> CommandAnswered | None:
                 if command.job_id in refused:
@@ -125,7 +125,7 @@ async def test_a_purge_that_kafka_does_not_take_says_so_once() -> None:
                 return await send(parts, command)
 
             with pytest.MonkeyPatch.context() as patch, capture_logs() as said:
-                patch.setattr(queue, "sent", refusing)
+                patch.setattr(purging, "sent", refusing)
                 answer = await http.post(PURGE)
             assert (answer.status_code, answer.json()) == (200, {"removed": 15, "status": "incomplete"})
             assert [line for line in said if line["log_level"] != "info"] == [
@@ -138,12 +138,12 @@ async def test_a_purge_that_kafka_does_not_take_says_so_once() -> None:
 async def test_a_defect_in_one_cancelling_stops_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     async with world.client() as http:
         broken, whole = await run(http), await run(http)
-        send = queue.sent
+        send = purging.sent
 
         async def breaking(parts: Parts, command: CancelJob) -> CommandAnswered | None:
             return await send(parts, command) if command.job_id != broken else {}[broken]
 
-        monkeypatch.setattr(queue, "sent", breaking)
+        monkeypatch.setattr(purging, "sent", breaking)
         assert (await http.post(PURGE)).status_code == 500
         assert await states(world, broken, whole) == ["queued", "cancelled"]
         assert not world.parts.serverless.beside
@@ -161,8 +161,66 @@ async def test_a_job_that_was_deleted_meanwhile_is_none_to_cancel(world: World) 
         assert (await http.post(PURGE)).json() == {"removed": 1, "status": "completed"}
 
 
+async def test_who_calls_again_meanwhile_cancels_nothing_twice_and_misses_nothing_new(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined, under_way = list[bool](), purging._under_way
+
+    async def told(who: Asked, user_id: str | None) -> tuple[Purge, bool]:
+        found = await under_way(who, user_id)
+        joined.append(found[1])
+        return found
+
+    async with world.client() as http:
+        old = await run(http)
+        world.ledger.silent = True
+        first = asyncio.create_task(http.post(PURGE))
+        command = await cancel_of(world, old)
+        monkeypatch.setattr(purging, "_under_way", told)
+        again = asyncio.create_task(http.post(PURGE))
+        await until(lambda: joined == [False])
+        world.ledger.silent = False
+        new = await run(http)
+        await world.ledger.decide(command)
+        assert (await first).json() == {"removed": 1, "status": "completed"}
+        assert (await again).json() == {"removed": 1, "status": "completed"}
+        assert await states(world, old, new) == ["cancelled", "cancelled"]
+        assert [one.job_id for one in world.ledger.heard if isinstance(one, CancelJob)] == [old, new]
+        assert not world.parts.serverless.purges
+
+
+async def test_a_users_queues_are_emptied_one_after_the_other_and_nobody_waits_for_them(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(purging, "PURGE_S", 0.2)
+    monkeypatch.setattr(purging, "AT_ONCE", 2)
+    await echo.add(world, endpoint_id="second")
+    async with world.client() as http, world.client("ben") as ben:
+        ids = [await run(http) for _ in range(5)]
+        other = (await http.post("/v2/second/run", json={"input": 1})).json()["id"]
+        await ben.post("/v2/echo/run", json={"input": 1})
+        decide = world.ledger.decide
+
+        async def only_bens(command: CancelJob) -> None:
+            if command.user_id == "ben":
+                await decide(command)
+
+        world.ledger.decide = only_bens  # type: ignore[method-assign, assignment]
+        for path in (PURGE, "/v2/second/purge-queue"):
+            assert (await http.post(path)).json() == {"removed": 0, "status": "in_progress"}
+        assert (await ben.post(PURGE)).json() == {"removed": 1, "status": "completed"}
+        asked = [one.job_id for one in world.ledger.heard if isinstance(one, CancelJob) and one.user_id == "ada"]
+        assert len(asked) == 2, "as many as are under way at a time"
+        assert other not in asked
+        world.ledger.decide = decide  # type: ignore[method-assign]
+        for command in [one for one in world.ledger.heard if isinstance(one, CancelJob) and one.user_id == "ada"]:
+            await decide(command)
+        await until(lambda: not world.parts.serverless.purges)
+        assert await states(world, *ids, other) == ["cancelled"] * 6
+
+
 async def test_more_than_one_call_takes_is_said(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue, "PURGE_MAX", 2)
+    monkeypatch.setattr(purging, "PURGE_MAX", 2)
     async with world.client() as http:
         for _ in range(3):
             await run(http)
@@ -186,13 +244,12 @@ async def cancel_of(world: World, job_id: str) -> CancelJob:
 async def test_a_purge_that_is_broken_off_is_finished_all_the_same(world: World) -> None:
     async with world.client() as http:
         job_id = await run(http)
-        who = Asked(world.parts, Principal("ada", Role.USER), echo.endpoint())
         world.ledger.silent = True
-        purging = asyncio.create_task(queue._cancel_all(who, [await echo.stored(world, job_id)]))
+        calling = asyncio.create_task(http.post(PURGE))
         command = await cancel_of(world, job_id)
-        purging.cancel()
+        calling.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await purging
+            await calling
         (left,) = world.parts.serverless.beside
         await world.ledger.decide(command)
         await left

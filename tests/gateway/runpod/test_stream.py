@@ -8,14 +8,18 @@ import httpx
 import pytest
 
 from gateway.core.handouts import HandOut
+from gateway.identity.principal import Principal
 from gateway.runpod import stream
+from gateway.runpod.asked import Asked
+from gateway.runpod.waiting import presence
 from gateway.workers.streaming import Streams
+from schemas.accounts import Role
 from schemas.chunks import CHUNK_MAX, Chunks
 from schemas.instants import LAST
 from schemas.lifecycle import State
 from tests.gateway.runpod import echo
 from tests.gateway.runpod.test_jobs import run, waiters
-from tests.gateway.world import World
+from tests.gateway.world import World, until
 
 
 @pytest.fixture(autouse=True)
@@ -156,3 +160,46 @@ async def test_the_store_is_away(world: World) -> None:
         job_id = await run(http)
         world.database.endpoints.away = True
         assert (await http.get(f"/v2/echo/stream/{job_id}")).status_code == 503
+
+
+async def test_while_nobody_streams_the_store_is_not_asked_again_and_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "LOOK_AGAIN_S", 0.001)
+    looks, read = 0, world.database.endpoints.chunks
+
+    async def counting(job_id: str) -> Chunks | None:
+        nonlocal looks
+        looks += 1
+        return await read(job_id)
+
+    world.database.endpoints.chunks = counting  # type: ignore[method-assign]
+    async with world.client() as http:
+        job_id = await run(http)
+        asking = asyncio.create_task(ask(http, job_id))
+        await until(lambda: looks == 1)
+        other = await run(http)
+        await echo.start(world, other)
+        assert looks == 1
+        await echo.start(world, job_id)
+        await until(lambda: looks > 3)  # now one may come at any moment, by whichever gateway
+        await put(world, job_id, "7")
+        assert (await asking)["stream"] == [{"output": 7}]
+
+
+async def test_nothing_is_taken_for_a_client_that_has_gone(world: World) -> None:
+    async with world.client() as http:
+        job_id = await run(http)
+        await echo.start(world, job_id)
+        await put(world, job_id, "1")
+        who = Asked(world.parts, Principal("ada", Role.USER), echo.endpoint())
+        with world.parts.serverless.endings.waiting_for(job_id, "ada") as waiter:
+            async with presence(left) as gone:
+                assert gone.done()
+                await stream._taken(who, await echo.stored(world, job_id), waiter, gone)
+        assert (await ask(http, job_id))["stream"] == [{"output": 1}]
+
+
+async def left() -> dict[str, Any]:
+    """What a server says of a client that is not there any more."""
+    return {"type": "http.disconnect"}

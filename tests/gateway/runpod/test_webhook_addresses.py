@@ -66,6 +66,8 @@ async def test_it_is_refused_at_every_door(world: World, path: str) -> None:
         ("http://example.org/", HTTP),
         ("https://10.0.0.7/", NETWORKS),
         ("https://127.0.0.1:8443/", NETWORKS),
+        ("https://localhost:8443/", NETWORKS),
+        ("https://App.LOCALHOST./", NETWORKS),
         ("https://169.254.169.254/latest", NETWORKS),
         ("https://[::1]/", NETWORKS),
         ("https://[::ffff:10.0.0.7]/", NETWORKS),
@@ -93,9 +95,7 @@ async def test_one_setting_alone_may_not_do() -> None:
         assert line["message"] == f"must begin with https://{UNLESS}{HTTP}"
 
 
-@pytest.mark.parametrize(
-    "url", ["https://example.org:8443/told?x=1", "https://8.8.8.8/", "https://localhost/", "https://bücher.example/"]
-)
+@pytest.mark.parametrize("url", ["https://example.org:8443/told?x=1", "https://8.8.8.8/", "https://bücher.example/"])
 async def test_names_are_looked_up_when_they_are_told(world: World, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def unexpected(*_: Any) -> Any:
         raise AssertionError

@@ -154,6 +154,19 @@ def test_urls_that_are_not(url: str, words: str) -> None:
     assert wrong_with(url, Rules()) == words
 
 
+@pytest.mark.parametrize(
+    "host", ["..example.org", "...", "a..b", f"{'a' * 64}.org", "a." * 130 + "org", "ex%0d%0aample.org"]
+)
+def test_what_is_no_host_name(host: str) -> None:
+    assert wrong_with(f"https://{host}/", Rules()) in ("must name a host", "must be a URL")
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST.", "app.localhost"])
+def test_the_names_of_the_loopback_are_judged_at_sight(host: str) -> None:
+    assert wrong_at_sight(f"https://{host}/", Rules()) == "must lead to a public address"
+    assert wrong_at_sight(f"https://{host}/", Rules(networks=read_networks("127.0.0.0/8"))) is None
+
+
 @pytest.mark.parametrize("address", ["10.0.0.1", "::1", "::ffff:10.0.0.1", "fe80::1%25eth0", "64:ff9b::7f00:1"])
 def test_an_address_for_a_host_is_judged_at_sight(address: str) -> None:
     url = f"https://{f'[{address}]' if ':' in address else address}/"
@@ -163,7 +176,7 @@ def test_an_address_for_a_host_is_judged_at_sight(address: str) -> None:
 
 
 def test_what_else_is_judged_at_sight() -> None:
-    for url in ("https://8.8.8.8/", "https://[2606:4700:4700::1111]:443/x", "https://localhost/", "https://10.example"):
+    for url in ("https://8.8.8.8/", "https://[2606:4700:4700::1111]:443/x", "https://10.example"):
         assert wrong_at_sight(url, Rules()) is None
     for url in ("http://10.0.0.1/", "https://127.1/", "https://u@10.0.0.1/"):
         assert wrong_at_sight(url, Rules()) == wrong_with(url, Rules())
