@@ -73,7 +73,8 @@ async def test_the_npm_package(stack: Stack, tmp_path: Path) -> None:
     found = await told_by(stack, tmp_path, "nils", node("openai_videos.mjs", tmp_path))
 
     assert found["models"] == ["mochi-1", "sora-2", "sora-2-pro"]
-    assert (found["created"]["status"], found["created"]["object"]) == ("queued", "video")
+    assert found["created"]["object"] == "video"
+    assert found["created"]["status"] in ("queued", "in_progress"), "a worker may have it before the answer is made"
     assert (found["video"]["status"], found["video"]["size"]) == ("completed", "384x384")
     assert frames_of((tmp_path / "whole.mp4").read_bytes()) == (384, 384, 7)
     assert found["listed"] == found["ids"][::-1]

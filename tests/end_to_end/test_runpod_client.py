@@ -1,9 +1,7 @@
 """RunPod's own client packages, unmodified and in processes of their own, against a real stack and a worker on RunPod's
 own SDK."""
 
-import asyncio
 import json
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from tests.end_to_end.stack import Stack, until
-from tests.sdks.programs import key_of, node, printed_by, python
+from tests.sdks.programs import key_of, node, printed_by, python, working
 
 pytestmark = [pytest.mark.servers, pytest.mark.model, pytest.mark.timeout(600)]
 ENDPOINT = "words"
@@ -28,20 +26,8 @@ async def words(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Async
     lines = [line.partition("=") for line in said.splitlines() if line.startswith("RUNPOD_")]
     environment = {name: value for name, _, value in lines}
     assert environment["RUNPOD_POD_ID"] == "words-1"
-    with (folder / "worker.log").open("wb") as log:
-        worker = await asyncio.create_subprocess_exec(
-            *python("handlers/words.py"),
-            cwd=folder,
-            env={**os.environ, **environment, "NO_PROXY": "*"},
-            stdout=log,
-            stderr=log,
-        )
-    try:
+    async with working(python("handlers/words.py"), folder, environment, folder / "worker.log"):
         yield folder
-    finally:
-        if worker.returncode is None:
-            worker.kill()
-        await worker.wait()
 
 
 async def told_by(stack: Stack, folder: Path, user: str, command: list[str]) -> dict[str, Any]:

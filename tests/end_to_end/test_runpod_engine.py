@@ -23,7 +23,7 @@ from schemas.requests import GenerationRequest
 from tests.end_to_end.stack import WEBHOOK_SECRET, Stack, until
 from tests.inference_worker.remote.fake_runpod import ENDPOINT, KEY, FakeRunPod, fake_runpod
 from tests.inference_worker.remote.remote_world import a_video
-from tests.sdks.programs import key_of, python
+from tests.sdks.programs import key_of, python, working
 from tests.servers import settings_of
 from tests.streams.submissions import new_id, send, submission
 
@@ -164,18 +164,10 @@ async def sdk_worker(stack: Stack, folder: Path, endpoint: str, video_url: str) 
         code, said = await stack.command("endpoints", *arguments)
         assert code == 0, said
     lines = [line.partition("=") for line in said.splitlines() if line.startswith("RUNPOD_")]
-    told = {name: value for name, _, value in lines} | {"VIDEO_URL": video_url, "NO_PROXY": "*"}
+    told = {name: value for name, _, value in lines} | {"VIDEO_URL": video_url}
     log = folder / "sdk-worker.log"
-    with log.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(
-            *python("handlers/mochi.py"), cwd=folder, env={**os.environ, **told}, stdout=output, stderr=output
-        )
-    try:
+    async with working(python("handlers/mochi.py"), folder, told, log):
         yield log
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
 
 
 async def test_a_runpod_of_ours_with_its_sdks_worker_behind_it(stack: Stack, fake: FakeRunPod, tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 import asyncio
 import os
+import signal
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from httpx import AsyncClient
@@ -40,6 +43,26 @@ def node_text(text: str, folder: Path) -> list[str]:
     program = folder / "program.mjs"
     program.write_text(text)
     return [where.node(), str(program)]
+
+
+@asynccontextmanager
+async def working(command: list[str], folder: Path, told: Mapping[str, str], log: Path) -> AsyncIterator[None]:
+    """A worker on RunPod's SDK, with these variables besides; killed in the end with the child that pings for it."""
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            cwd=folder,
+            env={**os.environ, **told, "NO_PROXY": "*"},
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
 
 
 async def printed_by(command: list[str], folder: Path, **told: str) -> str:
