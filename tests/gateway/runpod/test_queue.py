@@ -1,6 +1,7 @@
 """``/purge-queue`` and ``/health``."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 from structlog.testing import capture_logs
@@ -161,9 +162,19 @@ async def test_a_job_that_was_deleted_meanwhile_is_none_to_cancel(world: World) 
         assert (await http.post(PURGE)).json() == {"removed": 1, "status": "completed"}
 
 
+@pytest.fixture
+async def patient() -> AsyncIterator[World]:
+    """A gateway that waits for a decision for as long as a slow machine may need."""
+    async with started(settings(decision_timeout_seconds=30)) as world:
+        await echo.add(world)
+        yield world
+
+
 async def test_who_calls_again_meanwhile_cancels_nothing_twice_and_misses_nothing_new(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    patient: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    world = patient
+    monkeypatch.setattr(purging, "PURGE_S", 30.0)
     joined, under_way = list[bool](), purging._under_way
 
     async def told(who: Asked, user_id: str | None) -> tuple[Purge, bool]:
@@ -190,8 +201,9 @@ async def test_who_calls_again_meanwhile_cancels_nothing_twice_and_misses_nothin
 
 
 async def test_a_users_queues_are_emptied_one_after_the_other_and_nobody_waits_for_them(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    patient: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    world = patient
     monkeypatch.setattr(purging, "PURGE_S", 0.2)
     monkeypatch.setattr(purging, "AT_ONCE", 2)
     await echo.add(world, endpoint_id="second")
@@ -208,6 +220,7 @@ async def test_a_users_queues_are_emptied_one_after_the_other_and_nobody_waits_f
         world.ledger.decide = only_bens  # type: ignore[method-assign, assignment]
         for path in (PURGE, "/v2/second/purge-queue"):
             assert (await http.post(path)).json() == {"removed": 0, "status": "in_progress"}
+        monkeypatch.setattr(purging, "PURGE_S", 30.0)
         assert (await ben.post(PURGE)).json() == {"removed": 1, "status": "completed"}
         asked = [one.job_id for one in world.ledger.heard if isinstance(one, CancelJob) and one.user_id == "ada"]
         assert len(asked) == 2, "as many as are under way at a time"
