@@ -12,11 +12,17 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from operations.deadletters.cli import deadletters_app
+from operations.doctor.cli import doctor_app
 from operations.endpoints_cli import endpoints_app
+from operations.jobs.cli import jobs_app
+from operations.recovery.cli import recovery_app
+from operations.replay.cli import replay_app
 from operations.running import DEFAULT_DATA_DIR, DataDirOption
 from operations.running import run as _run
 from operations.stack.errors import StackError
 from operations.users_cli import users_app
+from operations.workers.cli import workers_app
 
 app = typer.Typer(
     name="openv",
@@ -32,6 +38,11 @@ app.add_typer(topics_app, name="topics")
 app.add_typer(keys_app, name="keys")
 app.add_typer(users_app, name="users")
 app.add_typer(endpoints_app, name="endpoints")
+app.add_typer(jobs_app, name="jobs")
+app.add_typer(workers_app, name="workers")
+app.add_typer(deadletters_app, name="deadletters")
+for top_level in (replay_app, recovery_app, doctor_app):  # their commands are `openv replay`, `openv backup` …
+    app.add_typer(top_level)
 
 
 def _print_version(asked: bool) -> None:

@@ -5,88 +5,30 @@ The ledger alone writes accounts, so every change is a command on ``openv.comman
 this machine's clock is behind: who reads the account and then changes it means the newer word.
 """
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from uuid import uuid4
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from operations.local import require_user_id, server_environment
+from operations.desk import ANSWER_WITHIN_S, NOT_DECIDED
+from operations.desk import desk as open_desk
+from operations.local import require_user_id
 from operations.stack.errors import StackError
 from repo.clock import now_ms
-from repo.kafka import KafkaEventLog
-from repo.mongo import MongoDatabase
-from repo.ports import Unavailable
-from repo.settings import ServerSettings
 from schemas.accounts import Account, Overrides, Role
-from schemas.codec import Record, decode, encode
 from schemas.commands import AnyCommand, AskUsage, DeleteUser, GrantCredits, SetBlocked, SetOverrides, SetRole
 from schemas.events import CommandAnswered, Outcome
 from schemas.ids import is_name
 from schemas.instants import LAST, to_datetime
 from schemas.jobs import Remaining
-from schemas.topics import EVENTS
 
-SOURCE = "/openv/operator"
-ANSWER_WITHIN_S = 15.0
-NOT_DECIDED = 3  # exit code
 DAY_MS = 86_400_000
 MOST = 1e12  # seconds or credits
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """Where an operator sits: a log to write to, and a database to read from."""
-
-    log: KafkaEventLog
-    database: MongoDatabase
-
-    async def account(self, user: str) -> Account:
-        """As it is stored; version 0 where nothing is."""
-        return await self.database.jobs.account(user) or Account(user_id=user)
-
-    async def ask(self, command: AnyCommand) -> CommandAnswered | None:
-        """The ledger's answer; None: recorded, and nobody has decided it in time. Raises ``Unavailable`` where nothing
-        was sent, ``StackError`` where it may have been recorded."""
-        partition = self.log.partition_of(EVENTS.name, command.key.encode())
-        begin = (await self.log.ends(EVENTS.name))[partition]
-        try:
-            await self.log.append(encode(command, source=SOURCE, at=now_ms()))
-        except Unavailable as absent:
-            raise StackError(
-                f"{absent}. The command may be recorded all the same, and is then carried out; "
-                f"`openv users show {command.user_id}` tells."
-            ) from None
-        tail = self.log.tail(EVENTS.name, {partition: begin})
-        async with aclosing(cast("AsyncGenerator[Sequence[Record]]", tail)) as batches:
-            try:
-                async with asyncio.timeout(ANSWER_WITHIN_S):
-                    return await _answer_in(batches, f"{command.command_id}:answer")
-            except TimeoutError:
-                return None
-
-
-async def _answer_in(batches: AsyncIterator[Sequence[Record]], message_id: str) -> CommandAnswered | None:
-    async for batch in batches:
-        for record in batch:
-            if record.header("ce_id") == message_id and isinstance(answer := decode(record), CommandAnswered):
-                return answer
-    return None
-
-
-@asynccontextmanager
-async def _desk(data_dir: Path, user: str) -> AsyncIterator[Desk]:
-    require_user_id(user)
-    server_environment(data_dir)
-    settings = ServerSettings()
-    async with MongoDatabase(settings) as database, KafkaEventLog(settings, client_id="openv-users") as log:
-        yield Desk(log, database)
 
 
 Told = Callable[[Account, Remaining | None], str]
@@ -94,7 +36,8 @@ Told = Callable[[Account, Remaining | None], str]
 
 async def _change(data_dir: Path, user: str, command: Callable[[Account], AnyCommand], told: Told) -> int:
     """Send the command that is made of the account as it is, and say what holds then. The exit code."""
-    async with _desk(data_dir, user) as desk:
+    require_user_id(user)
+    async with open_desk(data_dir) as desk:
         sent = command(await desk.account(user))
         answer = await desk.ask(sent)
         if answer is None:
@@ -213,7 +156,8 @@ async def delete(data_dir: Path, user: str) -> int:
 
 async def show(data_dir: Path, user: str, console: Console) -> int:
     """The account as it is stored, and where the user stands, as the ledger says."""
-    async with _desk(data_dir, user) as desk:
+    require_user_id(user)
+    async with open_desk(data_dir) as desk:
         account = await desk.account(user)
         answer = await desk.ask(AskUsage(command_id=str(uuid4()), user_id=user))
     table = Table(show_header=False)

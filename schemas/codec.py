@@ -12,6 +12,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from schemas.accounts import Account
+from schemas.audit import AuditEntry
 from schemas.commands import AnyCommand
 from schemas.dispatch import AnyAssignment, AnyDispatch
 from schemas.documents import job_json
@@ -22,7 +23,7 @@ from schemas.progress import AnyProgress
 from schemas.shape import from_json, to_json
 from schemas.topics import RECORD_MAX, TOPIC_OF, TOPICS
 
-Message = AnyCommand | AnyEvent | AnyDispatch | AnyAssignment | AnyProgress
+Message = AnyCommand | AnyEvent | AnyDispatch | AnyAssignment | AnyProgress | AuditEntry
 
 OPENV_VERSION = "1"
 CONTENT_TYPE = b"application/json"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from schemas import commands, dispatch, events, progress
+from schemas import audit, commands, dispatch, events, progress
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -75,9 +75,13 @@ _PROGRESS = (
 )
 PROGRESS = Topic("openv.progress", 8, HOUR, _PROGRESS)
 DEADLETTER = Topic("openv.deadletter", 2, 30 * DAY, ())
+# Records that were replayed too often: nothing reads them but operators.
+QUARANTINE = Topic("openv.quarantine", 1, 90 * DAY, ())
+# One partition: who did what is one sequence.
+AUDIT = Topic("openv.audit", 1, 400 * DAY, (audit.AuditEntry,))
 
 TOPICS: Mapping[str, Topic] = MappingProxyType(
-    {topic.name: topic for topic in (COMMANDS, EVENTS, DISPATCH, ASSIGNMENTS, PROGRESS, DEADLETTER)}
+    {topic.name: topic for topic in (COMMANDS, EVENTS, DISPATCH, ASSIGNMENTS, PROGRESS, DEADLETTER, QUARANTINE, AUDIT)}
 )
 TOPIC_OF: Mapping[type, Topic] = MappingProxyType(
     {message: topic for topic in TOPICS.values() for message in topic.messages}

@@ -17,6 +17,8 @@ def test_the_table_is_that_of_the_architecture() -> None:
         "openv.assignments": day,
         "openv.progress": 3_600_000,
         "openv.deadletter": 30 * day,
+        "openv.quarantine": 90 * day,
+        "openv.audit": 400 * day,
     }
 
 

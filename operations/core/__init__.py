@@ -1,0 +1,1 @@
+"""What operators' commands decide and reckon, without I/O: scopes, plans, timelines, findings. May import: schemas."""

@@ -1,0 +1,78 @@
+"""Where an operator sits: a log to write to, a database to read from. Changes are commands; their answers are awaited.
+
+The ledger alone writes jobs and accounts, so every change is a command on ``openv.commands``, whose answer comes on
+``openv.events``; nothing is written here.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from operations.local import server_environment
+from operations.stack.errors import StackError
+from repo.clock import now_ms
+from repo.kafka import KafkaEventLog
+from repo.mongo import MongoDatabase
+from repo.ports import Unavailable
+from repo.settings import ServerSettings
+from schemas.accounts import Account
+from schemas.codec import Record, decode, encode
+from schemas.commands import AnyCommand
+from schemas.events import CommandAnswered
+from schemas.topics import EVENTS
+
+SOURCE = "/openv/operator"
+ANSWER_WITHIN_S = 15.0
+NOT_DECIDED = 3  # exit code
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where an operator sits: a log to write to, and a database to read from."""
+
+    log: KafkaEventLog
+    database: MongoDatabase
+
+    async def account(self, user: str) -> Account:
+        """As it is stored; version 0 where nothing is."""
+        return await self.database.jobs.account(user) or Account(user_id=user)
+
+    async def ask(self, command: AnyCommand) -> CommandAnswered | None:
+        """The ledger's answer; None: recorded, and nobody has decided it in time. Raises ``Unavailable`` where nothing
+        was sent, ``StackError`` where it may have been recorded."""
+        partition = self.log.partition_of(EVENTS.name, command.key.encode())
+        begin = (await self.log.ends(EVENTS.name))[partition]
+        try:
+            await self.log.append(encode(command, source=SOURCE, at=now_ms()))
+        except Unavailable as absent:
+            raise StackError(
+                f"{absent}. The command may be recorded all the same, and is then carried out; "
+                f"`openv users show {command.user_id}` tells."
+            ) from None
+        tail = self.log.tail(EVENTS.name, {partition: begin})
+        async with aclosing(cast("AsyncGenerator[Sequence[Record]]", tail)) as batches:
+            try:
+                async with asyncio.timeout(ANSWER_WITHIN_S):
+                    return await _answer_in(batches, f"{command.command_id}:answer")
+            except TimeoutError:
+                return None
+
+
+async def _answer_in(batches: AsyncIterator[Sequence[Record]], message_id: str) -> CommandAnswered | None:
+    async for batch in batches:
+        for record in batch:
+            if record.header("ce_id") == message_id and isinstance(answer := decode(record), CommandAnswered):
+                return answer
+    return None
+
+
+@asynccontextmanager
+async def desk(data_dir: Path, client_id: str = "openv-operator") -> AsyncIterator[Desk]:
+    """A desk at the servers that the environment names, or at those of the data directory's stack."""
+    server_environment(data_dir)
+    settings = ServerSettings()
+    async with MongoDatabase(settings) as database, KafkaEventLog(settings, client_id=client_id) as log:
+        yield Desk(log, database)

@@ -1,0 +1,5 @@
+"""``openv workers``: who renders what, drain one.
+
+Invariants: orders go through the scheduler.
+May import: operations, repo, schemas.
+"""
