@@ -11,7 +11,7 @@ from click.testing import Result
 from rich.console import Console
 from typer.testing import CliRunner
 
-from operations import users
+from operations import desk, users
 from operations.cli import app
 from repo.clock import now_ms
 from repo.kafka import KafkaEventLog
@@ -58,7 +58,7 @@ async def early(told: dict[str, str], topics: list[str], kafka_log: KafkaEventLo
     with pytest.MonkeyPatch.context() as patch:
         for name, value in told.items():
             patch.setenv(name, value)
-        patch.setattr(users, "ANSWER_WITHIN_S", 0.5)
+        patch.setattr(desk, "ANSWER_WITHIN_S", 0.5)
         answer = await openv("limit", user, "--seconds", "77")
         return Early(user, answer, await job_store.account(user), await shown(user))
 
@@ -94,7 +94,7 @@ async def shown(user: str) -> dict[str, str]:
 async def test_without_a_ledger_it_is_recorded_and_carried_out_later(
     early: Early, ledger: StreamsProcess, job_store: MongoJobStore
 ) -> None:
-    assert early.answer.exit_code == users.NOT_DECIDED
+    assert early.answer.exit_code == desk.NOT_DECIDED
     assert "Recorded, not decided yet" in early.answer.output
     assert early.stored is None, "the command itself writes nothing"
     assert "no ledger answers" in early.rows["usage"]
@@ -225,7 +225,7 @@ async def test_the_log_says_that_an_operator_did_it(
     records: list[Record] = await kafka_log.read(COMMANDS.name, at, begin, ends[at])
     (mine,) = [one for one in records if (one.key or b"").decode() == user]
     assert isinstance(decode(mine), DeleteUser)
-    assert mine.header("ce_source") == users.SOURCE
+    assert mine.header("ce_source") == desk.SOURCE
 
 
 @pytest.mark.parametrize(
