@@ -8,7 +8,7 @@ from bench.measurement import Measurement
 from bench.registry import MEASUREMENTS
 from bench.world import World
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.beside, pytest.mark.servers]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 
 from tests.end_to_end.stack import Stack, until
 
-pytestmark = [pytest.mark.servers, pytest.mark.model, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.beside, pytest.mark.servers, pytest.mark.model, pytest.mark.timeout(600)]
 
 # Seconds of work, so that what is done to its worker is done in the middle of it, and not many more: it is made again.
 MIDDLING = {"width": 480, "height": 480, "num_frames": 31, "steps": 65}

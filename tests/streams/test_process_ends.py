@@ -33,7 +33,7 @@ from tests.streams.core_replay import replayed
 from tests.streams.streams_process import StreamsProcess, eventually, streams_running
 from tests.streams.submissions import Ear, new_id, send, submission
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.beside, pytest.mark.servers]
 
 LIMITS = {"OPENV_MAX_ACTIVE": "4", "OPENV_RATE_LIMIT": "1000", "MONTHLY_LIMIT_SECONDS": "2"}
 POLICY = Policy(max_active=4, rate_limit=1000, monthly_limit_seconds=2.0)
