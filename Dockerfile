@@ -32,9 +32,9 @@ RUN --mount=type=cache,target=/root/.cache \
     && uv pip uninstall setuptools
 
 FROM python:${PYTHON} AS runtime
-# /run/openv: what a part says of itself. /work: videos on their way. /models: downloaded weights.
+# /run/openv: what a part says of itself. /work: videos on their way. /models: downloaded weights. /backups: backups.
 RUN useradd --uid 10001 --create-home openv \
-    && install --directory --owner openv --group openv /run/openv /work /models
+    && install --directory --owner openv --group openv /run/openv /work /models /backups
 ENV PATH=/opt/openv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     OPENV_LOG_FORMAT=json \

@@ -2,11 +2,14 @@
 
 from bench import (
     commands,
+    deadletters,
     events,
     fan_out,
     listing,
     long_polls,
     makespan,
+    rebuild,
+    replay,
     request_path,
     runpod_requests,
     sdk_workers,
@@ -27,4 +30,7 @@ MEASUREMENTS: tuple[Measurement, ...] = (
     runpod_requests.MEASUREMENT,
     sdk_workers.MEASUREMENT,
     long_polls.MEASUREMENT,
+    replay.MEASUREMENT,
+    deadletters.MEASUREMENT,
+    rebuild.MEASUREMENT,
 )

@@ -10,12 +10,15 @@ import structlog
 
 from gateway.app import create_app
 from gateway.http.health import missing
+from gateway.metrics import GatewayMetrics
 from gateway.parts import Parts
 from gateway.server import Server, listen
 from gateway.settings import GatewaySettings
-from repo import logs, notify
+from repo import logs, notify, tracing
 from repo.environment import SettingsError
 from repo.kafka import KafkaEventLog
+from repo.metrics import new_registry
+from repo.metrics_server import MetricsSettings, serve_metrics
 from repo.mongo import MongoDatabase
 from repo.ports import Unavailable
 from repo.s3 import open_stores
@@ -23,11 +26,16 @@ from repo.settings import FallbackSettings, ServerSettings
 
 PREPARE_RETRY_S = 2.0
 READY_POLL_S = 0.1
+TRACES_S = 0.7  # for the last spans, after everything else
 logger = structlog.get_logger()
 
 
 async def serve(
-    settings: GatewaySettings, servers: ServerSettings, fallback: FallbackSettings, listener: socket.socket
+    settings: GatewaySettings,
+    servers: ServerSettings,
+    fallback: FallbackSettings,
+    listener: socket.socket,
+    metrics: GatewayMetrics,
 ) -> None:
     """Serve until a signal. Kafka, MongoDB and S3 may come later, and may go and come back."""
     settings = settings.on_port(listener.getsockname()[1])
@@ -36,7 +44,7 @@ async def serve(
         log = await stack.enter_async_context(KafkaEventLog(servers, client_id="openv-gateway"))
         database = await stack.enter_async_context(MongoDatabase(servers))
         objects = await stack.enter_async_context(open_stores(servers, fallback))
-        app = create_app(log, database, objects, settings)
+        app = create_app(log, database, objects, settings, metrics=metrics)
         helpers = [asyncio.create_task(_prepare(database)), asyncio.create_task(_tell_when_ready(app.state.parts))]
         try:
             await Server(app, settings).serve(sockets=[listener])
@@ -87,7 +95,9 @@ def main() -> int:
     """The exit code: 0 after a signal, 1 with one sentence on stderr when it can't start."""
     try:
         logs.set_up("gateway")
+        tracing.set_up("gateway")
         settings, servers, fallback = GatewaySettings(), ServerSettings(), FallbackSettings()
+        served = MetricsSettings()
     except (SettingsError, logs.LogSettingsError) as error:
         return _complain(str(error))
     try:
@@ -99,8 +109,11 @@ def main() -> int:
                 "with OPENV_PORT."
             )
         return _complain(f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}. Check OPENV_HOST.")
+    metrics = GatewayMetrics(new_registry("gateway"))
+    serve_metrics(metrics.registry, served)
     with suppress(KeyboardInterrupt):
-        asyncio.run(serve(settings, servers, fallback, listener))
+        asyncio.run(serve(settings, servers, fallback, listener, metrics))
+    tracing.close(TRACES_S)
     return 0
 
 

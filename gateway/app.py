@@ -32,6 +32,7 @@ from gateway.http import (
 from gateway.live import sse
 from gateway.live.handshake import socket_endpoint
 from gateway.live.sockets import Sockets
+from gateway.metrics import GatewayMetrics
 from gateway.middleware import Envelope
 from gateway.openai import models as openai_models
 from gateway.openai import unsupported as openai_unsupported
@@ -56,14 +57,16 @@ def create_app(
     objects: ObjectStores,
     settings: GatewaySettings,
     now: Callable[[], int] = now_ms,
+    metrics: GatewayMetrics | None = None,
 ) -> Starlette:
     """The gateway over these three ports. It serves at once; what it misses it names and waits for."""
-    parts = build(log, database, objects, settings, now)
+    parts = build(log, database, objects, settings, now, metrics)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(parts.probes.run()), asyncio.create_task(parts.feed.run())]
         tasks.append(asyncio.create_task(parts.workers.room.run()))
+        tasks.append(asyncio.create_task(parts.metrics.beat.run()))
         if parts.clerk is not None:
             tasks.append(asyncio.create_task(parts.clerk.keys.run()))
         try:
@@ -97,7 +100,7 @@ def create_app(
             *runpod_client.ROUTES,
             WebSocketRoute("/ws", socket_endpoint),
         ],
-        middleware=_middleware(settings),
+        middleware=_middleware(settings, parts.metrics),
         exception_handlers={Refused: _say, Unavailable: _say, HTTPException: _say},
         lifespan=lifespan,
     )
@@ -108,8 +111,8 @@ def create_app(
     return app
 
 
-def _middleware(settings: GatewaySettings) -> list[Middleware]:
-    around = [Middleware(Envelope, https=settings.origin.startswith("https:"))]
+def _middleware(settings: GatewaySettings, metrics: GatewayMetrics) -> list[Middleware]:
+    around = [Middleware(Envelope, https=settings.origin.startswith("https:"), metrics=metrics)]
     if settings.allowed_origins:
         around.append(
             Middleware(

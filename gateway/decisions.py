@@ -7,12 +7,15 @@ carried out, which is what was asked for, and repeating it changes nothing.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import structlog
 
+from gateway.metrics import GatewayMetrics
+from gateway.tracing import sending
 from repo.ports import EventLog, Position, Unavailable
 from schemas.codec import Record, Unreadable, decode, encode
 from schemas.commands import AnyCommand
@@ -39,8 +42,15 @@ class Decisions:
     """One a process. ``kafka_answers`` tells whether the broker was there a moment ago."""
 
     def __init__(
-        self, log: EventLog, now: Callable[[], int], kafka_answers: Callable[[], bool], timeout_s: float
+        self,
+        log: EventLog,
+        now: Callable[[], int],
+        kafka_answers: Callable[[], bool],
+        timeout_s: float,
+        metrics: GatewayMetrics | None = None,
     ) -> None:
+        self._metrics = metrics or GatewayMetrics()
+        self._metrics.watch_decisions(lambda: len(self._waiting))
         self._log = log
         self._now = now
         self._kafka_answers = kafka_answers
@@ -58,12 +68,26 @@ class Decisions:
         """The ledger's answer, or None if it takes longer than the timeout; ``recorded`` is told then, at the latest,
         where the command lies. Raises ``NotRecorded``.
         """
+        began, outcome = time.monotonic(), "gone"
+        try:
+            answer = await self._ask(command, append_by, recorded)
+            outcome = "late" if answer is None else str(answer.outcome)
+            return answer
+        except NotRecorded:
+            outcome = "unavailable"
+            raise
+        finally:
+            self._metrics.decided(outcome, time.monotonic() - began)
+
+    async def _ask(
+        self, command: AnyCommand, append_by: int | None, recorded: Callable[[Position], None]
+    ) -> CommandAnswered | None:
         if not self._kafka_answers():
             raise NotRecorded
         give_up_at = append_by if append_by is not None else self._now() + int(self._timeout_s * 1000)
         decide_by = asyncio.get_running_loop().time() + self._timeout_s
         with self._expect(command.message_id) as answered:
-            appending = asyncio.ensure_future(self._log.append(encode(command, source=SOURCE, at=self._now())))
+            appending = asyncio.ensure_future(self._append(command))
             try:
                 patience = max(LEAST_WAIT_S, (give_up_at - self._now()) / 1000)
                 either: set[asyncio.Future[Any]] = {appending, answered}
@@ -83,9 +107,13 @@ class Decisions:
             raise Unavailable("kafka", "it did not answer a moment ago")
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._log.append(encode(command, source=SOURCE, at=self._now()))
+                await self._append(command)
         except TimeoutError:
             raise Unavailable("kafka", f"no acknowledgement in {self._timeout_s:g} s") from None
+
+    async def _append(self, command: AnyCommand | RemoteMoved) -> Position:
+        with sending(command) as traceparent:
+            return await self._log.append(encode(command, source=SOURCE, at=self._now(), traceparent=traceparent))
 
     async def _unacknowledged(self, answered: Answered, give_up_at: int) -> CommandAnswered:
         """Not acknowledged is not the same as not recorded: the answer may still come, until it is too late."""

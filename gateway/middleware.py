@@ -15,7 +15,9 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import Problem, Refused
+from gateway.metrics import GatewayMetrics
 from gateway.refusals import refusal_at
+from gateway.tracing import traced
 from schemas.api.openai import job_id_in
 from schemas.ids import is_job_id
 
@@ -45,15 +47,17 @@ class Envelope:
     ``https``: browsers reach this gateway over TLS, and shall do so from then on.
     """
 
-    def __init__(self, app: ASGIApp, https: bool = False) -> None:
+    def __init__(self, app: ASGIApp, https: bool = False, metrics: GatewayMetrics | None = None) -> None:
         self._app = app
+        self._metrics = metrics or GatewayMetrics()
         self._headers = {**HEADERS, "Strict-Transport-Security": HSTS} if https else HEADERS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        given = dict(scope["headers"]).get(b"x-request-id", b"")
+        headers_in = dict(scope["headers"])
+        given = headers_in.get(b"x-request-id", b"")
         request_id = given.decode() if _ID.fullmatch(given) else uuid4().hex
         started = time.monotonic()
         status = 0
@@ -71,7 +75,12 @@ class Envelope:
         if scope["type"] != "http":
             await self._app(scope, receive, send_with_headers)
             return
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        traceparent = headers_in.get(b"traceparent", b"").decode("latin-1")
+        self._metrics.began()
+        with (
+            structlog.contextvars.bound_contextvars(request_id=request_id),
+            traced(_method(scope), request_id, traceparent) as trace,
+        ):
             try:
                 await self._app(scope, receive, send_with_headers)
             except Exception:  # the last door: whatever escaped is a defect; it is logged here and nowhere shown
@@ -81,9 +90,14 @@ class Envelope:
                 refusal = refusal_at(scope["path"], Refused(Problem.INTERNAL, requestId=request_id))
                 await refusal(scope, receive, send_with_headers)
             finally:
+                template = getattr(scope.get("route"), "path", None)
+                self._metrics.ended(template, _method(scope), status, time.monotonic() - started)
+                if trace is not None and scope["path"] not in QUIET:
+                    trace.end(status, _where(scope).get("path"))
                 if scope["path"] not in QUIET:
                     took = round((time.monotonic() - started) * 1000, 1)
                     logger.info("request", method=_method(scope), status=status, ms=took, **_where(scope))
+                structlog.contextvars.unbind_contextvars("user_id")  # of ``identity/guard.py``
 
 
 def _where(scope: Scope) -> dict[str, str]:

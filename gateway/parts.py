@@ -17,6 +17,7 @@ from gateway.identity.auth import Authenticator
 from gateway.identity.clerk import Clerk, clerk_of
 from gateway.identity.terms import Terms
 from gateway.live.feed import Feed, Watcher
+from gateway.metrics import GatewayMetrics
 from gateway.notifications import Notifications, notifications_of
 from gateway.probes import Probes
 from gateway.runpod.serverless import Serverless, serverless_of
@@ -64,6 +65,7 @@ class Parts:
     long_lists: asyncio.Semaphore
     serverless: Serverless
     workers: Workers
+    metrics: GatewayMetrics
     undecided: Recent[str, tuple[str, Video]] = field(default_factory=lambda: Recent(UNDECIDED_MAX))
 
     def append_by(self) -> int:
@@ -73,14 +75,21 @@ class Parts:
 
 
 def build(
-    log: EventLog, database: Database, objects: ObjectStores, settings: GatewaySettings, now: Callable[[], int]
+    log: EventLog,
+    database: Database,
+    objects: ObjectStores,
+    settings: GatewaySettings,
+    now: Callable[[], int],
+    metrics: GatewayMetrics | None = None,
 ) -> Parts:
-    """Wire the rooms together; starts nothing."""
+    """Wire the rooms together; starts nothing. ``metrics`` None: they are counted, and shown to nobody."""
+    metrics = metrics or GatewayMetrics()
     pings = {"kafka": log.ping, "mongodb": database.jobs.ping, "s3": objects.main.ping}
     if objects.fallback is not None:
         pings["s3_fallback"] = objects.fallback.ping
     probes = Probes(pings)
-    decisions = Decisions(log, now, lambda: probes.answers("kafka"), settings.decision_timeout_seconds)
+    metrics.watch_servers(tuple(pings), probes.missing)
+    decisions = Decisions(log, now, lambda: probes.answers("kafka"), settings.decision_timeout_seconds, metrics)
     window_ms = int(settings.window_seconds * 1000)
     window = Window(settings.window_bytes, window_ms)
     hub: Hub[Watcher] = Hub(settings.progress_bytes)
@@ -95,7 +104,8 @@ def build(
     serverless = serverless_of(database, settings, now)
     workers = workers_of(log, database, objects, decisions, settings, now)
     listeners = (serverless, workers.room)
-    feed = Feed(log, window, hub, decisions, now, window_ms, account_changed, listeners)
+    feed = Feed(log, window, hub, decisions, now, window_ms, account_changed, listeners, metrics.tally)
+    metrics.watch_feed(window, lambda: feed.caught_up)
     standings = Standings(decisions, feed, now)
     clerk = clerk_of(settings, accounts, now)
     return Parts(
@@ -121,6 +131,7 @@ def build(
         long_lists=asyncio.Semaphore(LONG_LISTS_MAX),
         serverless=serverless,
         workers=workers,
+        metrics=metrics,
     )
 
 

@@ -15,26 +15,33 @@ import structlog
 from inference_worker.child_process import Child
 from inference_worker.core.limits import Identity
 from inference_worker.files import FileStore
+from inference_worker.gpu_metrics import GpuMetrics
+from inference_worker.metrics import WorkerMetrics
 from inference_worker.parent import Parent, Surroundings
 from inference_worker.remote.fleet import Fleet, Shape
 from inference_worker.remote.settings import RunPodSettings, Signing
 from inference_worker.remote.wiring import desk_of
 from inference_worker.settings import RUNPOD, WorkerSettings
 from inference_worker.work_dir import WorkDir
-from repo import logs
+from repo import logs, tracing
 from repo.environment import SettingsError
 from repo.kafka import KafkaEventLog
+from repo.metrics import new_registry
+from repo.metrics_server import MetricsSettings, serve_metrics
 from repo.mongo import MongoDatabase
 from repo.s3 import open_stores
 from repo.settings import FallbackSettings, ServerSettings
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 CLOSE_S = 0.6  # for the connections, after the last word
+TRACES_S = 0.4  # for the last spans
 
 log = structlog.get_logger()
 
 
-async def serve(settings: WorkerSettings, servers: ServerSettings, fallback: FallbackSettings) -> int:
+async def serve(
+    settings: WorkerSettings, servers: ServerSettings, fallback: FallbackSettings, metrics: WorkerMetrics
+) -> int:
     """Work until a signal or an order to drain. Returns the exit code."""
     engine = settings.chosen_engine()
     remote = RunPodSettings() if engine == RUNPOD else None
@@ -55,7 +62,10 @@ async def serve(settings: WorkerSettings, servers: ServerSettings, fallback: Fal
             work=work,
             start_child=functools.partial(Child.start, engine),
             needs=needs,
+            metrics=metrics,
         )
+        beating = asyncio.create_task(metrics.beat.run(), name="beat")
+        stack.callback(beating.cancel)
         worker: Parent | Fleet
         if remote is None:
             worker = Parent(Identity(settings.pool, settings.worker_id, session), around, settings.limits())
@@ -80,16 +90,19 @@ async def _close(closing: AsyncExitStack) -> None:
         log.warning("connections_left_open")
 
 
-async def serve_and_end(settings: WorkerSettings, servers: ServerSettings, fallback: FallbackSettings) -> None:
+async def serve_and_end(
+    settings: WorkerSettings, servers: ServerSettings, fallback: FallbackSettings, metrics: WorkerMetrics
+) -> None:
     """Never returns: asyncio's and the interpreter's own ends wait for threads that may still ask an absent server."""
     try:
-        code = await serve(settings, servers, fallback)
+        code = await serve(settings, servers, fallback, metrics)
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         code = 1
     except Exception as error:  # noqa: BLE001 - whatever it is: said, and ended, so that the supervisor starts another
         _log_fault(error)
         code = 1
+    tracing.close(TRACES_S)
     sys.stderr.flush()
     os._exit(code)
 
@@ -104,11 +117,17 @@ def main() -> int:
     """The exit code: 0 after a signal or a drain, 1 with one sentence on stderr when it can't start."""
     try:
         logs.set_up("worker")
+        tracing.set_up("worker")
         settings, servers, fallback = WorkerSettings(), ServerSettings(), FallbackSettings()
+        served = MetricsSettings()
     except (SettingsError, logs.LogSettingsError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    asyncio.run(serve_and_end(settings, servers, fallback))
+    metrics = WorkerMetrics(new_registry("worker"))
+    if settings.chosen_engine() != RUNPOD:
+        metrics.registry.register(GpuMetrics())
+    serve_metrics(metrics.registry, served)
+    asyncio.run(serve_and_end(settings, servers, fallback, metrics))
     return 0
 
 

@@ -12,6 +12,7 @@ from repo.ports import EventLog, Position
 from schemas.codec import Record, Unreadable, decode
 from schemas.dispatch import DrainSession, RemoteMoved, RunAttempt, StopAttempt
 from schemas.topics import ASSIGNMENTS
+from schemas.traces import HEADER
 
 Order = RunAttempt | StopAttempt | DrainSession | RemoteMoved
 
@@ -24,12 +25,22 @@ async def end_of_orders(event_log: EventLog, worker_id: str) -> Position:
     return Position(partition, (await event_log.ends(ASSIGNMENTS.name))[partition])
 
 
-async def follow_orders(event_log: EventLog, start: Position, worker_id: str, take: Callable[[Order], None]) -> None:
-    """Hand on every order for this worker id, whichever session it means, until cancelled."""
+async def follow_orders(
+    event_log: EventLog,
+    start: Position,
+    worker_id: str,
+    take: Callable[[Order], None],
+    came_from: Callable[[Order, str | None], None] = lambda *_: None,
+) -> None:
+    """Hand on every order for this worker id, whichever session it means, until cancelled.
+
+    ``came_from`` is told of each before, with its ``traceparent``.
+    """
     key = worker_id.encode()
     async for batch in event_log.tail(ASSIGNMENTS.name, {start.partition: start.offset}):
         for record in batch:
             if record.key == key and (order := _order(record)):
+                came_from(order, record.header(HEADER))
                 take(order)
 
 

@@ -52,6 +52,7 @@ class AttemptRun:
     def run(self) -> Done | Failed | AttemptStopped:
         """Make the video. Never raises an ``Exception``: every end is a message."""
         job_id, attempt = self._asked.job_id, self._asked.attempt
+        structlog.contextvars.bind_contextvars(job_id=job_id, attempt=attempt)  # until the next attempt
         try:
             return Done(job_id=job_id, attempt=attempt, media=self._make())
         except Stopped:

@@ -29,13 +29,25 @@ class _Waiting:
 
 
 class Outbox:
-    """``run`` sends for ever; ``acked`` hears the id of every message that the log has."""
+    """``run`` sends for ever; ``acked`` hears the id of every message that the log has.
 
-    def __init__(self, name: str, event_log: EventLog, source: str, acked: Callable[[str], None] | None = None) -> None:
+    ``came_from``: the ``traceparent`` that a message carries. ``retried`` hears this one's name at each failed try."""
+
+    def __init__(
+        self,
+        name: str,
+        event_log: EventLog,
+        source: str,
+        acked: Callable[[str], None] | None = None,
+        came_from: Callable[[Message], str | None] = lambda _: None,
+        retried: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._name = name
         self._log = event_log
         self._source = source
         self._acked = acked
+        self._came_from = came_from
+        self._retried = retried
         self._waiting: list[_Waiting] = []
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
@@ -45,7 +57,7 @@ class Outbox:
         """Queue a message; never waits."""
         if slot is not None:
             self._waiting = [one for one in self._waiting if one.slot != slot]
-        encoded = encode(message, source=self._source, at=now_ms())
+        encoded = encode(message, source=self._source, at=now_ms(), traceparent=self._came_from(message))
         self._waiting.append(_Waiting(message.message_id, encoded, slot))
         self._empty.clear()
         self._wake.set()
@@ -63,6 +75,7 @@ class Outbox:
                 try:
                     await self._send(self._waiting[0])
                 except Unavailable as failure:
+                    self._retried(self._name)
                     if delay == FIRST_RETRY_S:
                         log.warning("messages_wait", outbox=self._name, waiting=len(self._waiting), reason=str(failure))
                     await asyncio.sleep(delay)

@@ -10,13 +10,14 @@ import shutil
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from inference_worker.assignments import Order, end_of_orders, follow_orders
+from inference_worker.attempt_trace import AttemptTrace
 from inference_worker.core.effects import (
     Clean,
     DropUpload,
@@ -48,9 +49,10 @@ from inference_worker.core.worker import Worker, new_worker
 from inference_worker.files import FileStore, StorageFailed
 from inference_worker.keeper import ChildPort, Keeper
 from inference_worker.messages import Failed, Media, Unloadable
+from inference_worker.metrics import WorkerMetrics
 from inference_worker.outbox import Outbox
 from inference_worker.work_dir import WorkDir
-from repo import notify
+from repo import notify, tracing
 from repo.ports import EventLog, Unavailable
 from schemas.dispatch import RemoteMoved, RunAttempt, WorkerBeat, WorkerState
 from schemas.failures import FailureCode
@@ -78,6 +80,7 @@ class Surroundings:
     needs: Sequence[tuple[str, Callable[[], Awaitable[None]]]] = ()
     first: Sequence[Input] = ()
     remote_moved: Callable[[RemoteMoved], None] = lambda _: None
+    metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
 
 
 class Parent:
@@ -86,10 +89,15 @@ class Parent:
     def __init__(self, identity: Identity, around: Surroundings, limits: Limits | None = None) -> None:
         self._around = around
         self._worker: Worker = new_worker(identity, limits or Limits(), _now())
+        self._metrics = around.metrics
+        self._metrics.watch(lambda: self._worker)
         source = f"/workers/{identity.worker_id}"
-        self._reports = Outbox("reports", around.event_log, source, lambda command_id: self.take(Acked(command_id)))
-        self._dispatch = Outbox("dispatch", around.event_log, source)
-        self._progress = Outbox("progress", around.event_log, source)
+        self._trace = AttemptTrace()
+        acked, came_from = (lambda command_id: self.take(Acked(command_id))), self._trace.traceparent
+        retried = self._metrics.retried
+        self._reports = Outbox("reports", around.event_log, source, acked, came_from=came_from, retried=retried)
+        self._dispatch = Outbox("dispatch", around.event_log, source, came_from=came_from, retried=retried)
+        self._progress = Outbox("progress", around.event_log, source, retried=retried)
         self._keeper = Keeper(around.start_child, self.take)
         self._uploads: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._directories: dict[tuple[str, int], Path] = {}
@@ -130,8 +138,14 @@ class Parent:
         before = self._worker
         self._worker, effects = step(before, given, _now())
         self._notice(given, before)
+        self._trace.heard(given)
+        self._metrics.heard(given)
+        self._trace.decided(effects, self._worker)
         for effect in effects:
             self._perform(effect)
+            self._metrics.performed(effect)
+            self._trace.reported(effect)
+        self._trace.after(self._worker)
 
     async def _serve(self) -> None:
         """Wait for the servers, learn where orders will be, then begin: only now can a READY beat be said."""
@@ -139,7 +153,8 @@ class Parent:
             await self._wait_for(name, need)
         identity = self._worker.identity
         start = await self._wait_for("Kafka", lambda: end_of_orders(self._around.event_log, identity.worker_id))
-        self._spawn_for_life(follow_orders(self._around.event_log, start, identity.worker_id, self._hear))
+        orders = follow_orders(self._around.event_log, start, identity.worker_id, self._hear, self._trace.ordered)
+        self._spawn_for_life(orders)
         for given in self._around.first:
             self.take(given)
         while True:
@@ -215,16 +230,21 @@ class Parent:
 
     async def _upload(self, order: RunAttempt, media: Media) -> None:
         key = order.job_id, order.attempt
+        began = time.monotonic()
         try:
-            output = await self._around.files.store(
-                order, media, lambda n, of: self.take(StoredSome(*key, n, of)), lambda: self.take(StoreAway(*key))
-            )
+            with tracing.within(self._trace.working(order)):
+                output = await self._around.files.store(
+                    order, media, lambda n, of: self.take(StoredSome(*key, n, of)), lambda: self.take(StoreAway(*key))
+                )
         except StorageFailed as failure:
+            self._metrics.not_uploaded(time.monotonic() - began)
             self.take(NotStored(*key, failure.code, str(failure)))
         except OSError as error:
             words = f"The worker lost the finished video: {error.strerror}."
             self.take(NotStored(*key, FailureCode.TRANSIENT_ERROR, words))
         else:
+            size = sum(file.bytes for file in (media.video, media.poster, media.thumbnail))
+            self._metrics.uploaded(size, time.monotonic() - began)
             self.take(Stored(*key, output))
         finally:
             self._uploads.pop(key, None)

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from operations.audit_cli import audit_app
 from operations.deadletters.cli import deadletters_app
 from operations.doctor.cli import doctor_app
 from operations.endpoints_cli import endpoints_app
@@ -41,6 +42,7 @@ app.add_typer(endpoints_app, name="endpoints")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(workers_app, name="workers")
 app.add_typer(deadletters_app, name="deadletters")
+app.add_typer(audit_app, name="audit")
 for top_level in (replay_app, recovery_app, doctor_app):  # their commands are `openv replay`, `openv backup` …
     app.add_typer(top_level)
 
@@ -78,7 +80,8 @@ def up(
     """Start the whole system here and keep it running until Ctrl-C.
 
     Starts Kafka, the MongoDB stand-in and the S3 server (each only where KAFKA_BOOTSTRAP_SERVERS, MONGODB_URI or
-    S3_ENDPOINT_URL does not name another), then gateway, streams and workers. A part that dies is started again.
+    S3_ENDPOINT_URL does not name another), then gateway, streams, the admin API and workers. A part that dies is
+    started again.
 
     Example: `openv up --workers 2 --port 9000`
     """
@@ -220,6 +223,15 @@ def worker() -> None:
     _part("inference_worker", [])
 
 
+@app.command()
+def admin() -> None:
+    """Run the admin API: HTTP for admins, for what `openv` does here. OPENV_ADMIN_HOST, OPENV_ADMIN_PORT: where.
+
+    Example: `OPENV_ADMIN_PORT=8001 openv admin`
+    """
+    _part("operations.admin", [])
+
+
 @topics_app.command("apply")
 def topics_apply(data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
     """Make the topics that are missing and set what differs from the table. Never changes a partition count.
@@ -229,6 +241,26 @@ def topics_apply(data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
     from operations.topics import apply
 
     _run(apply(data_dir, Console()))
+
+
+@topics_app.command("acls")
+def topics_acls(
+    principal_prefix: Annotated[
+        str, typer.Option(help="What the parts' names at Kafka begin with: User:<prefix>gateway …")
+    ] = "openv-",
+    server: Annotated[str, typer.Option(help="Kafka, as the commands reach it.")] = "localhost:9092",
+    command_config: Annotated[
+        str, typer.Option(help="The file with which kafka-acls.sh logs in as one who may grant rights.")
+    ] = "admin.properties",
+) -> None:
+    """Print the commands that give each part the least rights at Kafka that it needs. Nothing is changed.
+
+    Example: `openv topics acls --server kafka:9093 | sh`
+    """
+    from operations.core.acls import commands
+
+    for line in commands(principal_prefix, server, command_config):
+        typer.echo(line)
 
 
 @topics_app.command("describe")

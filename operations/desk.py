@@ -14,9 +14,10 @@ from typing import cast
 from operations.local import server_environment
 from operations.stack.errors import StackError
 from repo.clock import now_ms
+from repo.database import Database
 from repo.kafka import KafkaEventLog
 from repo.mongo import MongoDatabase
-from repo.ports import Unavailable
+from repo.ports import EventLog, Unavailable
 from repo.settings import ServerSettings
 from schemas.accounts import Account
 from schemas.codec import Record, decode, encode
@@ -29,12 +30,16 @@ ANSWER_WITHIN_S = 15.0
 NOT_DECIDED = 3  # exit code
 
 
+class UncertainError(StackError):
+    """A command may have been recorded, or not: Kafka took it, or did not, and has not said so."""
+
+
 @dataclass(frozen=True, slots=True)
 class Desk:
     """Where an operator sits: a log to write to, and a database to read from."""
 
-    log: KafkaEventLog
-    database: MongoDatabase
+    log: EventLog
+    database: Database
 
     async def account(self, user: str) -> Account:
         """As it is stored; version 0 where nothing is."""
@@ -48,7 +53,7 @@ class Desk:
         try:
             await self.log.append(encode(command, source=SOURCE, at=now_ms()))
         except Unavailable as absent:
-            raise StackError(
+            raise UncertainError(
                 f"{absent}. The command may be recorded all the same, and is then carried out; "
                 f"`openv users show {command.user_id}` tells."
             ) from None

@@ -6,7 +6,9 @@ from pathlib import Path
 import typer
 
 from gateway.identity.keys import new_key
-from operations.endpoint_records import existing, gateway_base, open_database, owner_of_worker_keys
+from operations.audit import at_the_terminal, audited
+from operations.desk import desk as open_desk
+from operations.endpoint_records import existing, gateway_base, owner_of_worker_keys
 from operations.endpoint_wishes import require_endpoint_id
 from operations.keys import DAY_MS
 from operations.stack.errors import StackError
@@ -29,7 +31,8 @@ async def worker_key(
     if url is not None:
         require_base(url)
     now = now_ms()
-    async with open_database(data_dir) as database:
+    async with open_desk(data_dir) as desk:
+        database = desk.database
         if (await existing(database, name)).kind is not EndpointKind.EXTERNAL:
             raise StackError(
                 f"The workers of {name} are ours (`openv worker`) and need no key. "
@@ -46,7 +49,9 @@ async def worker_key(
             endpoint=name,
             expires_at=None if expires_days is None else now + expires_days * DAY_MS,
         )
-        await database.access.store_api_key(key)
+        detail = {"key": key.prefix, "pod": pod_id}
+        async with audited(desk.log, at_the_terminal(), "endpoints.key", target=name, detail=detail):
+            await database.access.store_api_key(key)
     base = require_base(url or gateway_base(data_dir))
     variables = worker_environment(base, name, secret, pod_id)
     typer.echo(as_shell(variables) if shell else as_env_file(variables))

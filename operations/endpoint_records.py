@@ -10,6 +10,7 @@ from operations.local import running_stack, server_environment
 from operations.stack.errors import StackError
 from operations.worker_environment import require_base
 from repo.clock import now_ms
+from repo.database import Database
 from repo.mongo import MongoDatabase
 from repo.settings import ServerSettings
 from schemas.access import KeyKind
@@ -26,7 +27,7 @@ async def open_database(data_dir: Path) -> AsyncIterator[MongoDatabase]:
         yield database
 
 
-async def existing(database: MongoDatabase, name: str) -> ServerlessEndpoint:
+async def existing(database: Database, name: str) -> ServerlessEndpoint:
     """One that can be used. Raises ``StackError``."""
     stored = await database.endpoints.endpoint(name)
     if stored is None or stored.deleted_at is not None:
@@ -34,7 +35,7 @@ async def existing(database: MongoDatabase, name: str) -> ServerlessEndpoint:
     return stored
 
 
-async def active_jobs(database: MongoDatabase, name: str) -> int:
+async def active_jobs(database: Database, name: str) -> int:
     """How many wait or run."""
     counts = await database.jobs.endpoint_counts(name, LAST)
     return sum(count for state, count in counts.items() if state in ACTIVE)
@@ -45,7 +46,7 @@ def owner_of_worker_keys(endpoint_id: str) -> str:
     return f"endpoint:{endpoint_id}"
 
 
-async def worker_keys(database: MongoDatabase, name: str) -> list[str]:
+async def worker_keys(database: Database, name: str) -> list[str]:
     """The hashes of those that are good now."""
     keys, now = await database.access.api_keys(owner_of_worker_keys(name)), now_ms()
     return [

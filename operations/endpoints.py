@@ -11,12 +11,15 @@ from pathlib import Path
 
 import typer
 
+from operations.audit import Actor, at_the_terminal, audited
+from operations.desk import Desk
+from operations.desk import desk as open_desk
 from operations.endpoint_records import active_jobs, existing, gateway_base, open_database, worker_keys
 from operations.endpoint_wishes import Wishes, changed, new_endpoint, require_endpoint_id
 from operations.endpoint_words import counted, doubt, limits_moved, under_way
 from operations.stack.errors import StackError
 from repo.clock import now_ms
-from repo.mongo import MongoDatabase
+from repo.database import Database
 from schemas.endpoints import EndpointKind, ServerlessEndpoint
 from schemas.lifecycle import ACTIVE
 
@@ -28,7 +31,20 @@ async def create(data_dir: Path, name: str, wishes: Wishes) -> int:
     """Make an endpoint, also where a deleted one had the name: the keys of its workers are good no longer."""
     require_endpoint_id(name)
     made = new_endpoint(name, wishes, now_ms())
-    async with open_database(data_dir) as database:
+    async with open_desk(data_dir) as desk:
+        await make_endpoint(desk, at_the_terminal(), made)
+    typer.echo(f"Endpoint {name}: {gateway_base(data_dir)}/v2/{name}")
+    _tell_signing(wishes)
+    if made.kind is EndpointKind.EXTERNAL:
+        typer.echo(f"`openv endpoints key {name}` prints what its workers need.")
+    _tell_doubt(None, made)
+    return 0
+
+
+async def make_endpoint(desk: Desk, actor: Actor, made: ServerlessEndpoint) -> None:
+    """Store it. Raises ``StackError`` where there is one of that name, ``Unavailable``."""
+    name, database = made.endpoint_id, desk.database
+    async with audited(desk.log, actor, "endpoints.create", target=name, detail={"pool": made.pool}):
         while True:
             stored = await database.endpoints.endpoint(name)
             if stored is not None and stored.deleted_at is None:
@@ -38,25 +54,14 @@ async def create(data_dir: Path, name: str, wishes: Wishes) -> int:
                 await _revoke_worker_keys(database, name)
             before = stored.version if stored is not None else 0
             if await database.endpoints.store_endpoint(replace(made, version=before + 1), before):
-                break
-    typer.echo(f"Endpoint {name}: {gateway_base(data_dir)}/v2/{name}")
-    _tell_signing(wishes)
-    if made.kind is EndpointKind.EXTERNAL:
-        typer.echo(f"`openv endpoints key {name}` prints what its workers need.")
-    _tell_doubt(None, made)
-    return 0
+                return
 
 
 async def update(data_dir: Path, name: str, wishes: Wishes) -> int:
     """Change what was asked, and nothing else."""
     require_endpoint_id(name)
-    async with open_database(data_dir) as database:
-        while True:
-            endpoint = await existing(database, name)
-            new = changed(endpoint, wishes, now_ms())
-            await _require_idle(database, endpoint, new)
-            if await database.endpoints.store_endpoint(new, endpoint.version):
-                break
+    async with open_desk(data_dir) as desk:
+        endpoint, new = await change_endpoint(desk, at_the_terminal(), name, wishes)
     typer.echo(f"Endpoint {name} is changed; gateways know it in a few seconds.")
     if (endpoint.pool, endpoint.kind) != (new.pool, new.kind):
         await _warn_of_left(data_dir, endpoint, new)
@@ -67,23 +72,44 @@ async def update(data_dir: Path, name: str, wishes: Wishes) -> int:
     return 0
 
 
+async def change_endpoint(
+    desk: Desk, actor: Actor, name: str, wishes: Wishes
+) -> tuple[ServerlessEndpoint, ServerlessEndpoint]:
+    """As it was, and as it is. Raises ``StackError``, ``Unavailable``."""
+    database = desk.database
+    async with audited(desk.log, actor, "endpoints.update", target=name) as action:
+        while True:
+            endpoint = await existing(database, name)
+            new = changed(endpoint, wishes, now_ms())
+            await _require_idle(database, endpoint, new)
+            if await database.endpoints.store_endpoint(new, endpoint.version):
+                action.detail["version"] = str(new.version)
+                return endpoint, new
+
+
 async def delete(data_dir: Path, name: str, agreed: Callable[[str], None]) -> int:
     """Let nobody use it any more. ``agreed`` is asked with what that means, and raises to stop it."""
     require_endpoint_id(name)
-    async with open_database(data_dir) as database:
-        await existing(database, name)
-        agreed(f"Delete the endpoint {name}? {under_way(await active_jobs(database, name))}")
-        while True:
-            endpoint, now = await existing(database, name), now_ms()
-            gone = replace(endpoint, version=endpoint.version + 1, updated_at=now, deleted_at=now)
-            if await database.endpoints.store_endpoint(gone, endpoint.version):
-                break
-        jobs = await active_jobs(database, name)
+    async with open_desk(data_dir) as desk:
+        await existing(desk.database, name)
+        agreed(f"Delete the endpoint {name}? {under_way(await active_jobs(desk.database, name))}")
+        jobs = await delete_endpoint(desk, at_the_terminal(), name)
     typer.echo(f"Endpoint {name} is deleted. {under_way(jobs)}")
     return 0
 
 
-async def _require_idle(database: MongoDatabase, old: ServerlessEndpoint, new: ServerlessEndpoint) -> None:
+async def delete_endpoint(desk: Desk, actor: Actor, name: str) -> int:
+    """How many of its jobs are under way. Raises ``StackError``, ``Unavailable``."""
+    database = desk.database
+    async with audited(desk.log, actor, "endpoints.delete", target=name):
+        while True:
+            endpoint, now = await existing(database, name), now_ms()
+            gone = replace(endpoint, version=endpoint.version + 1, updated_at=now, deleted_at=now)
+            if await database.endpoints.store_endpoint(gone, endpoint.version):
+                return await active_jobs(database, name)
+
+
+async def _require_idle(database: Database, old: ServerlessEndpoint, new: ServerlessEndpoint) -> None:
     """A job stays in the pool that it was sent to; whoever moves the workers would leave it there."""
     if (old.pool, old.kind) == (new.pool, new.kind):
         return
@@ -110,7 +136,7 @@ async def _warn_of_left(data_dir: Path, old: ServerlessEndpoint, new: Serverless
         )
 
 
-async def _revoke_worker_keys(database: MongoDatabase, name: str) -> None:
+async def _revoke_worker_keys(database: Database, name: str) -> None:
     for key_hash in await worker_keys(database, name):
         await database.access.revoke_api_key(key_hash, now_ms())
 

@@ -2,6 +2,7 @@
 
 import hmac
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import typer
@@ -10,10 +11,14 @@ from rich.table import Table
 
 from gateway.identity.keys import PREFIX_LENGTH, hash_of, new_key
 from gateway.settings import GatewaySettings
+from operations.audit import Actor, at_the_terminal, audited
+from operations.desk import Desk
+from operations.desk import desk as open_desk
 from operations.local import require_user_id, running_stack, server_environment
 from operations.prepare import one_time_token
 from operations.stack.errors import StackError
 from repo.clock import now_ms
+from repo.database import Database
 from repo.mongo import MongoDatabase
 from repo.settings import ServerSettings
 from schemas.access import ALL_SCOPES, ONE_TIME, ApiKey, Scope
@@ -24,25 +29,70 @@ DAY_MS = 86_400_000
 WIDE = 200
 
 
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """What a key is to be. No scopes named: all of them; no days: for ever. Raises ``StackError`` for what is none."""
+
+    user: str
+    name: str = ""
+    role: str = Role.USER
+    scopes: Sequence[str] = ()
+    expires_days: int | None = None
+
+    def __post_init__(self) -> None:
+        require_user_id(self.user)
+        if self.role not in set(Role):
+            raise StackError(f"A role is one of {', '.join(Role)}.")
+        if not set(self.scopes) <= set(Scope):
+            raise StackError(f"A scope is one of {', '.join(Scope)}.")
+        if Scope.ADMIN in self.scopes and self.role != Role.ADMIN:
+            raise StackError(
+                "The scope admin counts only for the role admin: add --role admin, or leave the scope out."
+            )
+
+
+async def make_key(desk: Desk, actor: Actor, wanted: NewKey) -> tuple[str, ApiKey]:
+    """The secret, which is nowhere else, and what is stored of it. Raises ``Unavailable``."""
+    now = now_ms()
+    secret, key = new_key(
+        wanted.user,
+        now=now,
+        name=wanted.name,
+        role=Role(wanted.role),
+        scopes=tuple(scope for scope in ALL_SCOPES if scope in wanted.scopes) or ALL_SCOPES,
+        expires_at=None if wanted.expires_days is None else now + wanted.expires_days * DAY_MS,
+    )
+    detail = {"key": key.prefix, "role": str(key.role), "scopes": " ".join(key.scopes)}
+    async with audited(desk.log, actor, "keys.create", target=wanted.user, detail=detail):
+        await desk.database.prepare()
+        await desk.database.access.store_api_key(key)
+    return secret, key
+
+
+async def revoke_key(desk: Desk, actor: Actor, user: str, words: str) -> ApiKey:
+    """Revoke the one active key or session that begins so, or is this one. Raises ``StackError``, ``Unavailable``."""
+    active = [key for key in await _lasting_keys(desk.database, user) if key.revoked_at is None]
+    found = [key for key in active if _is_named(key, words.rstrip("…"))]
+    if len(found) != 1:
+        raise StackError(
+            f"{len(found) or 'No'} active keys of {user} begin with {words[:PREFIX_LENGTH]}; name exactly one, "
+            f"by its first {PREFIX_LENGTH} characters or whole."
+        )
+    (key,) = found
+    detail = {"key": key.prefix, "kind": str(key.kind)}
+    async with audited(desk.log, actor, "keys.revoke", target=user, detail=detail):
+        if not await desk.database.access.revoke_api_key(key.key_hash, now_ms()):
+            raise StackError(f"{key.prefix}… was revoked by somebody else just now.")
+    return key
+
+
 async def create(
     data_dir: Path, user: str, name: str, role: str, scopes: Sequence[str] = (), expires_days: int | None = None
 ) -> int:
-    """Make a key for a user and print it. No scopes named: all of them; no days: for ever."""
-    require_user_id(user)
-    if role not in set(Role):
-        raise StackError(f"A role is one of {', '.join(Role)}.")
-    if not set(scopes) <= set(Scope):
-        raise StackError(f"A scope is one of {', '.join(Scope)}.")
-    asked = tuple(scope for scope in ALL_SCOPES if scope in scopes) or ALL_SCOPES
-    if Scope.ADMIN in scopes and role != Role.ADMIN:
-        raise StackError("The scope admin counts only for the role admin: add --role admin, or leave the scope out.")
-    now = now_ms()
-    expires_at = None if expires_days is None else now + expires_days * DAY_MS
-    server_environment(data_dir)
-    secret, key = new_key(user, now=now, name=name, role=Role(role), scopes=asked, expires_at=expires_at)
-    async with MongoDatabase(ServerSettings()) as database:
-        await database.prepare()
-        await database.access.store_api_key(key)
+    """Make a key for a user and print it."""
+    wanted = NewKey(user, name, role, scopes, expires_days)
+    async with open_desk(data_dir) as desk:
+        secret, _ = await make_key(desk, at_the_terminal(), wanted)
     typer.echo(secret)
     return 0
 
@@ -50,9 +100,11 @@ async def create(
 async def link(data_dir: Path, user: str) -> int:
     """Print a link that opens the page once, for this user."""
     require_user_id(user)
-    server_environment(data_dir)
-    address = (running_stack(data_dir) or {}).get("url") or GatewaySettings().origin
-    typer.echo(f"{address}/?token={await one_time_token(user)}")
+    async with open_desk(data_dir) as desk:
+        address = (running_stack(data_dir) or {}).get("url") or GatewaySettings().origin
+        async with audited(desk.log, at_the_terminal(), "keys.link", target=user):
+            token = await one_time_token(user)
+    typer.echo(f"{address}/?token={token}")
     return 0
 
 
@@ -74,18 +126,9 @@ async def show(data_dir: Path, user: str, console: Console) -> int:
 
 async def revoke(data_dir: Path, user: str, prefix: str) -> int:
     """Revoke the one key or session that begins with the prefix, which may be the whole key."""
-    server_environment(data_dir)
-    async with MongoDatabase(ServerSettings()) as database:
-        active = [key for key in await _lasting_keys(database, user) if key.revoked_at is None]
-        found = [key for key in active if _is_named(key, prefix.rstrip("…"))]
-        if len(found) != 1:
-            raise StackError(
-                f"{len(found) or 'No'} active keys of {user} begin with {prefix[:PREFIX_LENGTH]}; name exactly one, "
-                f"by its first {PREFIX_LENGTH} characters or whole."
-            )
-        if not await database.access.revoke_api_key(found[0].key_hash, now_ms()):
-            raise StackError(f"{found[0].prefix}… was revoked by somebody else just now.")
-    typer.echo(f"Revoked {found[0].prefix}….")
+    async with open_desk(data_dir) as desk:
+        key = await revoke_key(desk, at_the_terminal(), user, prefix)
+    typer.echo(f"Revoked {key.prefix}….")
     return 0
 
 
@@ -96,7 +139,7 @@ def _is_named(key: ApiKey, words: str) -> bool:
     return hmac.compare_digest(key.key_hash, hash_of(words))
 
 
-async def _lasting_keys(database: MongoDatabase, user: str) -> list[ApiKey]:
+async def _lasting_keys(database: Database, user: str) -> list[ApiKey]:
     """Oldest first."""
     return [key for key in await database.access.api_keys(user) if key.kind not in ONE_TIME]
 

@@ -104,12 +104,17 @@ def show_status(data_dir: Path, *, as_json: bool) -> tuple[str, bool]:
         "missing": missing,
         "pid": stack.get("pid"),
         "url": stack.get("url"),
+        "adminUrl": stack.get("adminUrl"),
         "parts": stack.get("parts", {}),
     }
     if as_json:
         return json.dumps(shown, indent=2), ready
     lines = [f"OpenV runs on {data_dir} (process {shown['pid']}), {shown['url'] or 'starting'}."]
-    lines += [f"  {name:<12} {part['state']}" for name, part in shown["parts"].items()]
+    lines += [
+        f"  {name:<12} {part['state']:<10} {part.get('metrics', '')}".rstrip() for name, part in shown["parts"].items()
+    ]
+    if shown["adminUrl"]:
+        lines.append(f"The admin API is at {shown['adminUrl']}.")
     lines.append("Ready." if ready else f"Not ready: {', '.join(missing) or 'it is starting'}.")
     return "\n".join(lines), ready
 

@@ -1,4 +1,4 @@
-"""Gateway, streams and workers as parts of the supervised stack."""
+"""Gateway, streams, admin API and workers as parts of the supervised stack."""
 
 import socket
 import sys
@@ -18,7 +18,7 @@ WORKER_READY_WITHIN_S = 3600.0  # a first start may fetch and load 30 GB of weig
 
 def sockets_of(workers: int) -> dict[str, NotifySocket]:
     """One readiness socket for each of our parts, by its name."""
-    names = ["gateway", "streams", *(f"worker-{number}" for number in range(1, workers + 1))]
+    names = ["gateway", "streams", "admin", *(f"worker-{number}" for number in range(1, workers + 1))]
     return {name: NotifySocket() for name in names}
 
 
@@ -27,10 +27,21 @@ def our_parts(
     environment: Mapping[str, str],
     url: str,
     on_wait: Callable[[str, str], None],
+    metrics: Mapping[str, int],
 ) -> list[Part]:
-    """The parts, side by side. ``on_wait(part, status)`` hears what one that is not ready yet says it waits for."""
-    modules = dict.fromkeys(sockets, "inference_worker") | {"gateway": "gateway", "streams": "streams"}
-    return [_part(name, modules[name], one, environment, url, on_wait) for name, one in sockets.items()]
+    """The parts, side by side. ``on_wait(part, status)`` hears what one that is not ready yet says it waits for.
+
+    ``metrics``: by part, the port on which it shows its metrics.
+    """
+    modules = dict.fromkeys(sockets, "inference_worker") | {
+        "gateway": "gateway",
+        "streams": "streams",
+        "admin": "operations.admin",
+    }
+    return [
+        _part(name, modules[name], one, {**environment, "OPENV_METRICS_PORT": str(metrics[name])}, url, on_wait)
+        for name, one in sockets.items()
+    ]
 
 
 def _part(

@@ -5,6 +5,7 @@ from gateway.settings import GatewaySettings
 from inference_worker.remote.settings import RunPodSettings, Signing
 from inference_worker.remote.starting import require_all
 from inference_worker.settings import RUNPOD, WorkerSettings
+from operations.admin.settings import AdminSettings
 from operations.stack.errors import StackError
 from repo.settings import FallbackSettings
 from streams.settings import StreamsSettings
@@ -12,7 +13,7 @@ from streams.settings import StreamsSettings
 
 def require_settings() -> None:
     """Every part's settings, from this process's environment. Raises ``SettingsError``."""
-    for settings in (GatewaySettings, StreamsSettings, WorkerSettings, FallbackSettings):
+    for settings in (GatewaySettings, StreamsSettings, AdminSettings, WorkerSettings, FallbackSettings):
         settings()
     if WorkerSettings().engine == RUNPOD:
         require_all(RunPodSettings(), Signing())

@@ -7,6 +7,7 @@ from gateway.identity.keys import PREFIX_LENGTH, hash_of, new_key
 from operations.stack.data_dir import DataDir
 from repo.clock import now_ms
 from repo.mongo import MongoDatabase
+from repo.ports import OtherDatabase
 from repo.s3 import S3ObjectStore
 from repo.settings import ServerSettings
 from repo.topic_admin import TopicAdmin
@@ -28,10 +29,13 @@ async def prepare(data_dir: DataDir, environment: Mapping[str, str]) -> str:
         await objects.prepare()
     secret = data_dir.credential(LOCAL_KEY, lambda: new_key(LOCAL_USER, now=0)[0])
     async with MongoDatabase(settings) as database:
-        await database.prepare()
-        await database.access.store_api_key(
-            _stored_form(secret)
-        )  # again at every start: the database may be another one
+        try:
+            await database.prepare()
+            await database.access.store_api_key(
+                _stored_form(secret)
+            )  # again at every start: the database may be another one
+        except OtherDatabase:
+            pass  # it is being restored: its parts wait for that, and say so; the servers must run for it
     return secret
 
 

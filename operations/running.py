@@ -27,11 +27,14 @@ def run(work: Coroutine[Any, Any, int | None]) -> None:
     """Run to the end; what a person can mend is one sentence on stderr and exit code 1, an interrupt is 130."""
     from operations.client import RefusedError
     from repo.environment import SettingsError
-    from repo.ports import Unavailable
+    from repo.ports import OtherDatabase, Unavailable
     from repo.topic_admin import TopicError
 
     try:
         code = asyncio.run(work)
+    except OtherDatabase as error:
+        typer.echo(f"openv: {error}.", err=True)
+        raise typer.Exit(1) from None
     except Unavailable as error:
         typer.echo(f"openv: {error}. Does it run, and does {_NAMED_BY[error.server]} name it?", err=True)
         raise typer.Exit(1) from None

@@ -1,7 +1,7 @@
 """``openv up``: the whole system on one machine, supervised until a signal ends it.
 
 Order: the data directory's lock → embedded servers, side by side → topics, indexes, bucket, the local key → gateway,
-streams, workers. Stopped in reverse. Everything runs in the main thread's loop, which children are tethered to.
+streams, admin API, workers. Stopped in reverse. Everything runs in the main thread's loop, to which children are tied.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from typing import Any
 from rich.console import Console
 
 from gateway.settings import GatewaySettings
+from operations.admin.settings import AdminSettings
 from operations.client import Endpoint, OpenVClient, RefusedError
 from operations.generate import generate
 from operations.local import STACK_FILE, running_stack
@@ -36,6 +37,8 @@ from operations.stack.servers import embedded_servers
 from operations.stack.settings import child_environment, read_settings
 from operations.stack.space import out_of_room, unwritable, watch_room
 from operations.stack.supervisor import Change, PartState, Supervisor
+from repo.metrics_server import PATH as METRICS_PATH
+from repo.metrics_server import MetricsSettings
 
 PARTS_STOP_WITHIN_S = 5.0
 SERVERS_STOP_WITHIN_S = 4.5
@@ -63,6 +66,8 @@ class Stack:
         self._parts: dict[str, dict[str, object]] = {}
         self._about: dict[str, object] = {"pid": os.getpid(), "parts": self._parts}
         self._sockets: dict[str, NotifySocket] = {}
+        self._metrics: Mapping[str, int] = {}
+        self._metrics_host = ""
         self._addresses: Mapping[str, Callable[[], str]] = {}
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -108,6 +113,8 @@ class Stack:
         host = f"[{self._options.host}]" if ":" in self._options.host else self._options.host
         url = f"http://{host}:{port}"
         environment |= {"OPENV_HOST": self._options.host, "OPENV_PORT": str(port)}
+        admin = self._admin()
+        environment |= {"OPENV_ADMIN_PORT": str(admin.admin_port)}
         # The streams need it as well: it is in what users are told.
         environment["OPENV_PUBLIC_URL"] = GatewaySettings(host=self._options.host).on_port(port).origin
         told = {name: environment[name] for name in environment if name.startswith(("KAFKA_", "MONGODB_", "S3_"))}
@@ -115,13 +122,16 @@ class Stack:
         self._sockets = sockets_of(self._options.workers)
         for notify_socket in self._sockets.values():
             stack.callback(notify_socket.close)
-        parts = our_parts(self._sockets, environment, url, self._waits)
+        # One environment variable can't name a port for each, so it is not heeded here.
+        self._metrics = RememberedPorts(self._data_dir, "metrics", self._sockets).for_start()
+        self._metrics_host = MetricsSettings(port=0).address
+        parts = our_parts(self._sockets, environment, url, self._waits, self._metrics)
         # What these say of a full disk may be said of another one: where a worker renders.
         supervisor = Supervisor(parts, self._data_dir.logs, self._told, lambda _said: no_room(""))
         stack.push_async_callback(supervisor.stop, PARTS_STOP_WITHIN_S)
         await supervisor.start()
         token = await one_time_token()
-        self._about |= {"url": url, "ready": True}
+        self._about |= {"url": url, "adminUrl": admin.address(admin.admin_port), "ready": True}
         self._write()
         self._say(f"OpenV is ready: {url}/?token={token}")
         self._say("(the token opens the page once; then a cookie does. Ctrl-C stops everything.)")
@@ -137,6 +147,14 @@ class Stack:
             if (failure := sentence_in(failures)) is not None:
                 raise failure from None
             raise
+
+    def _admin(self) -> AdminSettings:
+        """The admin API's, with its port: the one that was named, else a free one that the data directory remembers."""
+        settings = AdminSettings()
+        if "admin_port" in settings.model_fields_set and settings.admin_port:
+            return settings
+        port = RememberedPorts(self._data_dir, "admin", ("http",)).for_start()["http"]
+        return settings.model_copy(update={"admin_port": port})
 
     async def _make(self, prompt: str, endpoint: Endpoint) -> None:
         """The video of ``--prompt``. A refusal is said and the stack serves on; an interrupt leaves the job queued."""
@@ -157,6 +175,8 @@ class Stack:
         elif change.state is PartState.DIED:
             line = f"{change.detail}; starting it again in {change.again_in_ms / 1000:g} s"
         self._parts[name] = {"state": change.state.value, "pid": change.pid, "detail": change.detail or where}
+        if name in self._metrics:
+            self._parts[name]["metrics"] = f"http://{self._metrics_host}:{self._metrics[name]}{METRICS_PATH}"
         self._write()
         if line:
             self._say(f"{name:<10} {line}")

@@ -1,4 +1,4 @@
-"""The ``openv users`` commands; the work is in ``operations/users.py``."""
+"""The ``openv users`` commands; the work is in ``users.py`` and ``users_listing.py``."""
 
 from typing import Annotated
 
@@ -8,36 +8,64 @@ from rich.console import Console
 from operations.running import DEFAULT_DATA_DIR, DataDirOption, run
 
 users_app = typer.Typer(
-    help="Users: show one, set role and limits, block, grant credits, delete. Exit code 3: recorded, not decided yet.",
+    help="Users: list, show, set role and limits, block, grant credits, delete. Exit code 3: not decided yet.",
     no_args_is_help=True,
 )
 User = Annotated[str, typer.Argument(help="The user id.")]
+Reason = Annotated[str, typer.Option(help="Why; kept in the audit.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@users_app.command("list")
+def listed(
+    role: Annotated[str | None, typer.Option(help="Those with this role.")] = None,
+    blocked: Annotated[bool | None, typer.Option("--blocked/--not-blocked", help="Those that are, or are not.")] = None,
+    deleted: Annotated[bool | None, typer.Option("--deleted/--not-deleted", help="Those that are, or are not.")] = None,
+    usage: Annotated[
+        bool, typer.Option("--usage", help="Ask the ledger where each stands; the heaviest of the page first.")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, max=1_000, help="Users a page.")] = 50,
+    after: Annotated[str | None, typer.Option(help="The next page: what the page before ended with.")] = None,
+    as_json: AsJson = False,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+) -> None:
+    """List users that have an account (who ever submitted a video, or was changed), by id.
+
+    Example: `openv users list --blocked --usage`
+    """
+    from operations.users_commands import list_users as work
+
+    given = {"blocked": blocked, "deleted": deleted}
+    run(work(data_dir, role, limit, after, Console(), usage=usage, as_json=as_json, **given))
 
 
 @users_app.command("show")
-def show(user: User, data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
-    """Show what is known of a user, and where they stand: usage, limits, credits.
+def show(user: User, as_json: AsJson = False, data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
+    """Show what is known of a user, and where they stand: usage, limits, credits, jobs, keys.
 
     Example: `openv users show alice`
     """
-    from operations.users import show as work
+    from operations.users_commands import show as work
 
-    run(work(data_dir, user, Console()))
+    run(work(data_dir, user, Console(), as_json=as_json))
 
 
 @users_app.command("role")
 def role(
     user: User,
     role: Annotated[str, typer.Argument(help="restricted, user or admin.")],
+    reason: Reason = "",
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
     """Set a user's role. A deleted user is let back in by it.
 
     Example: `openv users role alice admin`
     """
+    from operations.users import require_role
     from operations.users import set_role as work
+    from operations.users_commands import change
 
-    run(work(data_dir, user, role))
+    run(change(data_dir, user, lambda desk, actor: work(desk, actor, user, role, reason), lambda: require_role(role)))
 
 
 @users_app.command("limit")
@@ -48,15 +76,23 @@ def limit(
     rate: Annotated[int | None, typer.Option(min=1, help="Requests in a rate window.")] = None,
     rate_window: Annotated[float | None, typer.Option(min=0.001, help="The rate window, in seconds.")] = None,
     clear: Annotated[bool, typer.Option("--clear", help="Back to the deployment's limits, all of them.")] = False,
+    reason: Reason = "",
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
     """Set a user's own limits; those not named stay as they are.
 
     Example: `openv users limit alice --seconds 1200 --max-active 5`
     """
+    from operations.users import Limits, overrides_of
     from operations.users import limit as work
+    from operations.users_commands import change
 
-    run(work(data_dir, user, seconds, max_active, rate, rate_window, clear=clear))
+    limits = Limits(seconds, max_active, rate, rate_window, clear)
+    run(
+        change(
+            data_dir, user, lambda desk, actor: work(desk, actor, user, limits, reason), lambda: overrides_of(limits)
+        )
+    )
 
 
 @users_app.command("block")
@@ -65,13 +101,14 @@ def block(
     reason: Annotated[str, typer.Option(help="Why; kept in the log of commands.")] = "",
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
-    """Let a user make no more videos; what runs goes on.
+    """Ban a user: no more videos; what runs goes on (`openv jobs cancel --user alice --execute` ends it).
 
     Example: `openv users block alice --reason "unpaid since May"`
     """
     from operations.users import set_blocked as work
+    from operations.users_commands import change
 
-    run(work(data_dir, user, reason, blocked=True))
+    run(change(data_dir, user, lambda desk, actor: work(desk, actor, user, reason, blocked=True)))
 
 
 @users_app.command("unblock")
@@ -85,8 +122,9 @@ def unblock(
     Example: `openv users unblock alice`
     """
     from operations.users import set_blocked as work
+    from operations.users_commands import change
 
-    run(work(data_dir, user, reason, blocked=False))
+    run(change(data_dir, user, lambda desk, actor: work(desk, actor, user, reason, blocked=False)))
 
 
 @users_app.command("credits")
@@ -106,7 +144,7 @@ def grant_credits(
 
     Example: `openv users credits alice --grant 50 --reason "order 1047" --id order-1047`
     """
-    from operations.users import grant as work
+    from operations.users_commands import grant as work
 
     run(work(data_dir, user, grant, reason, expires_days, grant_id))
 
@@ -115,6 +153,7 @@ def grant_credits(
 def delete(
     user: User,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    reason: Reason = "",
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
     """Delete a user: videos, files, keys, credits and personal data.
@@ -122,7 +161,8 @@ def delete(
     Example: `openv users delete alice --yes`
     """
     from operations.users import delete as work
+    from operations.users_commands import change
 
     if not yes:
         typer.confirm(f"Delete {user} with all videos, files and keys? This can't be undone.", abort=True)
-    run(work(data_dir, user))
+    run(change(data_dir, user, lambda desk, actor: work(desk, actor, user, reason)))

@@ -4,9 +4,20 @@ As the other ports (``repo/ports.py``): every method raises ``Unavailable``, eve
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Protocol
 
 from schemas.deliveries import Delivery, Hooks
+
+BACKLOG_MOST = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Deliveries that are due: how many (of more than ``BACKLOG_MOST``, so many), and since when the oldest is (ms)."""
+
+    due: int
+    oldest: int | None
 
 
 class DeliveryStore(Protocol):
@@ -67,6 +78,10 @@ class DeliveryStore(Protocol):
         """
         ...
 
+    async def of_job(self, job_id: str, *, limit: int = 100) -> list[Delivery]:
+        """Those about a job, to whomever, oldest first by (created_at, delivery_id); at most ``limit``."""
+        ...
+
     async def open_of_job(self, job_id: str) -> list[Delivery]:
         """Those about a job that are not over."""
         ...
@@ -81,6 +96,10 @@ class DeliveryStore(Protocol):
 
     async def forget_deliveries(self, user_id: str, before: int) -> None:
         """Delete all deliveries to a user that were made before ``before`` (ms)."""
+        ...
+
+    async def backlog(self, now: int) -> Backlog:
+        """How much is due."""
         ...
 
     async def sweep(self, now: int) -> int:

@@ -24,7 +24,7 @@ FAILURES = (KafkaError, OSError, TimeoutError)  # what a client raises for a bro
 
 
 def connection_options(settings: ServerSettings) -> dict[str, Any]:
-    """The arguments that aiokafka's clients and Faust's have in common. Raises OSError for an unreadable CA file.
+    """The arguments that aiokafka's clients and Faust's have in common. Raises OSError for unreadable files of TLS.
 
     From here on no record's header can stop a reader of this process (``repo/kafka_records.py``).
     """
@@ -36,7 +36,14 @@ def connection_options(settings: ServerSettings) -> dict[str, Any]:
         "security_protocol": settings.kafka_security_protocol,
     }
     if settings.kafka_security_protocol.endswith("SSL"):
-        options["ssl_context"] = create_ssl_context(cafile=settings.kafka_ssl_cafile)
+        password = settings.kafka_ssl_key_password
+        options["ssl_context"] = create_ssl_context(
+            cafile=settings.kafka_ssl_cafile,
+            certfile=settings.kafka_ssl_certfile,
+            keyfile=settings.kafka_ssl_keyfile,
+            # Else OpenSSL would ask the terminal, and wait.
+            password=password.get_secret_value() if password is not None else "",
+        )
     if settings.kafka_security_protocol.startswith("SASL") and settings.kafka_sasl_password:
         options["sasl_mechanism"] = settings.kafka_sasl_mechanism
         options["sasl_plain_username"] = settings.kafka_sasl_username

@@ -59,6 +59,14 @@ class MemoryAccessStore:
             if key.user_id == user_id and key.kind in PASSING and (key.expires_at or before) < before:
                 del self._keys[key_hash]
 
+    def sweep_keys(self, before: int) -> int:
+        """Delete everybody's passing keys that expired before; for ``MemoryUpkeepStore``."""
+        self._check()
+        over = [one for one, key in self._keys.items() if key.kind in PASSING and (key.expires_at or before) < before]
+        for key_hash in over:
+            del self._keys[key_hash]
+        return len(over)
+
     async def api_keys(self, user_id: str) -> list[ApiKey]:
         """See ``AccessStore.api_keys``."""
         self._check()

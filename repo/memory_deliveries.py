@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from repo.core.documents import to_document
+from repo.deliveries import BACKLOG_MOST, Backlog
 from repo.ports import Unavailable
 from schemas.deliveries import JOBS, Delivery, Hooks
 
@@ -97,6 +98,12 @@ class MemoryDeliveryStore:
         ]
         return sorted(found, key=lambda one: (one.created_at, one.delivery_id), reverse=True)[:limit]
 
+    async def of_job(self, job_id: str, *, limit: int = 100) -> list[Delivery]:
+        """See ``DeliveryStore.of_job``."""
+        self._check()
+        found = [one for one in self._deliveries.values() if one.job_id == job_id]
+        return sorted(found, key=lambda one: (one.created_at, one.delivery_id))[: max(0, limit)]
+
     async def open_of_job(self, job_id: str) -> list[Delivery]:
         """See ``DeliveryStore.open_of_job``."""
         self._check()
@@ -118,6 +125,12 @@ class MemoryDeliveryStore:
         """See ``DeliveryStore.forget_deliveries``."""
         self._check()
         self._drop([one for one in self._deliveries.values() if one.user_id == user_id and one.created_at < before])
+
+    async def backlog(self, now: int) -> Backlog:
+        """See ``DeliveryStore.backlog``."""
+        self._check()
+        due = [one.next_at for one in self._deliveries.values() if one.next_at is not None and one.next_at <= now]
+        return Backlog(min(len(due), BACKLOG_MOST), min(due, default=None))
 
     async def sweep(self, now: int) -> int:
         """See ``DeliveryStore.sweep``."""

@@ -7,8 +7,9 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote, urlencode
 
+from repo.clock import now_ms
 from repo.core.dispositions import attachment
-from repo.ports import Unavailable
+from repo.ports import Listed, Unavailable
 from schemas.jobs import StoredFile
 
 
@@ -20,6 +21,8 @@ class MemoryObjectStore:
         self._server = server
         self._host = host
         self.objects: dict[str, tuple[bytes, str]] = {}
+        self.written: dict[str, int] = {}  # in ms, by key
+        self.clock = now_ms
 
     async def __aenter__(self) -> Self:
         return self
@@ -41,6 +44,7 @@ class MemoryObjectStore:
         """See ``ObjectStore.put_bytes``."""
         self._check()
         self.objects[key] = (data, media_type)
+        self.written[key] = self.clock()
         return StoredFile(key=key, bytes=len(data), sha256=hashlib.sha256(data).hexdigest(), media_type=media_type)
 
     async def read(self, key: str) -> bytes | None:
@@ -60,6 +64,12 @@ class MemoryObjectStore:
         """See ``ObjectStore.list_keys``."""
         self._check()
         return sorted(key for key in self.objects if key.startswith(prefix))
+
+    async def list_after(self, after: str, limit: int) -> list[Listed]:
+        """See ``ObjectStore.list_after``. What a test put into ``objects`` by hand was written at the beginning."""
+        self._check()
+        keys = sorted(key for key in self.objects if key > after)[:limit]
+        return [Listed(key, len(self.objects[key][0]), self.written.get(key, 0)) for key in keys]
 
     async def delete(self, keys: Iterable[str]) -> None:
         """See ``ObjectStore.delete``."""

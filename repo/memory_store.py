@@ -6,7 +6,8 @@ from typing import TypeVar
 
 from repo.core.documents import to_document
 from repo.ports import Unavailable
-from schemas.accounts import Account
+from schemas.accounts import Account, Role
+from schemas.failures import FailureCode
 from schemas.jobs import ChargeState, Job
 from schemas.lifecycle import ACTIVE, State
 
@@ -65,6 +66,34 @@ class MemoryJobStore:
         ]
         return sorted(found, key=_age, reverse=not oldest_first)[: max(0, limit)]
 
+    async def find_jobs(
+        self,
+        *,
+        user_id: str | None = None,
+        states: Iterable[State] | None = None,
+        pool: str | None = None,
+        endpoint_id: str | None = None,
+        failed_with: FailureCode | None = None,
+        created_since: int | None = None,
+        before: tuple[int, str] | None = None,
+        limit: int = 100,
+    ) -> list[Job]:
+        """See ``JobStore.find_jobs``."""
+        self._check()
+        wanted = None if states is None else set(states)
+        found = [
+            job
+            for job in self._jobs.values()
+            if user_id in (None, job.user_id)
+            and (wanted is None or job.state in wanted)
+            and pool in (None, job.pool)
+            and endpoint_id in (None, job.endpoint)
+            and failed_with in (None, job.failure.code if job.failure else "")
+            and (created_since is None or job.created_at >= created_since)
+            and (before is None or _age(job) < before)
+        ]
+        return sorted(found, key=_age, reverse=True)[: max(0, limit)]
+
     async def counted_jobs(self, user_id: str, charged_since: int, asked_since: int) -> list[Job]:
         """See ``JobStore.counted_jobs``."""
         self._check()
@@ -115,6 +144,11 @@ class MemoryJobStore:
         ]
         return [job for _, _, job in sorted(found, key=lambda one: one[:2])][: max(0, limit)]
 
+    async def user_counts(self, user_id: str) -> Mapping[State, int]:
+        """See ``JobStore.user_counts``."""
+        self._check()
+        return Counter(job.state for job in self._jobs.values() if job.user_id == user_id)
+
     async def endpoint_counts(self, endpoint_id: str, since: int) -> Mapping[State, int]:
         """See ``JobStore.endpoint_counts``."""
         self._check()
@@ -128,6 +162,27 @@ class MemoryJobStore:
         """See ``JobStore.account``."""
         self._check()
         return self._accounts.get(user_id)
+
+    async def accounts(
+        self,
+        *,
+        after: str | None = None,
+        role: Role | None = None,
+        blocked: bool | None = None,
+        deleted: bool | None = None,
+        limit: int = 100,
+    ) -> list[Account]:
+        """See ``JobStore.accounts``."""
+        self._check()
+        found = [
+            one
+            for user_id, one in sorted(self._accounts.items(), key=lambda item: item[0].encode())
+            if (after is None or user_id.encode() > after.encode())
+            and role in (None, one.role)
+            and blocked in (None, one.blocked)
+            and deleted in (None, one.deleted_at is not None)
+        ]
+        return found[: max(0, limit)]
 
     async def store_account(self, account: Account, expected: int) -> bool:
         """See ``JobStore.store_account``."""
@@ -152,6 +207,21 @@ class MemoryJobStore:
     async def ping(self) -> None:
         """See ``JobStore.ping``."""
         self._check()
+
+    def after(self, job_id: str, limit: int) -> list[Job]:
+        """Jobs by id, from the one after this on; for ``MemoryUpkeepStore``."""
+        self._check()
+        ids = sorted((one for one in self._jobs if one.encode() > job_id.encode()), key=str.encode)
+        return [self._jobs[one] for one in ids[:limit]]
+
+    def remove(self, job: Job) -> bool:
+        """Delete the document if it is of this version; for ``MemoryUpkeepStore``."""
+        self._check()
+        stored = self._jobs.get(job.job_id)
+        if stored is None or stored.version != job.version:
+            return False
+        del self._jobs[job.job_id]
+        return True
 
     def _compare_and_set(self, at: dict[str, V], value: V, key: str, expected: int) -> bool:
         if value.version <= expected:

@@ -16,7 +16,10 @@ _PASSING = sorted(PASSING)
 
 # Beside the queries below that they serve.
 INDEXES: Mapping[str, tuple[tuple[tuple[str, int], ...], ...]] = {
-    "api_keys": ((("userId", ASCENDING),),),  # api_keys, discard_expired_keys, forget
+    "api_keys": (
+        (("userId", ASCENDING),),  # api_keys, discard_expired_keys, forget
+        (("kind", ASCENDING), ("expiresAt", ASCENDING)),  # UpkeepStore.sweep_keys
+    ),
     "acceptances": ((("userId", ASCENDING),),),  # acceptances, forget
     "vouchers": ((("createdAt", DESCENDING), ("_id", DESCENDING)),),  # vouchers
     "persons": (),  # by _id alone

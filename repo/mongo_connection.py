@@ -22,8 +22,9 @@ from pymongo.errors import (
 )
 
 from repo.core.documents import NotStorableError
+from repo.mongo_guard import COLLECTION, DOCUMENT_ID, Guard, NotTheDatabase
 from repo.mongo_outage import Outage, StillAway
-from repo.ports import Unavailable
+from repo.ports import OtherDatabase, Unavailable
 from repo.settings import ServerSettings
 
 T = TypeVar("T")
@@ -37,14 +38,19 @@ _SPARE_S = 0.5  # the driver's own word on what is wrong is better than ours
 class MongoConnection:
     """``async with MongoConnection(settings) as connection``; entering does not wait for MongoDB.
 
-    ``timeout_s`` bounds each answer; finding the server takes 2.5 s more at most.
+    ``timeout_s`` bounds each answer; finding the server takes 2.5 s more at most. ``adopts``: goes on with a database
+    that was restored or rebuilt; else it is refused until this process starts again. ``guarded`` False: any will do.
     """
 
-    def __init__(self, settings: ServerSettings, *, timeout_s: float = 5.0) -> None:
+    def __init__(
+        self, settings: ServerSettings, *, timeout_s: float = 5.0, adopts: bool = True, guarded: bool = True
+    ) -> None:
         self._settings = settings
         self._timeout_ms = int(timeout_s * 1000)
         self._within_s = timeout_s + SELECT_WITHIN_MS / 1000 + _SPARE_S
         self._outage = Outage()
+        self._guarded = guarded
+        self.guard = Guard(self._identity, adopts=adopts)
 
     async def __aenter__(self) -> Self:
         # At DEBUG pymongo logs commands, whose documents hold prompts, whatever level an operator sets.
@@ -60,6 +66,7 @@ class MongoConnection:
             connectTimeoutMS=SELECT_WITHIN_MS,
             socketTimeoutMS=self._timeout_ms,
             waitQueueTimeoutMS=self._timeout_ms,
+            event_listeners=[self.guard.connections] if self._guarded else [],
         )
         self._database = self._client[self._settings.mongodb_database]
         return self
@@ -67,11 +74,17 @@ class MongoConnection:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.guard.close()
         self._client.close()
 
     def collection(self, name: str) -> Collection:
         """A collection of the deployment's database."""
         return self._database[name]
+
+    async def command(self, name: str) -> Document:
+        """The server's own answer to a command of the admin database; to be asked by ``answer``."""
+        answered: Document = await self._client.admin.command(name)
+        return answered
 
     async def ping(self) -> None:
         """Raises ``Unavailable`` unless the server answers."""
@@ -84,9 +97,11 @@ class MongoConnection:
         """
         try:
             async with asyncio.timeout(self._within_s):
-                return await self._outage.ask(lambda: _asked(ask, repeat=repeat))
+                return await self._outage.ask(lambda: self._asked(ask, repeat=repeat))
         except DuplicateKeyError:
             raise
+        except NotTheDatabase as refusal:
+            raise OtherDatabase(str(refusal)) from None
         except DocumentTooLarge:
             raise NotStorableError("the document is over 16 MiB") from None
         except StillAway as absent:
@@ -96,15 +111,27 @@ class MongoConnection:
         except PyMongoError as failure:
             raise Unavailable("mongodb", _describe(failure)) from failure
 
+    async def _asked(self, ask: Callable[[], Awaitable[T]], *, repeat: bool) -> T:
+        if not self._guarded:
+            return await _twice(ask, repeat=repeat)
+        return await self.guard.ask(lambda: _twice(ask, repeat=repeat, before_again=self.guard.sure_anew))
 
-async def _asked(ask: Callable[[], Awaitable[T]], *, repeat: bool) -> T:
+    async def _identity(self) -> Document | None:
+        return await _twice(lambda: self.collection(COLLECTION).find_one({"_id": DOCUMENT_ID}), repeat=True)
+
+
+async def _twice(
+    ask: Callable[[], Awaitable[T]], *, repeat: bool, before_again: Callable[[], Awaitable[None]] | None = None
+) -> T:
     """A connection that broke is tried once more: after a restart of the server the pool's connections are all dead."""
     try:
         return await ask()
     except AutoReconnect as failure:
         if not repeat or isinstance(failure, NetworkTimeout | ServerSelectionTimeoutError):
             raise
-        return await ask()
+    if before_again is not None:
+        await before_again()
+    return await ask()
 
 
 def _describe(failure: PyMongoError) -> str:

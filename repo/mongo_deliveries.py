@@ -8,9 +8,11 @@ from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import DuplicateKeyError
 
 from repo.core.documents import DamagedDocumentError, from_document, to_document, to_moment
+from repo.deliveries import BACKLOG_MOST, Backlog
 from repo.mongo_connection import Collection as Documents
 from repo.mongo_connection import MongoConnection
 from schemas.deliveries import JOBS, Delivery, Hooks
+from schemas.instants import from_datetime
 
 log = structlog.get_logger()
 
@@ -111,6 +113,12 @@ class MongoDeliveryStore:
         found = await self._answer(lambda: self._deliveries.find(wanted).sort(order).limit(limit).to_list(None))
         return [from_document(Delivery, document) for document in found]
 
+    async def of_job(self, job_id: str, *, limit: int = 100) -> list[Delivery]:
+        """See ``DeliveryStore.of_job``. A job has few, so they are sorted here."""
+        found = await self._answer(lambda: self._deliveries.find({"jobId": job_id}).to_list(None))
+        read = (from_document(Delivery, document) for document in found)
+        return sorted(read, key=lambda one: (one.created_at, one.delivery_id))[: max(0, limit)]
+
     async def open_of_job(self, job_id: str) -> list[Delivery]:
         """See ``DeliveryStore.open_of_job``."""
         wanted = {"jobId": job_id, "nextAt": {"$exists": True}}
@@ -130,6 +138,15 @@ class MongoDeliveryStore:
         """See ``DeliveryStore.forget_deliveries``."""
         theirs = {"userId": user_id, "createdAt": {"$lt": to_moment(before)}}
         await self._answer(lambda: self._deliveries.delete_many(theirs))
+
+    async def backlog(self, now: int) -> Backlog:
+        """See ``DeliveryStore.backlog``."""
+        due = {"nextAt": {"$lte": to_moment(now)}}
+        count = await self._answer(lambda: self._deliveries.count_documents(due, limit=BACKLOG_MOST))
+        first = await self._answer(
+            lambda: self._deliveries.find(due, {"nextAt": 1}).sort([("nextAt", ASCENDING)]).limit(1).to_list(None)
+        )
+        return Backlog(count, from_datetime(first[0]["nextAt"]) if first else None)
 
     async def sweep(self, now: int) -> int:
         """See ``DeliveryStore.sweep``."""

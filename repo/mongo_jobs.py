@@ -14,7 +14,8 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from repo.core.documents import from_document, to_document, to_moment
 from repo.mongo_compared import compare_and_set
 from repo.mongo_connection import Collection, Document, MongoConnection
-from schemas.accounts import Account
+from schemas.accounts import Account, Role
+from schemas.failures import FailureCode
 from schemas.jobs import ChargeState, Job
 from schemas.lifecycle import ACTIVE, State
 
@@ -23,6 +24,7 @@ T = TypeVar("T")
 DUPLICATE_KEY = 11_000  # MongoDB's code
 _ACTIVE = sorted(ACTIVE)
 
+_BY_AGE = (("createdAt", DESCENDING), ("_id", DESCENDING))
 _BY_CHANGE = (("userId", ASCENDING), ("updatedAt", DESCENDING))
 _BY_AMOUNT = {
     name: (("userId", ASCENDING), (name, ASCENDING), ("charge.reservedAt", ASCENDING))
@@ -41,6 +43,7 @@ _BY_END = (
 INDEXES: Mapping[str, tuple[tuple[tuple[str, int], ...], ...]] = {
     "jobs": (
         (("userId", ASCENDING), ("createdAt", DESCENDING), ("_id", DESCENDING)),  # jobs_of
+        _BY_AGE,  # find_jobs
         _BY_CHANGE,  # jobs_of(updated_since=…)
         (("userId", ASCENDING), ("state", ASCENDING)),  # counted_jobs, the active ones
         (("userId", ASCENDING), ("charge.reservedAt", DESCENDING)),  # counted_jobs, those asked for of late
@@ -110,11 +113,9 @@ class MongoJobStore:
             wanted["state"] = {"$in": sorted(states)}
         if external is not None:
             wanted["external"] = True if external else {"$ne": True}  # older documents do not say
-        order, beyond = (ASCENDING, "$gt") if oldest_first else (DESCENDING, "$lt")
+        order = ASCENDING if oldest_first else DESCENDING
         if before is not None:
-            created_at, job_id = to_moment(before[0]), before[1]
-            wanted["createdAt"] = {f"{beyond}e": created_at}  # says no more than the next line, but bounds an index
-            wanted["$or"] = [{"createdAt": {beyond: created_at}}, {"createdAt": created_at, "_id": {beyond: job_id}}]
+            wanted |= _beyond(before, "$gt" if oldest_first else "$lt")
         if limit < 1 or wanted.get("state") == {"$in": []}:
             return []
 
@@ -123,6 +124,32 @@ class MongoJobStore:
             return (found if updated_since is None else found.hint(list(_BY_CHANGE))).to_list(None)
 
         return [from_document(Job, document) for document in await self._answer(ask)]
+
+    async def find_jobs(
+        self,
+        *,
+        user_id: str | None = None,
+        states: Iterable[State] | None = None,
+        pool: str | None = None,
+        endpoint_id: str | None = None,
+        failed_with: FailureCode | None = None,
+        created_since: int | None = None,
+        before: tuple[int, str] | None = None,
+        limit: int = 100,
+    ) -> list[Job]:
+        """See ``JobStore.find_jobs``."""
+        given = {"userId": user_id, "pool": pool, "endpoint": endpoint_id, "failure.code": failed_with}
+        wanted: Document = {name: value for name, value in given.items() if value is not None}
+        if states is not None:
+            wanted["state"] = {"$in": sorted(states)}
+        if before is not None:
+            wanted |= _beyond(before, "$lt")
+        if created_since is not None:
+            wanted["createdAt"] = {**wanted.get("createdAt", {}), "$gte": to_moment(created_since)}
+        if limit < 1 or wanted.get("state") == {"$in": []}:
+            return []
+        found = await self._answer(lambda: self._jobs.find(wanted).sort(list(_BY_AGE)).limit(limit).to_list(None))
+        return [from_document(Job, document) for document in found]
 
     async def counted_jobs(self, user_id: str, charged_since: int, asked_since: int) -> list[Job]:
         """See ``JobStore.counted_jobs``.
@@ -182,6 +209,16 @@ class MongoJobStore:
         found = await self._answer(lambda: self._jobs.find(wanted).sort(in_order).limit(limit).to_list(None))
         return [from_document(Job, document) for document in found]
 
+    async def user_counts(self, user_id: str) -> Mapping[State, int]:
+        """See ``JobStore.user_counts``."""
+
+        async def count(state: State) -> int:
+            wanted: Document = {"userId": user_id, "state": state}
+            return int(await self._answer(lambda: self._jobs.count_documents(wanted)))
+
+        counts = {state: await count(state) for state in State}
+        return {state: number for state, number in counts.items() if number}
+
     async def endpoint_counts(self, endpoint_id: str, since: int) -> Mapping[State, int]:
         """See ``JobStore.endpoint_counts``."""
 
@@ -197,6 +234,28 @@ class MongoJobStore:
     async def account(self, user_id: str) -> Account | None:
         """See ``JobStore.account``."""
         return _read(Account, await self._answer(lambda: self._accounts.find_one({"_id": user_id})))
+
+    async def accounts(
+        self,
+        *,
+        after: str | None = None,
+        role: Role | None = None,
+        blocked: bool | None = None,
+        deleted: bool | None = None,
+        limit: int = 100,
+    ) -> list[Account]:
+        """See ``JobStore.accounts``."""
+        given = {"role": role, "blocked": blocked}
+        wanted: Document = {name: value for name, value in given.items() if value is not None}
+        if after is not None:
+            wanted["_id"] = {"$gt": after}
+        if deleted is not None:
+            wanted["deletedAt"] = {"$exists": deleted}
+        if limit < 1:
+            return []
+        by_id = [("_id", ASCENDING)]
+        found = await self._answer(lambda: self._accounts.find(wanted).sort(by_id).limit(limit).to_list(None))
+        return [from_document(Account, document) for document in found]
 
     async def store_account(self, account: Account, expected: int) -> bool:
         """See ``JobStore.store_account``."""
@@ -242,6 +301,15 @@ class MongoJobStore:
 
     async def _all_jobs(self, wanted: Document) -> list[Job]:
         return _in_order(await self._answer(lambda: self._jobs.find(wanted).to_list(None)))
+
+
+def _beyond(last: tuple[int, str], side: str) -> Document:
+    """What sorts beyond this (created_at, job_id), on that side (``$lt`` or ``$gt``)."""
+    at, job_id = to_moment(last[0]), last[1]
+    return {
+        "createdAt": {f"{side}e": at},  # says no more than the next line, but bounds an index
+        "$or": [{"createdAt": {side: at}}, {"createdAt": at, "_id": {side: job_id}}],
+    }
 
 
 def _read(kind: type[T], document: Document | None) -> T | None:

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from schemas.accounts import Account
+from schemas.accounts import Account, Role
 from schemas.codec import Encoded, Record
+from schemas.failures import FailureCode
 from schemas.jobs import Job, StoredFile
 from schemas.lifecycle import State
 
@@ -25,6 +26,16 @@ class Unavailable(Exception):
         self.reason = reason
 
 
+class OtherDatabase(Unavailable):
+    """MongoDB answers, but with a database that must not be used: another one, or one that is being restored."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("mongodb", reason)
+
+    def __str__(self) -> str:
+        return f"{self.server}: {self.reason}"
+
+
 @dataclass(frozen=True, slots=True)
 class Position:
     """Where a record lies in a topic. ``at``: the topic's own time of it in ms, where the broker told it."""
@@ -32,6 +43,15 @@ class Position:
     partition: int
     offset: int
     at: int | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object of a bucket: its key, size in bytes, and when it was written (ms, by the server's clock)."""
+
+    key: str
+    bytes: int
+    modified_at: int
 
 
 class EventLog(Protocol):
@@ -123,6 +143,25 @@ class JobStore(Protocol):
         """
         ...
 
+    async def find_jobs(
+        self,
+        *,
+        user_id: str | None = None,
+        states: Iterable[State] | None = None,
+        pool: str | None = None,
+        endpoint_id: str | None = None,
+        failed_with: FailureCode | None = None,
+        created_since: int | None = None,
+        before: tuple[int, str] | None = None,
+        limit: int = 100,
+    ) -> list[Job]:
+        """Anybody's jobs of which all that is given is true, for operators; newest first by (created_at, job_id).
+
+        ``created_since`` in ms, ``before`` pages as in ``jobs_of``. Where no user is named, all jobs are looked at, the
+        newest first, until there are enough.
+        """
+        ...
+
     async def counted_jobs(self, user_id: str, charged_since: int, asked_since: int) -> list[Job]:
         """What the ledger's sums need: jobs that are active; whose newest run was admitted at or after ``asked_since``;
         or that are charged seconds or credits, of a newest run admitted at or after ``charged_since``.
@@ -158,6 +197,11 @@ class JobStore(Protocol):
         """
         ...
 
+    async def user_counts(self, user_id: str) -> Mapping[State, int]:
+        """How many jobs of a user are in each state, what external workers run among them. States without any are left
+        out."""
+        ...
+
     async def endpoint_counts(self, endpoint_id: str, since: int) -> Mapping[State, int]:
         """How many jobs of a serverless endpoint are in each state: all that are active, and those that were created
         at or after ``since`` (ms). States without any are left out."""
@@ -165,6 +209,19 @@ class JobStore(Protocol):
 
     async def account(self, user_id: str) -> Account | None:
         """The newest version."""
+        ...
+
+    async def accounts(
+        self,
+        *,
+        after: str | None = None,
+        role: Role | None = None,
+        blocked: bool | None = None,
+        deleted: bool | None = None,
+        limit: int = 100,
+    ) -> list[Account]:
+        """Stored accounts by user id, from the one after ``after`` on: all, or those of which all that is given is
+        true. Who never submitted anything and was never changed has none."""
         ...
 
     async def store_account(self, account: Account, expected: int) -> bool:
@@ -213,6 +270,11 @@ class ObjectStore(Protocol):
 
     async def list_keys(self, prefix: str) -> list[str]:
         """All keys under a prefix, in order."""
+        ...
+
+    async def list_after(self, after: str, limit: int) -> list[Listed]:
+        """The next objects of the bucket by key, at most ``limit`` (1,000 at most): those after ``after`` ("": the
+        first). Fewer than asked for: there are no more."""
         ...
 
     async def delete(self, keys: Iterable[str]) -> None:

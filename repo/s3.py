@@ -8,8 +8,8 @@ import asyncio
 import hashlib
 import logging
 from base64 import b64encode
-from collections.abc import AsyncIterator, Awaitable, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -19,10 +19,12 @@ import aiohttp
 from aiobotocore.config import AioConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
+from repo import tracing
 from repo.core.dispositions import attachment
-from repo.ports import Unavailable
+from repo.ports import Listed, Unavailable
 from repo.settings import FallbackSettings, ServerSettings
 from repo.stores import ObjectStores
+from schemas.instants import from_datetime
 from schemas.jobs import StoredFile
 
 T = TypeVar("T")
@@ -30,6 +32,7 @@ T = TypeVar("T")
 ONE_PART_MAX = 16 * 1024 * 1024  # bytes; what is larger goes up in parts
 PART = 8 * 1024 * 1024
 DELETE_MAX = 1000  # keys that S3 deletes at once
+LIST_MAX = 1000  # and lists at once
 EXPIRES_MAX_S = 7 * 24 * 3600  # of a signature, version 4
 SLOWEST = 256 * 1024  # bytes a second that a transfer may be expected to make
 _CONNECT_WITHIN_S = 2.0
@@ -95,6 +98,12 @@ class S3ObjectStore:
 
     async def put_file(self, key: str, path: Path, media_type: str) -> StoredFile:
         """See ``ObjectStore.put_file``. Raises OSError where the file can't be read."""
+        with _put("put file") as span:
+            stored = await self._put_file(key, path, media_type)
+            span.set({"openv.file.bytes": stored.bytes, "openv.file.type": stored.media_type})
+        return stored
+
+    async def _put_file(self, key: str, path: Path, media_type: str) -> StoredFile:
         size = (await asyncio.to_thread(path.stat)).st_size
         if size <= ONE_PART_MAX:
             return await self.put_bytes(key, await asyncio.to_thread(path.read_bytes), media_type)
@@ -176,6 +185,22 @@ class S3ObjectStore:
                 return sorted(keys)
             page = {"ContinuationToken": self._said(page, "NextContinuationToken")}
 
+    async def list_after(self, after: str, limit: int) -> list[Listed]:
+        """See ``ObjectStore.list_after``."""
+        wanted: dict[str, Any] = {"Bucket": self._bucket, "MaxKeys": min(limit, LIST_MAX)}
+        found: list[Listed] = []
+        while len(found) < limit:  # a server may give fewer than asked for although there are more
+            last = found[-1].key if found else after
+            page = await self._answer(self._client.list_objects_v2(**wanted, **({"StartAfter": last} if last else {})))
+            self._said(page, "Name")
+            found += [
+                Listed(one["Key"], int(one["Size"]), from_datetime(one["LastModified"]))
+                for one in page.get("Contents", ())
+            ]
+            if not page.get("IsTruncated") or not page.get("Contents"):
+                break
+        return found[:limit]
+
     async def delete(self, keys: Iterable[str]) -> None:
         """See ``ObjectStore.delete``."""
         names = sorted(set(keys))
@@ -186,6 +211,23 @@ class S3ObjectStore:
             failed = [one.get("Code", "unknown") for one in answer.get("Errors", ()) if one.get("Code") != "NoSuchKey"]
             if failed:
                 raise Unavailable(self._server, f"{len(failed)} keys were not deleted: {failed[0]}")
+
+    @property
+    def server(self) -> str:
+        """What ``Unavailable`` calls it."""
+        return self._server
+
+    async def allow_origins(self, origins: Sequence[str]) -> None:
+        """Let pages of these origins read objects, beside the bucket's own CORS rules. Raises ``Unavailable``."""
+        try:
+            rules = (await self._answer(self._client.get_bucket_cors(Bucket=self._bucket))).get("CORSRules", [])
+        except Unavailable as failure:
+            if _code(failure.__cause__) != "NoSuchCORSConfiguration":
+                raise
+            rules = []
+        ours = {"AllowedMethods": ["GET", "HEAD"], "AllowedOrigins": list(origins), "AllowedHeaders": ["*"]}
+        changed = {"CORSRules": [*rules, ours]}
+        await self._answer(self._client.put_bucket_cors(Bucket=self._bucket, CORSConfiguration=changed))
 
     async def ping(self) -> None:
         """See ``ObjectStore.ping``."""
@@ -235,3 +277,10 @@ def _code(failure: BaseException | None) -> str | None:
 
 def _is_missing(failure: BaseException | None) -> bool:
     return _code(failure) in ("404", "NoSuchBucket", "NotFound")
+
+
+def _put(operation: str) -> AbstractContextManager[tracing.Span]:
+    """A span for what is stored on behalf of a job; keys hold users' ids and are not told."""
+    return tracing.span(
+        f"s3 {operation}", tracing.Kind.CLIENT, attributes={"rpc.system": "aws-api", "rpc.service": "S3"}
+    )

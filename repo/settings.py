@@ -31,6 +31,9 @@ class ServerSettings(EnvironmentSettings):
     kafka_sasl_username: str | None = None
     kafka_sasl_password: SecretStr | None = None
     kafka_ssl_cafile: str | None = None
+    kafka_ssl_certfile: str | None = None
+    kafka_ssl_keyfile: str | None = None
+    kafka_ssl_key_password: SecretStr | None = None
 
     mongodb_uri: str
     mongodb_database: str = Field(default="openv", pattern=r'^[^\s/\\."$]{1,63}$')
@@ -49,7 +52,7 @@ class ServerSettings(EnvironmentSettings):
             raise ValueError("name servers as host:port, with commas between them")
         return value
 
-    @field_validator("kafka_ssl_cafile")
+    @field_validator("kafka_ssl_cafile", "kafka_ssl_certfile", "kafka_ssl_keyfile")
     @classmethod
     def _is_readable(cls, value: str | None) -> str | None:
         if value is not None and not os.access(value, os.R_OK):
@@ -74,6 +77,8 @@ class ServerSettings(EnvironmentSettings):
             for name in ("kafka_sasl_username", "kafka_sasl_password"):
                 if getattr(self, name) is None:
                     raise ValueError(f"{self.kafka_security_protocol} needs {name.upper()}")
+        if self.kafka_ssl_keyfile is not None and self.kafka_ssl_certfile is None:
+            raise ValueError("KAFKA_SSL_KEYFILE needs KAFKA_SSL_CERTFILE, the certificate that it belongs to")
         return self
 
     @classmethod

@@ -145,7 +145,8 @@ class Job:
     no video, and is shown on that endpoint alone; ``limits`` are the endpoint's that its newest run was measured by.
     ``price_credits`` is what one run costs; ``charge`` is that of the newest run, ``earlier_charges`` those of runs
     before it that still count. ``winning_attempt`` on ``worker_id`` made ``output``, also where that is an external
-    worker's word on its failure; ``earlier_attempts`` are the last few that did not.
+    worker's word on its failure; ``earlier_attempts`` are the last few that did not. ``asked_at``: when the newest run
+    was asked for, where that was set aside at first and decided later.
     """
 
     job_id: str
@@ -184,3 +185,4 @@ class Job:
     earlier_charges: tuple[Charge, ...] = ()
     earlier_attempts: tuple[EarlierAttempt, ...] = ()
     winning_attempt: int | None = None
+    asked_at: Instant | None = None

@@ -13,6 +13,10 @@ ORIGIN = "openv_replay-origin"  # topic/partition/offset
 RECORDED_AT = "openv_replay-recorded-at"  # ms: the topic's own time of the record at its origin
 COUNT = "openv_replay-count"
 HEADERS = frozenset({REPLAY_ID, ORIGIN, RECORDED_AT, COUNT})
+# partition/offset in the last replay's source: unlike an origin, no two records of one replay share it. Its executor
+# tells by it what has been written already, after it was killed.
+SOURCE_AT = "openv_replay-source"
+OURS = HEADERS | {SOURCE_AT}
 MOST_REPLAYS = 5  # of one record, unless an operator says otherwise; then it is quarantined
 
 

@@ -17,6 +17,7 @@ import structlog
 
 from repo.core.documents import DamagedDocumentError
 from repo.deliveries import DeliveryStore
+from repo.ports import Unavailable
 from schemas.deliveries import MAIL, Delivery, DeliveryKind
 from streams.core.deliveries import (
     WORDS_OVERDUE,
@@ -30,13 +31,16 @@ from streams.core.deliveries import (
 )
 from streams.core.turns import Places, Running, mails_free, places
 from streams.deadletters import describe, stack_of
+from streams.metrics import StreamsMetrics
 from streams.patience import Patience
 from streams.senders import Clock, Sender, Skip
+from streams.tracing import delivering, told
 
 T = TypeVar("T")
 log = structlog.get_logger()
 
 SWEEP_EVERY_MS = 3_600_000
+COUNT_EVERY_MS = 15_000
 DOUBTED_MAX = 1_000  # endpoints; the first ones doubted are forgotten first
 
 
@@ -51,6 +55,7 @@ class Couriers:
         patience: Patience,
         clock: Clock,
         chance: Callable[[], float] = random.random,
+        metrics: StreamsMetrics | None = None,
     ) -> None:
         self._store = store
         self._senders = senders
@@ -58,12 +63,14 @@ class Couriers:
         self._patience = patience
         self._clock = clock
         self._chance = chance
+        self._metrics = metrics or StreamsMetrics()
         self._name = uuid4().hex
         self._running: dict[asyncio.Task[None], Running] = {}
         self._doubted: OrderedDict[str, None] = OrderedDict()
         self._woken = asyncio.Event()
         self._stopping = False
         self._sweep_at = 0
+        self._count_at = 0
 
     def wake(self) -> None:
         """There may be something to do."""
@@ -77,6 +84,7 @@ class Couriers:
                 if self._stopping or not await self._begin():
                     await self._rest()
                 await self._sweep()
+                await self._count()
         finally:
             for task in self._running:
                 task.cancel()
@@ -142,7 +150,7 @@ class Couriers:
             return False
         if not await self._patience.until_done(lambda: self._store.store_delivery(ours, delivery.version)):
             return False  # another courier was first, or it was cancelled
-        task = asyncio.create_task(self._deliver(ours), name=f"courier-{ours.delivery_id}")
+        task = asyncio.create_task(self._traced(ours), name=f"courier-{ours.delivery_id}")
         self._running[task] = Running(ours.user_id, ours.place, self._clock())
         task.add_done_callback(self._done)
         return True
@@ -152,6 +160,10 @@ class Couriers:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a delivery could not be carried out", cause=describe(error), stack=stack_of(error))
         self.wake()
+
+    async def _traced(self, ours: Delivery) -> None:
+        with delivering(ours):
+            await self._deliver(ours)
 
     async def _deliver(self, ours: Delivery) -> None:
         sender = self._senders.get(ours.kind)
@@ -171,8 +183,10 @@ class Couriers:
     async def _note(self, ours: Delivery, result: Result) -> None:
         self._doubt(ours, result)
         after = tried(ours, result, self._policy, self._chance())
+        told(result, after)
         if not await self._until_done(lambda one: self._store.store_delivery(one, ours.version), after):
             return  # cancelled, redelivered or claimed by another meanwhile: theirs is what counts
+        self._metrics.tried(ours.kind, result, after.state)
         log.info(
             "delivery tried",
             delivery=ours.delivery_id,
@@ -201,6 +215,7 @@ class Couriers:
         after = cancelled(ours, reason)
         if after is not None:
             await self._until_done(lambda one: self._store.store_delivery(one, ours.version), after)
+            self._metrics.cancelled(ours.kind)
 
     async def _until_done(self, ask: Callable[[Delivery], Awaitable[T]], about: Delivery) -> T:
         return await self._patience.until_done(lambda: ask(about))
@@ -214,6 +229,15 @@ class Couriers:
             self._doubted[ours.place] = None
             if len(self._doubted) > DOUBTED_MAX:
                 self._doubted.popitem(last=False)
+
+    async def _count(self) -> None:
+        """Show operators how much is due, now and then. Without an answer, it is shown again what was."""
+        now = self._clock()
+        if now < self._count_at:
+            return
+        self._count_at = now + COUNT_EVERY_MS
+        with suppress(Unavailable):
+            self._metrics.backlog(await self._store.backlog(now), now)
 
     async def _sweep(self) -> None:
         """What is too old to be kept goes, now and then; that it happens twice does no harm."""

@@ -1,18 +1,16 @@
 """What a handler can't process goes to ``openv.deadletter``, whole, with the reason, under Spring Kafka's header names.
 
-Those are what operators' tools read. Numbers are big-endian integers there (4 bytes for the partition, 8 for offset and
-timestamp). A record that comes back from there and fails again keeps its first origin and gets its last reason.
+Those are what operators' tools read (``schemas/letters.py``). A record that comes back from there and fails again keeps
+its first origin and gets its last reason.
 """
 
 import traceback
 from pathlib import PurePath
 
 from schemas.codec import Encoded, Record
+from schemas.letters import CUT, PREFIX, REASON
 from schemas.topics import DEADLETTER, RECORD_MAX
 
-PREFIX = "kafka_dlt-"
-REASON = "openv_reason"
-CUT = "openv_cut_from_bytes"
 REASON_MAX = 500
 
 _ORIGIN = ("original-topic", "original-partition", "original-offset", "original-timestamp", "original-consumer-group")

@@ -24,10 +24,10 @@ from schemas.codec import Message, Record
 from schemas.events import AccountEvent, FilesDiscarded, JobEvent
 from schemas.jobs import Job, Output
 from schemas.lifecycle import State
+from streams.core.shown_files import Place, shown
 from streams.deadletters import CannotProcess
 
 AT_ONCE = 1000
-Place = tuple[str | None, str]
 
 log = structlog.get_logger()
 
@@ -42,12 +42,15 @@ class Janitor:
         endpoints: EndpointStore,
         stores: ObjectStores,
         now: Callable[[], int] = now_ms,
+        deleted: Callable[[int], None] = lambda _: None,
     ) -> None:
+        """``deleted`` hears of each deletion how many files it was for."""
         self._store = store
         self._access = access
         self._endpoints = endpoints
         self._stores = stores
         self._now = now
+        self._deleted = deleted
         self._prepared: set[str | None] = set()
         self._unknown: set[str] = set()
 
@@ -81,7 +84,7 @@ class Janitor:
     async def _discard(self, discarded: FilesDiscarded) -> None:
         """Files that the document shows to its owner stay, whatever the event says."""
         job = await self._store.job(discarded.job_id)
-        visible = shown(job.output) if job is not None and job.output is not None else frozenset()
+        visible = shown(job.output) if job is not None else frozenset()
         of = (discarded.user_id, discarded.job_id, discarded.attempt, discarded.worker_id)
         await self._delete_under(attempt_prefixes(*of), visible)
 
@@ -108,6 +111,7 @@ class Janitor:
                     keys = [key for key in await objects.list_keys(prefix) if (name, key) not in but]
                     for start in range(0, len(keys), AT_ONCE):
                         await objects.delete(keys[start : start + AT_ONCE])
+                        self._deleted(len(keys[start : start + AT_ONCE]))
             except Unavailable as failure:
                 absent = absent or failure
         if absent is not None:
@@ -117,10 +121,3 @@ class Janitor:
         if name not in self._prepared:
             await objects.prepare()
             self._prepared.add(name)
-
-
-def shown(output: Output) -> frozenset[Place]:
-    """Where the files lie that a document shows: the store's name and the key."""
-    files = (output.video, output.poster, output.thumbnail)
-    places = [(file.store, file.key) for file in files if file is not None]
-    return frozenset([*places, *([(None, output.value_key)] if output.value_key else [])])

@@ -12,21 +12,34 @@ from streams.core.apply import applied
 from streams.core.effects import Decision, UserView, WriteAccount
 from streams.core.ledger import decide
 from streams.core.policy import Policy
+from streams.core.recorded import first_recorded
 from streams.deadletters import CannotProcess, describe
+from streams.metrics import StreamsMetrics
 from streams.perform import LEDGER, announce, job_messages, messages_of, write
+from streams.tracing import decided
 from streams.views import UserViews
 
 LOST_IN_A_ROW = 10
 
 
 class Ledger:
-    """Handles ``openv.commands``. ``clock`` stamps writes; decisions take the record's time."""
+    """Handles ``openv.commands``. ``clock`` stamps writes; decisions take the record's time, and for a repetition its
+    origin's where they ask what its sender can have known (``core/recorded.py``)."""
 
-    def __init__(self, store: JobStore, log: EventLog, policy: Policy, *, clock: Callable[[], int] = now_ms) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        log: EventLog,
+        policy: Policy,
+        *,
+        clock: Callable[[], int] = now_ms,
+        metrics: StreamsMetrics | None = None,
+    ) -> None:
         self._store = store
         self._log = log
         self._policy = policy
         self._clock = clock
+        self._metrics = metrics or StreamsMetrics()
         self._views = UserViews(store, policy)
 
     async def handle(self, message: Message, record: Record, generation: int) -> None:
@@ -51,26 +64,36 @@ class Ledger:
             if loaded.completed:
                 said = job_messages(loaded.completed)
                 await announce(self._log, said, source=LEDGER, at=record.timestamp)
-            decision = self._decide(loaded.view, command, record.timestamp)
+            decision = self._decide(loaded.view, command, record)
             if not await write(self._store, decision):
                 self._views.drop(command.user_id)
                 lost, again = lost + 1, False
                 if lost >= LOST_IN_A_ROW:
                     raise Unavailable("mongodb", f"another writer was first {lost} times in a row")
                 continue
+            self._count(loaded.view, decision)
             if _changes_what_counts(decision):
                 self._views.drop(command.user_id)
             else:
                 self._views.keep(command, applied(loaded.view, decision), record.timestamp)
             said = messages_of(decision)
             await announce(self._log, said, source=LEDGER, at=record.timestamp, traceparent=traceparent)
+            decided(command, decision, record.timestamp)
+            if decision.answer is not None:
+                self._metrics.answered(decision.answer)
             if not decision.again:
                 return
             lost, again = 0, True
 
-    def _decide(self, view: UserView, command: AnyCommand, now: int) -> Decision:
+    def _count(self, before: UserView, decision: Decision) -> None:
+        """A document was written: once, however often its command is read."""
+        job = decision.write.job if decision.write is not None else None
+        if job is not None:
+            self._metrics.wrote(before.own(job.job_id), job)
+
+    def _decide(self, view: UserView, command: AnyCommand, record: Record) -> Decision:
         try:
-            return decide(view, command, now, self._policy, self._clock())
+            return decide(view, command, record.timestamp, self._policy, self._clock(), first_recorded(record))
         except Exception as error:
             raise CannotProcess(f"the ledger could not decide: {describe(error)}", error) from error
 

@@ -1,6 +1,6 @@
 """The interpreters of effects: a ledger's decision as a write and announcements, a scheduler's effects as messages."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -28,6 +28,7 @@ from streams.core.effects import (
 )
 from streams.core.pool_state import Seen
 from streams.deadletters import CannotProcess
+from streams.tracing import Origins, announcing
 
 log = structlog.get_logger()
 
@@ -69,15 +70,32 @@ def job_messages(jobs: Iterable[Job]) -> list[Message]:
 
 
 async def announce(
-    event_log: EventLog, messages: Iterable[Message], *, source: str, at: int, traceparent: str | None = None
+    event_log: EventLog,
+    messages: Sequence[Message],
+    *,
+    source: str,
+    at: int,
+    traceparent: str | None = None,
+    origins: Origins | None = None,
 ) -> None:
-    """Durable on return. ``at``: the record's time (ms). Raises ``Unavailable``; ``CannotProcess`` if too large."""
-    try:
-        encoded = [encode(message, source=source, at=at, traceparent=traceparent) for message in messages]
-    except (TypeError, ValueError) as error:  # text that is no Unicode
-        raise CannotProcess("its announcement can't be written down", error) from error
-    if not encoded:
+    """Durable on return. ``at``: the record's time (ms). Raises ``Unavailable``; ``CannotProcess`` if too large.
+
+    ``traceparent``: what is passed on where this process does not trace. ``origins``: where jobs were last heard of.
+    """
+    if not messages:
         return
+    with announcing(messages, origins) as parent_of:
+        try:
+            encoded = [
+                encode(message, source=source, at=at, traceparent=parent_of(message) or traceparent)
+                for message in messages
+            ]
+        except (TypeError, ValueError) as error:  # text that is no Unicode
+            raise CannotProcess("its announcement can't be written down", error) from error
+        await _append(event_log, encoded)
+
+
+async def _append(event_log: EventLog, encoded: Sequence[Encoded]) -> None:
     try:
         await event_log.append_all(encoded)
     except ValueError as error:

@@ -4,6 +4,7 @@ A state that is lost (a rebalance, a restart, a core that raised) is loaded agai
 """
 
 from collections import deque
+from collections.abc import Container
 from dataclasses import dataclass, field
 from functools import partial
 from typing import cast
@@ -13,7 +14,8 @@ import structlog
 from repo.core.documents import DamagedDocumentError
 from repo.ports import EventLog, JobStore
 from schemas.codec import Message, Record
-from schemas.dispatch import AnyDispatch, Tick
+from schemas.dispatch import AnyDispatch, JobMoved, Tick
+from schemas.replays import replayed
 from schemas.topics import DISPATCH
 from streams.core.effects import SchedulerEffect
 from streams.core.pool_state import Loaded, PoolState, Seen, empty_pool
@@ -21,6 +23,7 @@ from streams.core.scheduler import PoolEvent, step
 from streams.deadletters import CannotProcess, describe, stack_of
 from streams.patience import Patience
 from streams.perform import SCHEDULER, announce, scheduled
+from streams.tracing import Origins
 
 log = structlog.get_logger()
 
@@ -47,13 +50,24 @@ class Pools:
         self._patience = patience
         self._reconcile_ms = reconcile_ms
         self._lanes: dict[int, _Lane] = {}
+        self._origins = Origins()
+
+    def states_of(self, partitions: Container[int]) -> list[PoolState]:
+        """The newest state of every pool of these partitions. Any thread may ask: no step changes one in place."""
+        lanes = [lane for partition, lane in list(self._lanes.items()) if partition in partitions]
+        return [state for lane in lanes for state in list(lane.states.values())]
 
     async def handle(self, message: Message, record: Record, generation: int) -> None:
         """See ``Handler.handle``. Waits for servers by itself: a step is taken once, its effects until they hold."""
+        event = cast("AnyDispatch", message)
+        if not isinstance(event, JobMoved) and replayed(record.headers) is not None:
+            # What a worker or an operator said then is no news of now: a worker that is long gone would be given jobs,
+            # one that is here would be drained. Jobs are looked at as their documents stand.
+            return
         lane = self._lanes.get(record.partition)
         if lane is None or lane.generation != generation:
             lane = self._lanes[record.partition] = _Lane(record.partition, generation)
-        event = cast("AnyDispatch", message)
+        self._origins.note(message)
         if isinstance(event, Tick):
             await self._tick(lane, event, record.timestamp)
             return
@@ -107,7 +121,7 @@ class Pools:
 
     async def _carry_out(self, pool: str, effects: tuple[SchedulerEffect, ...], at: int) -> list[Seen]:
         messages, answers = await scheduled(self._store, effects, pool, at)
-        await announce(self._log, messages, source=SCHEDULER, at=at)
+        await announce(self._log, messages, source=SCHEDULER, at=at, origins=self._origins)
         return answers
 
     def _partition_of(self, pool: str) -> int:

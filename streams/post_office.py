@@ -14,6 +14,7 @@ from streams.core.deliveries import SendingPolicy
 from streams.couriers import Couriers
 from streams.job_sender import JobSender, Sources
 from streams.mail import MailSender
+from streams.metrics import StreamsMetrics
 from streams.notifier import Notifier
 from streams.patience import Patience
 from streams.senders import Sender, WebhookSender
@@ -34,10 +35,13 @@ class Stores:
 class PostOffice:
     """One process's. It does nothing until ``run``."""
 
-    def __init__(self, settings: StreamsSettings, stores: Stores, policy: SendingPolicy) -> None:
+    def __init__(
+        self, settings: StreamsSettings, stores: Stores, policy: SendingPolicy, metrics: StreamsMetrics | None = None
+    ) -> None:
         self._settings = settings
         self._stores = stores
         self._policy = policy
+        self._metrics = metrics or StreamsMetrics()
         self._couriers: Couriers | None = None
 
     def notifier(self) -> Notifier:
@@ -56,7 +60,9 @@ class PostOffice:
         timeout_s = self._policy.timeout_ms / 1000
         async with Outgoing(self._settings.webhook_rules, timeout_s=timeout_s) as outgoing:
             senders = self._senders(outgoing)
-            self._couriers = Couriers(self._stores.deliveries, senders, self._policy, patience, now_ms)
+            self._couriers = Couriers(
+                self._stores.deliveries, senders, self._policy, patience, now_ms, metrics=self._metrics
+            )
             await self._couriers.run()
 
     async def stop(self, within_s: float) -> None:

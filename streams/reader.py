@@ -5,6 +5,7 @@ lock of the partition, which applies one record at a time. A server that is away
 """
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -17,9 +18,11 @@ from schemas.codec import Message, Record, Unreadable, decode
 from schemas.topics import Topic
 from streams.board import Board
 from streams.deadletters import CannotProcess, dead_letter, describe, stack_of
+from streams.metrics import StreamsMetrics
 from streams.offsets import AppliedOffsets
 from streams.patience import Patience
 from streams.settings import Role
+from streams.tracing import handling
 from streams.vitals import RoleVitals
 
 log = structlog.get_logger()
@@ -55,6 +58,7 @@ class Reader:
         vitals: RoleVitals,
         *,
         only: frozenset[str] | None = None,
+        metrics: StreamsMetrics | None = None,
     ) -> None:
         self.role = role
         self.topic = topic
@@ -63,6 +67,7 @@ class Reader:
         self.generation = 0
         self._handler = handler
         self._only = only
+        self._metrics = metrics or StreamsMetrics()
         self._log = event_log
         self._board = board
         self._patience = Patience(role, board)
@@ -156,6 +161,7 @@ class Reader:
                 for record in batch:
                     await self._apply(record)
                     self._note_applied(partition, record.offset)
+                    self._metrics.read_back(self.role)
 
         # Tried again from where it stands, because every applied record is noted.
         await self._patience.until_done(close)
@@ -164,19 +170,24 @@ class Reader:
         if self._only is not None and record.header("ce_type") not in self._only:
             return
         message = decode(record)
-        failure: CannotProcess
         if isinstance(message, Unreadable):
             if self._only is not None:
                 return
             failure = CannotProcess(message.reason)
         else:
-            try:
-                await self._patience.until_done(lambda: self._handler.handle(message, record, self.generation))
-            except CannotProcess as raised:
-                failure = raised
-            else:
-                return
+            with handling(self.role, message, record) as span:
+                try:
+                    await self._patience.until_done(lambda: self._handle(message, record))
+                except CannotProcess as raised:
+                    span.fail(raised.reason)
+                    await self.bury(record, raised)
+            return
         await self.bury(record, failure)
+
+    async def _handle(self, message: Message, record: Record) -> None:
+        began = time.perf_counter()
+        await self._handler.handle(message, record, self.generation)
+        self._metrics.handled(self.role, record.header("ce_type") or "", time.perf_counter() - began)
 
     async def bury(self, record: Record, failure: CannotProcess) -> None:
         """Put it to the dead letters, and say so. Waits for Kafka."""
@@ -192,6 +203,7 @@ class Reader:
         )
         letter = dead_letter(record, self.group, failure)
         await self._patience.until_done(lambda: self._log.append(letter))
+        self._metrics.buried(self.role, record.topic, failure)
 
     def _note_applied(self, partition: int, offset: int) -> None:
         self.offsets.applied(partition, offset)

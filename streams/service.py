@@ -1,7 +1,7 @@
 """Runs roles: waits for the servers, starts one Faust app a role in this loop, watches over them, stops in time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,16 +15,19 @@ from repo.endpoints import EndpointStore
 from repo.ports import EventLog, JobStore, Unavailable
 from repo.settings import ServerSettings
 from repo.stores import ObjectStores
+from repo.upkeep import UpkeepStore
 from schemas.topics import COMMANDS, DISPATCH, EVENTS, Topic
 from streams.agents import attach
 from streams.app import App, is_member, make_app
 from streams.board import Board
 from streams.core.deliveries import SendingPolicy
 from streams.deadletters import describe, stack_of
+from streams.forgetting import Forgetting, Sweep
 from streams.inspector import INSPECTED, Inspector, consumer_of
 from streams.janitor import Janitor
 from streams.ledger import Ledger
 from streams.lookout import Lookout
+from streams.metrics import StreamsMetrics
 from streams.notifier import WANTED
 from streams.offsets import AppliedOffsets
 from streams.patience import Patience
@@ -57,8 +60,10 @@ class Ports:
     access: AccessStore
     deliveries: DeliveryStore
     endpoints: EndpointStore
+    upkeep: UpkeepStore
     objects: ObjectStores
     prepare_store: Callable[[], Awaitable[None]]
+    aged: Mapping[str, Sweep]  # what operators' doings left behind, and what deletes it by its age alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +79,23 @@ class Service:
     """All roles of one process."""
 
     def __init__(
-        self, servers: ServerSettings, settings: StreamsSettings, ports: Ports, sending: SendingPolicy
+        self,
+        servers: ServerSettings,
+        settings: StreamsSettings,
+        ports: Ports,
+        sending: SendingPolicy,
+        metrics: StreamsMetrics | None = None,
     ) -> None:
+        self._metrics = metrics or StreamsMetrics()
         self._servers = servers
         self._settings = settings
         self._ports = ports
         self._vitals: Vitals = new_vitals(settings.roles)
+        self._metrics.watch(self._vitals)
         self._board = Board(self._vitals)
         self._stop = asyncio.Event()
         stores = Stores(ports.store, ports.access, ports.deliveries, ports.endpoints, ports.objects)
-        self._post_office = PostOffice(settings, stores, sending)
+        self._post_office = PostOffice(settings, stores, sending, self._metrics)
 
     def stop(self) -> None:
         """Stop soon. To be called in the loop."""
@@ -151,7 +163,17 @@ class Service:
         )
         vitals = self._vitals.roles[role]
         only = WANTED if role is Role.NOTIFIER else None
-        reader = Reader(role, topic, self._handler(role), offsets, self._ports.log, self._board, vitals, only=only)
+        reader = Reader(
+            role,
+            topic,
+            self._handler(role),
+            offsets,
+            self._ports.log,
+            self._board,
+            vitals,
+            only=only,
+            metrics=self._metrics,
+        )
         app = make_app(role, self._servers, self._settings)
         lanes = attach(app, reader)
         return Running(reader, app, lanes.is_idle)
@@ -160,12 +182,21 @@ class Service:
         store, event_log = self._ports.store, self._ports.log
         match role:
             case Role.LEDGER:
-                return Ledger(store, event_log, self._settings.policy())
+                return Ledger(store, event_log, self._settings.policy(), metrics=self._metrics)
             case Role.SCHEDULER:
                 reconcile_ms = round(self._settings.openv_streams_reconcile_seconds * 1000)
-                return Pools(store, event_log, Patience(role, self._board), reconcile_ms=reconcile_ms)
+                pools = Pools(store, event_log, Patience(role, self._board), reconcile_ms=reconcile_ms)
+                vitals = self._vitals.roles[role]
+                self._metrics.watch_pools(lambda: pools.states_of(vitals.partitions))
+                return pools
             case Role.JANITOR:
-                return Janitor(store, self._ports.access, self._ports.endpoints, self._ports.objects)
+                return Janitor(
+                    store,
+                    self._ports.access,
+                    self._ports.endpoints,
+                    self._ports.objects,
+                    deleted=self._metrics.files_deleted,
+                )
             case Role.NOTIFIER:
                 return self._post_office.notifier()
 
@@ -176,6 +207,11 @@ class Service:
     def _sweeper(self) -> Sweeper:
         patience = Patience(Role.JANITOR, self._board)
         return Sweeper(self._ports.store, self._ports.endpoints, self._ports.log, patience, now_ms)
+
+    def _forgetting(self) -> Forgetting:
+        ports, patience = self._ports, Patience(Role.JANITOR, self._board)
+        kept = self._settings.kept()
+        return Forgetting(ports.store, ports.upkeep, ports.objects, ports.log, patience, now_ms, kept, ports.aged)
 
     def _tasks(self, roles: list[Running]) -> list[Coroutine[Any, Any, None]]:
         tasks = [_beat(self._vitals), _until_crashed([one.app for one in roles])]
@@ -195,7 +231,7 @@ class Service:
                 tasks.append(ticker.run(self._settings.openv_streams_tick_seconds))
             if one.reader.role is Role.JANITOR:
                 tasks += [self._inspector(topic, one.reader).run() for topic in INSPECTED]
-                tasks.append(self._sweeper().run())
+                tasks += [self._sweeper().run(), self._forgetting().run()]
             if one.reader.role is Role.NOTIFIER:
                 tasks.append(self._post_office.run(Patience(Role.NOTIFIER, self._board)))
         return tasks

@@ -12,13 +12,17 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_va
 from repo.core.addresses import Rules, read_networks
 from repo.environment import EnvironmentSettings
 from schemas.instants import LAST, from_datetime
+from schemas.topics import DAY
+from streams.core.forgetting import LEAST_DAYS, Kept, Terms
 from streams.core.policy import Policy
+from streams.core.quota import period_of
 
 log = structlog.get_logger()
 
 # What schemas/numbers.py lets into a document: a limit beyond it would be decided by, but could not be written down.
 _MOST = 1e12
 _LONGEST_S = 10 * 366 * 86_400
+_DAYS_MOST = 36_500
 
 _SMTP_PORTS = {"starttls": 587, "tls": 465, "none": 25}
 
@@ -79,6 +83,14 @@ class StreamsSettings(EnvironmentSettings):
     # How long a running message may take after SIGTERM.
     openv_streams_grace_seconds: float = Field(default=3.0, ge=0)
 
+    # How long things are kept, in days; 0: for ever. What must outlive the records that name it has a least.
+    openv_retention_video_days: int = Field(default=0, ge=0, le=_DAYS_MOST)
+    openv_retention_tombstone_days: int = Field(default=400, ge=0, le=_DAYS_MOST)
+    openv_retention_rejected_days: int = Field(default=LEAST_DAYS, ge=0, le=_DAYS_MOST)
+    openv_retention_upload_days: int = Field(default=LEAST_DAYS, ge=0, le=_DAYS_MOST)
+    openv_retention_key_days: int = Field(default=7, ge=0, le=_DAYS_MOST)
+    openv_retention_replay_days: int = Field(default=90, ge=0, le=_DAYS_MOST)
+
     # What users are told: where the gateway is reached, which addresses webhooks may lead to, who sends mail.
     openv_public_url: str | None = None
     openv_webhook_allow_http: bool = False
@@ -94,6 +106,18 @@ class StreamsSettings(EnvironmentSettings):
     @classmethod
     def _are_networks(cls, value: str) -> str:
         read_networks(value)
+        return value
+
+    @field_validator(
+        "openv_retention_tombstone_days",
+        "openv_retention_rejected_days",
+        "openv_retention_upload_days",
+        "openv_retention_replay_days",
+    )
+    @classmethod
+    def _outlives_its_records(cls, value: int) -> int:
+        if 0 < value < LEAST_DAYS:
+            raise ValueError(f"0 (for ever), or {LEAST_DAYS} at least: records that name these are kept for so long")
         return value
 
     @field_validator("openv_public_url")
@@ -142,6 +166,24 @@ class StreamsSettings(EnvironmentSettings):
             password=password.get_secret_value() if password is not None else None,
         )
 
+    def terms(self, now: int) -> Terms:
+        """How long documents of jobs are kept, as the walk's core takes it."""
+        return Terms(
+            videos_ms=_days(self.openv_retention_video_days),
+            tombstones_ms=_days(self.openv_retention_tombstone_days),
+            rejected_ms=_days(self.openv_retention_rejected_days),
+            period_start=period_of(self.policy(), now)[0],
+        )
+
+    def kept(self) -> Kept:
+        """How long everything is kept that the walk looks at."""
+        return Kept(
+            terms=self.terms,
+            uploads_ms=_days(self.openv_retention_upload_days),
+            keys_ms=_days(self.openv_retention_key_days),
+            aged_ms=_days(self.openv_retention_replay_days),
+        )
+
     def policy(self) -> Policy:
         """The deployment's limits as the ledger's core takes them."""
         return Policy(
@@ -158,6 +200,10 @@ class StreamsSettings(EnvironmentSettings):
             credits_per_video=self.openv_credits_per_video,
             refund_on_cancel=self.openv_refund_on_cancel,
         )
+
+
+def _days(number: int) -> int | None:
+    return number * DAY if number else None
 
 
 def _ms(seconds: float) -> int:

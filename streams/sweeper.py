@@ -1,5 +1,6 @@
 """The loop beside the janitor that ends the time for which things of serverless endpoints are kept.
 
+What else has had its time goes by a walk through everything, beside this loop (``streams/forgetting.py``).
 Jobs that have ended are deleted by a command to the ledger, as a user's would be, so that one writer decides; what the
 janitor then hears deletes their files. Chunks that nobody took are deleted here. Any number of processes may run one:
 the commands of two are the same, and the second finds nothing to do.
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import structlog
 
+from repo import tracing
 from repo.core.documents import DamagedDocumentError
 from repo.endpoints import EndpointStore
 from repo.ports import EventLog, JobStore
@@ -100,7 +102,9 @@ class Sweeper:
         commands = [one for one in map(deletion_of, found) if one.command_id not in self._sent][:most]
         if commands:
             at = self._clock()
-            encoded = [encode(one, source=JANITOR, at=at) for one in commands]
+            encoded = [
+                encode(one, source=JANITOR, at=at, traceparent=tracing.traceparent(one.job_id)) for one in commands
+            ]
             await self._patience.until_done(lambda: self._log.append_all(encoded))
             self._sent |= {one.command_id: at for one in commands}
         return len(commands), len(found) == PAGE

@@ -9,14 +9,16 @@ Frames go before progress.
 """
 
 from gateway.core.frame import Frame
+from gateway.core.tally import Tally
 
 
 class Outbox:
     """Almost always empty, so it is made of lists: an empty deque holds 700 bytes."""
 
-    __slots__ = ("_frames", "_max_bytes", "_max_frames", "_newest", "bytes")
+    __slots__ = ("_frames", "_max_bytes", "_max_frames", "_newest", "_tally", "bytes")
 
-    def __init__(self, max_frames: int, max_bytes: int) -> None:
+    def __init__(self, max_frames: int, max_bytes: int, tally: Tally | None = None) -> None:
+        self._tally = tally
         self._max_frames = max_frames
         self._max_bytes = max_bytes
         self._frames: list[Frame] = []
@@ -43,6 +45,8 @@ class Outbox:
 
     def conflate(self, job_id: str, kind: str, frame: Frame) -> None:
         """Replace what waits of this job and kind, or wait behind the others. The oldest job gives way when full."""
+        if self._tally is not None and (job_id, kind) in self._newest:
+            self._tally.conflated += 1
         self._newest[(job_id, kind)] = frame
         if len(self._newest) > self._max_frames:
             self.supersede(next(iter(self._newest))[0])

@@ -139,6 +139,11 @@ class Window:
         """Up to where each partition has been read: the offset of the record to come."""
         return {partition: lane.next for partition, lane in self._lanes.items()}
 
+    @property
+    def oldest(self) -> int | None:
+        """The time of the oldest record that is kept (ms)."""
+        return min((lane.entries[0].at for lane in list(self._lanes.values()) if lane.entries), default=None)
+
     def head(self, partition: int) -> Cursor | None:
         """The last record read of a partition; None while it is known to be nothing."""
         lane = self._lanes.get(partition)

@@ -1,5 +1,6 @@
 """What stands before every protected route: who the caller is, what the credential is for, the terms of use."""
 
+import structlog
 from starlette.requests import Request
 
 from gateway.errors import Problem, Refused
@@ -24,6 +25,7 @@ async def caller(
         principal = await parts.auth.of_request(request)
     except Refused as refused:
         raise Refused(nobody) if refused.problem is Problem.UNAUTHORIZED else refused from None
+    structlog.contextvars.bind_contextvars(user_id=principal.user_id)  # until the request is over: ``Envelope``
     if scope not in principal.scopes:
         raise Refused(Problem.SCOPE, scope=scope.value)
     if not principal.may(scope):

@@ -19,8 +19,10 @@ from gateway.core.hub import Hub
 from gateway.core.inputs import Ended, Event, Input, Progress
 from gateway.core.recent import Recent
 from gateway.core.subscription import event_frame
+from gateway.core.tally import Tally
 from gateway.core.window import Arrival, Cursor, Entry, Happened, Window, check_of
 from gateway.decisions import Decisions
+from gateway.tracing import pushing
 from repo.ports import EventLog, Unavailable
 from schemas.api import live
 from schemas.api.live import CloseCode
@@ -28,6 +30,7 @@ from schemas.codec import Record, decode
 from schemas.events import AccountEvent, CommandAnswered, JobEvent
 from schemas.lifecycle import State
 from schemas.progress import PoolShown, WorkerUpdate
+from schemas.replays import REPLAY_ID
 from schemas.topics import EVENTS, PROGRESS
 
 RETRY_S = 1.0
@@ -76,6 +79,7 @@ class Feed:
         back_ms: int,
         account_changed: Callable[[str], None],
         listeners: Sequence[Listener] = (),
+        tally: Tally | None = None,
     ) -> None:
         self.window = window
         self.hub = hub
@@ -85,6 +89,7 @@ class Feed:
         self._back_ms = back_ms
         self._account_changed = account_changed
         self._listeners = listeners
+        self._tally = tally or Tally()
         self._hidden: Recent[str, None] = Recent(HIDDEN_MAX)
         self._targets: dict[int, int] | None = None
         self._moved = asyncio.Event()
@@ -158,13 +163,17 @@ class Feed:
         event_id = record.header("ce_id") or ""
         user_id = record.key.decode("utf-8", "replace")
         cursor = Cursor(record.partition, record.offset, check_of(event_id))
-        happened = _job_event(record, event_type, event_id)
+        # What an operator has written again is no news: before everybody's eyes a job would be what it was then.
+        again = record.header(REPLAY_ID) is not None
+        happened = None if again else _job_event(record, event_type, event_id)
         entry = Entry(cursor, user_id, record.timestamp, happened)
         arrival = self.window.append(entry, self._now())
         if arrival is Arrival.KNOWN:
             return
         if arrival is Arrival.GAP:
             self._tell_of_gap(record)
+        if again:
+            return
         if event_type == CommandAnswered.TYPE:
             self._decisions.resolve(record)
         elif event_type in AccountEvent.TYPES:
@@ -172,7 +181,8 @@ class Feed:
             if _is_locked_out(record.value, user_id):
                 self._tell(user_id, Ended(CloseCode.ACCOUNT))
         elif happened is not None:
-            self._on_job_event(entry, happened, STATE_OF[event_type])
+            with pushing(record, happened.job_id, lambda: len(self.hub.watchers(user_id))):
+                self._on_job_event(entry, happened, STATE_OF[event_type])
 
     def _on_job_event(self, entry: Entry, happened: Happened, state: State) -> None:
         if happened.external:
@@ -190,6 +200,7 @@ class Feed:
 
     def _tell_of_gap(self, record: Record) -> None:
         logger.warning("feed_gap", partition=record.partition, offset=record.offset)
+        self._tally.gaps += 1
         for listener in self._listeners:
             listener.missed()
         for user_id, watchers in self.hub.everyone():

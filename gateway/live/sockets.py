@@ -1,6 +1,7 @@
 """All live connections of this process, sockets and event streams alike: how many, whose, from where, and their end."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, Protocol
@@ -15,6 +16,7 @@ from gateway.core.origins import may_act
 from gateway.errors import Problem, Refused
 from gateway.live.wheel import Wheel
 from gateway.live.wire import CLOSE_S
+from gateway.metrics import KINDS
 from gateway.parts import Parts
 from schemas.api.live import CloseCode
 
@@ -27,6 +29,7 @@ class Member(Protocol):
     """What the registry needs of a connection."""
 
     place: str
+    kind: str
 
     def receive(self, happened: Input) -> None: ...
 
@@ -38,7 +41,10 @@ class Sockets:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
+        self.tally = parts.metrics.tally
         self.open: set[Member] = set()
+        self._of_kind: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
+        parts.metrics.watch_open(lambda: dict(self._of_kind))
         self.leaving = False
         self._of_user: dict[str, int] = {}
         self._at_place: dict[str, int] = {}
@@ -81,15 +87,19 @@ class Sockets:
     def join(self, member: Member) -> None:
         """Count a connection, whoever it is of, until ``forget``."""
         self.open.add(member)
+        self.tally.opened[member.kind] += 1
+        self._of_kind[member.kind] += 1
         self._at_place[member.place] = self._at_place.get(member.place, 0) + 1
         if self.leaving:
             member.receive(Ended(CloseCode.RESTARTING))
 
-    def forget(self, member: Member) -> None:
-        """It is gone. No error if that was known."""
+    def forget(self, member: Member, code: CloseCode | None = None) -> None:
+        """It is gone; ``code``: why we closed it. No error if that was known."""
         if member not in self.open:
             return
         self.open.discard(member)
+        self._of_kind[member.kind] -= 1
+        self.tally.closed["lost" if code is None else str(int(code))] += 1
         count = self._at_place.pop(member.place, 0) - 1
         if count > 0:
             self._at_place[member.place] = count

@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from starlette.requests import HTTPConnection
 
-from gateway.core.inputs import Asked, Beat, Ended, Expiring, Granted, Input, Mistake, Pinged
+from gateway.core.inputs import Asked, Beat, Ended, Expiring, Granted, Input, Mistake, Pinged, Resumed, Shown
 from gateway.core.outbox import Outbox
 from gateway.core.patience import GRACE_MS, Silence, warn_before
 from gateway.core.subscription import Phase, Subscription
@@ -50,7 +50,7 @@ class Watch:
     __slots__ = (
         "_beat_at", "_cut_at", "_doing", "_end_at", "_handshake", "_inbox", "_is_dirty", "_left", "_meters",
         "_partition", "_parts", "_principal", "_said_good_bye", "_silence", "_sockets", "_subscription", "_warn_at",
-        "_wire", "place", "slot",
+        "_wire", "kind", "place", "slot",
     )  # fmt: skip
 
     def __init__(self, sockets: Sockets, wire: Wire, place: str, handshake: HTTPConnection | None) -> None:
@@ -60,7 +60,8 @@ class Watch:
         self._wire = wire
         self._handshake = handshake
         self._subscription = Subscription(
-            Outbox(settings.socket_queue_frames, settings.socket_queue_bytes), settings.socket_queue_frames
+            Outbox(settings.socket_queue_frames, settings.socket_queue_bytes, sockets.tally),
+            settings.socket_queue_frames,
         )
         self._silence = Silence()
         self._meters: dict[str, tuple[float, int]] = {}
@@ -74,6 +75,7 @@ class Watch:
         self._warn_at = self._cut_at = inf
         self._end_at = now + settings.socket_auth_seconds  # by then it must have authenticated
         self.place = place
+        self.kind = "sse" if handshake is None else "ws"
         self.slot: int | None = None
         self._sockets.wheel.set(self, self._next_moment())
 
@@ -99,6 +101,8 @@ class Watch:
             frames = subscription.take(BURST_BYTES)
             if frames:
                 wire.write(frames)
+                self._sockets.tally.frames += len(frames)
+                self._sockets.tally.bytes += sum(map(len, frames))
             elif subscription.closing is None:
                 return
             else:
@@ -115,10 +119,11 @@ class Watch:
     def lost(self) -> None:
         """The wire is gone, or as good as that."""
         self._said_good_bye = True
+        code = self._subscription.closing
         self._subscription.receive(Ended(CloseCode.RESTARTING))
         self._leave()
         self._cut_at = inf
-        self._sockets.forget(self)
+        self._sockets.forget(self, code)
 
     def counted(self) -> bool:
         """Something came of the client, whatever it is. False: that was too much, and no more may be looked at."""
@@ -186,6 +191,8 @@ class Watch:
             caught_up = await catch_up(self._parts, user_id, self._partition, position, job_id)
         except Unavailable:
             caught_up = None
+        self._sockets.tally.resumed += isinstance(caught_up, Resumed)
+        self._sockets.tally.shown += isinstance(caught_up, Shown)
         self.receive(caught_up or Ended(CloseCode.NOT_READY))
         for progress in feed.hub.newest(user_id):
             self.receive(progress)

@@ -15,11 +15,12 @@ from gateway.runpod.byte_room import ByteRoom
 from gateway.workers.outbox import SOURCE
 from gateway.workers.polls import JobPoll
 from gateway.workers.room import Room
+from repo import tracing
 from repo.ports import Unavailable
 from repo.stores import ObjectStores
 from repo.values import LostValue, stored_input
 from schemas.api.runpod import RUNSYNC_BYTES
-from schemas.codec import Message, encode
+from schemas.codec import Encoded, Message, encode
 from schemas.commands import AttemptFailed, AttemptStarted
 from schemas.dispatch import RunAttempt
 from schemas.failures import FailureCode
@@ -99,11 +100,17 @@ def _given(room: Room, order: RunAttempt) -> None:
 async def _said(room: Room, words: list[Message]) -> bool:
     try:
         async with asyncio.timeout(APPEND_S):
-            await room.log.append_all([encode(word, source=SOURCE, at=room.now()) for word in words])
+            await room.log.append_all([_encoded(room, word) for word in words])
     except (Unavailable, TimeoutError) as error:
         logger.warning("start_not_recorded", error=type(error).__name__)
         return False
     return True
+
+
+def _encoded(room: Room, word: Message) -> Encoded:
+    # One append for all that a poll was given: each goes on in the trace of its own job.
+    traceparent = tracing.traceparent(getattr(word, "job_id", None))
+    return encode(word, source=SOURCE, at=room.now(), traceparent=traceparent)
 
 
 def _started(order: RunAttempt) -> AttemptStarted:

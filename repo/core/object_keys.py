@@ -5,7 +5,8 @@ so a late upload can't overwrite a visible video, and a worker that clears up af
 are quoted, because identity providers choose them, not we.
 """
 
-from urllib.parse import quote
+from dataclasses import dataclass
+from urllib.parse import quote, unquote
 
 KINDS = {
     "video": ("videos", "mp4"),
@@ -47,6 +48,32 @@ def attempt_prefixes(user_id: str, job_id: str, attempt: int, worker_id: str) ->
 def session_keys(user_id: str, job_id: str, attempt: int, worker_id: str, session: str) -> list[str]:
     """All keys that one attempt in one session of a worker may have written."""
     return [file_key(user_id, job_id, attempt, worker_id, session, kind) for kind in KINDS]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a key of ours says of its object. ``attempt`` None: it is what a client gave (``INPUTS``)."""
+
+    user_id: str
+    folder: str
+    job_id: str
+    attempt: int | None = None
+
+
+def place_of(key: str) -> Place | None:
+    """What the key says; None where it is none that the functions above make."""
+    parts = key.split("/")
+    if len(parts) < 4 or not parts[0] or _quoted(unquote(parts[0])) != parts[0] or not parts[2]:
+        return None
+    user_id, folder, job_id = unquote(parts[0]), parts[1], parts[2]
+    if folder == INPUTS:
+        return Place(user_id, folder, job_id) if len(parts) == 4 and parts[3].endswith(".json") else None
+    endings = [ending for name, ending in KINDS.values() if name == folder]
+    if not endings or len(parts) != 6 or not (parts[3].isascii() and parts[3].isdecimal()):
+        return None
+    if not parts[5].endswith(f".{endings[0]}"):
+        return None
+    return Place(user_id, folder, job_id, int(parts[3]))
 
 
 def _attempt_prefix(user_id: str, folder: str, job_id: str, attempt: int, worker_id: str) -> str:

@@ -19,7 +19,8 @@ from streams.core.endings import deletion
 
 
 def grant_credits(case: Case, command: GrantCredits) -> Decision:
-    """Credits given or taken; a grant id counts once, for ever (a deleted user's ids are kept)."""
+    """Credits given or taken; a grant id counts once, for ever (a deleted user's ids are kept). One that was set aside
+    before a deletion is over like those before it."""
     account = case.view.account
     if any(grant.grant_id == command.grant_id for grant in account.grants):
         return case.account_decided(command, Outcome.DONE)
@@ -27,8 +28,8 @@ def grant_credits(case: Case, command: GrantCredits) -> Decision:
         grant_id=command.grant_id,
         credits=command.credits,
         granted_at=case.now,
-        expires_at=command.expires_at,
-        reason=command.reason,
+        expires_at=_sooner(command.expires_at, case.now) if case.precedes_deletion else command.expires_at,
+        reason="" if case.precedes_deletion else command.reason,
     )
     return case.account_decided(command, Outcome.DONE, case.next_account(grants=(*account.grants, grant)))
 
@@ -64,9 +65,9 @@ def redeem_voucher(case: Case, command: RedeemVoucher) -> Decision:
         return case.account_decided(command, Outcome.DONE)
     if used is not None:
         return _refused(case, command, FailureCode.VOUCHER_USED)
-    if case.now > command.append_by or case.now < account.role_issued_at:
+    if case.recorded_at > command.append_by or case.recorded_at < account.role_issued_at:
         return _refused(case, command, FailureCode.TOO_LATE)
-    use = VoucherUse(code=command.code, command_id=command.command_id, used_at=case.now, role=command.role)
+    use = VoucherUse(code=command.code, command_id=command.command_id, used_at=case.recorded_at, role=command.role)
     role = account.role if account.deleted_at is not None else _raised(account, command.role)
     return case.account_decided(command, Outcome.DONE, case.next_account(role=role, vouchers=(*account.vouchers, use)))
 

@@ -2,7 +2,8 @@
 
 An admission is one compare-and-set of the account, which holds the job as pending (ARCHITECTURE.md section 3, point
 3); a refusal is a write of the job alone. What was decided is never decided again: the same command, an older one, or
-another with the same key meets the document. A decision afresh needs ``now <= append_by``.
+another with the same key meets the document. A decision afresh needs that it was recorded by ``append_by``, as long
+as records live (``forgetting.py``): what was set aside by our mistake, and is redriven, was promised to its sender.
 """
 
 from dataclasses import replace
@@ -16,6 +17,7 @@ from streams.core.case import Case, failure
 from streams.core.checks import Ask, refused_for, standing
 from streams.core.effects import Decision, WriteJob
 from streams.core.endings import without_words
+from streams.core.forgetting import is_over, is_renewed
 from streams.core.policy import Scope, scope_of
 from streams.core.runs import new_job, next_run
 
@@ -23,7 +25,20 @@ C = FailureCode
 
 
 def submit(case: Case, command: SubmitJob) -> Decision:
-    """A client's request: admitted, refused, or met by what was decided on its job id before."""
+    """A client's request: admitted, refused, or met by what was decided on its job id before.
+
+    What it meets is written again where that was long ago, so that the document outlives every record that names it.
+    """
+    known = case.view.own(command.job_id)
+    decision = _submitted(case, command)
+    if decision.write is not None or known is None or not is_renewed(known, case.recorded_at):
+        return decision
+    renewed = replace(known, version=known.version + 1, updated_at=case.stamp)
+    answer = replace(decision.answer, version=renewed.version) if decision.answer else None
+    return replace(decision, write=WriteJob(renewed, known.version), jobs=(renewed,), answer=answer)
+
+
+def _submitted(case: Case, command: SubmitJob) -> Decision:
     if case.is_foreign(command.job_id):
         return case.decided(command, Outcome.REFUSED, code=C.KEY_REUSED)
     known = case.view.own(command.job_id)
@@ -40,7 +55,8 @@ def submit(case: Case, command: SubmitJob) -> Decision:
             return case.decided(
                 command, Outcome.REFUSED, job=known, code=known.refusal.code, left=known.refusal.remaining
             )
-    if case.now > command.append_by:
+    late = case.recorded_at > command.append_by or is_over(case.recorded_at, case.stamp)
+    if late or case.precedes_deletion:
         return case.decided(command, Outcome.REFUSED, job=known, code=C.TOO_LATE)
     job = new_job(case, command, version=known.version + 1 if known else 1)
     code = refused_for(case, Ask(job.charge.seconds, job.charge.credits, scope_of(job)))
@@ -69,11 +85,11 @@ def retry(case: Case, command: RetryJob) -> Decision:
         return case.decided(command, Outcome.NOT_FOUND)
     if job.state is not State.DELETED and job.run == command.run + 1:
         return case.decided(command, Outcome.ADMITTED, job=job)
-    if job.run != command.run or advance(job.state, Fact.RETRIED) is None or case.now <= (job.finished_at or 0):
+    if job.run != command.run or advance(job.state, Fact.RETRIED) is None or case.recorded_at <= (job.finished_at or 0):
         return case.decided(command, Outcome.UNCHANGED, job=job)
     if job.refusal and _answered_before(case, command, job.refusal):
         return case.decided(command, Outcome.REFUSED, job=job, code=job.refusal.code, left=job.refusal.remaining)
-    if case.now > command.append_by:
+    if case.recorded_at > command.append_by:
         return case.decided(command, Outcome.REFUSED, job=job, code=C.TOO_LATE)
     measured = job if command.endpoint is None else replace(job, limits=command.limits)
     scope = scope_of(measured)
@@ -86,7 +102,7 @@ def retry(case: Case, command: RetryJob) -> Decision:
 
 def _answered_before(case: Case, command: SubmitJob | RetryJob, refusal: Refusal) -> bool:
     """Whether this refusal answers the command: it was the one refused, or it was recorded no later (a replay)."""
-    return refusal.command_id == command.command_id or case.now <= refusal.refused_at
+    return refusal.command_id == command.command_id or case.recorded_at <= refusal.refused_at
 
 
 def _admitted(case: Case, command: SubmitJob | RetryJob, job: Job) -> Decision:
@@ -97,7 +113,7 @@ def _admitted(case: Case, command: SubmitJob | RetryJob, job: Job) -> Decision:
 def _refused(case: Case, command: SubmitJob | RetryJob, job: Job, code: FailureCode, scope: Scope) -> Decision:
     """Store why, so that the same command is answered the same; ``job`` is the next version, not yet saying so."""
     left = standing(case, code, scope)
-    refusal = Refusal(command_id=command.command_id, code=code, remaining=left, refused_at=case.now)
+    refusal = Refusal(command_id=command.command_id, code=code, remaining=left, refused_at=case.recorded_at)
     refused = replace(job, refusal=refusal)
     write = WriteJob(refused, refused.version - 1)
     return case.decided(command, Outcome.REFUSED, job=refused, write=write, code=code, left=left)

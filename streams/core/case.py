@@ -17,23 +17,51 @@ from streams.core.discards import discarded
 from streams.core.effects import Decision, UserView, WriteAccount, WriteJob
 from streams.core.policy import DEPLOYMENT, Policy, scope_of
 from streams.core.quota import remaining
+from streams.core.recorded import Recorded
 
 MESSAGE_MAX = 500  # characters of an engine's text that are kept
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """``now``: the record's time; ``stamp``: what documents written say as ``updated_at``, later than any before."""
+    """``now``: the record's time, that of effects; ``stamp``: what documents written say as ``updated_at``, later than
+    any before. ``recorded``: where the record repeats another (``recorded.py``), what is known of that one's."""
 
     view: UserView
     now: int
     policy: Policy
     stamp: int
+    recorded: Recorded | None = None
+
+    @property
+    def recorded_at(self) -> int:
+        """When the command was recorded at first: what guards ask that mean what its sender can have known."""
+        return self.now if self.recorded is None else self.recorded.at
+
+    @property
+    def told_again(self) -> bool:
+        """Whether the record repeats an earlier one."""
+        return self.recorded_at < self.now
+
+    @property
+    def set_aside(self) -> bool:
+        """Whether it is a dead letter that was written again: nobody had decided it."""
+        return self.recorded is not None and self.recorded.set_aside
+
+    @property
+    def precedes_deletion(self) -> bool:
+        """Whether it repeats what was recorded before the user was deleted, which stays gone should they come back."""
+        return self.told_again and self.recorded_at <= self.view.account.deleted_issued_at
 
     def named(self, job_id: str) -> Job | None:
         """The user's job of that id. A command recorded before its job was found none, and replayed still does not."""
         job = self.view.own(job_id)
-        return job if job is not None and self.now >= job.created_at else None
+        return job if job is not None and self.recorded_at >= self.asked_for(job, job.created_at) else None
+
+    def asked_for(self, job: Job, decided_at: int) -> int:
+        """When the job or its newest run began for the sender of this command. Both may have been set aside: then what
+        counts is the order in which they were recorded."""
+        return min(decided_at, job.asked_at) if self.set_aside and job.asked_at is not None else decided_at
 
     def is_foreign(self, job_id: str) -> bool:
         """Whether the id is another user's job, of which nothing may be told."""
@@ -90,9 +118,9 @@ class Case:
         return replace(decision, account=known if known.version else None)
 
 
-def opened(view: UserView, now: int, policy: Policy, stamp: int) -> Case:
+def opened(view: UserView, now: int, policy: Policy, stamp: int, recorded: Recorded | None = None) -> Case:
     """A case, its stamp moved past every ``updated_at`` of the user, so that a client that polls misses no change."""
-    return Case(view, now, policy, max(stamp, view.newest_change + 1))
+    return Case(view, now, policy, max(stamp, view.newest_change + 1), recorded)
 
 
 def failure(code: FailureCode, message: str = "") -> Failure:

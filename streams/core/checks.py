@@ -47,6 +47,9 @@ def _over_active(case: Case, ask: Ask) -> bool:
 
 
 def _over_rate(case: Case, ask: Ask) -> bool:
+    """How fast a user asked says nothing of how fast an operator lets it be told again."""
+    if case.told_again:
+        return False
     limits = limits_of(case.view.account, case.policy, ask.scope)
     admitted = case.view.sums.admissions(ask.scope.endpoint, case.now - limits.rate_window_ms)
     return len(admitted) >= limits.rate_limit

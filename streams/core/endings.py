@@ -38,7 +38,7 @@ def _means_this_run(case: Case, job: Job, command: CancelJob) -> bool:
     the first, that must be clearly after the run was admitted, so that a replayed one stops no later run."""
     if command.run is not None:
         return command.run == job.run
-    return job.run == 1 or case.now > job.charge.reserved_at
+    return job.run == 1 or case.recorded_at > case.asked_for(job, job.charge.reserved_at)
 
 
 def _was_running(case: Case, job: Job) -> bool:
@@ -47,7 +47,7 @@ def _was_running(case: Case, job: Job) -> bool:
     if job.state is State.PROCESSING:
         return True
     back = max((e.ended_at or 0 for e in job.earlier_attempts if e.attempt >= job.run_first_attempt), default=0)
-    return job.state is State.QUEUED and case.now <= back
+    return job.state is State.QUEUED and case.recorded_at <= back
 
 
 def expire(case: Case, command: JobExpired) -> Decision:
@@ -121,7 +121,7 @@ def _charge_kept(case: Case, job: Job) -> Charge:
     if case.policy.refund_on_cancel == "none":
         share = 1.0
     elif case.policy.refund_on_cancel == "used" and job.started_at is not None and charge.seconds > 0:
-        share = min(1.0, max(0, case.now - job.started_at) / 1000 / charge.seconds)
+        share = min(1.0, max(0, case.recorded_at - job.started_at) / 1000 / charge.seconds)
     if share == 0.0:
         return replace(charge, state=ChargeState.REFUNDED)
     return replace(charge, state=ChargeState.CAPTURED, seconds=charge.seconds * share, credits=charge.credits * share)

@@ -45,6 +45,7 @@ from streams.core.case import Case, opened
 from streams.core.effects import Decision, UserView
 from streams.core.endings import cancel, delete, expire
 from streams.core.policy import Policy
+from streams.core.recorded import Recorded
 from streams.core.reports import report
 from streams.core.usage import usage
 
@@ -71,8 +72,11 @@ DECIDES: Mapping[type, Callable[[Case, Any], Decision]] = MappingProxyType(
 )
 
 
-def decide(view: UserView, command: AnyCommand, now: int, policy: Policy, stamp: int) -> Decision:
-    """The decision on one command. ``now``: the record's time, ``stamp``: the time of the write; both in ms.
+def decide(
+    view: UserView, command: AnyCommand, now: int, policy: Policy, stamp: int, recorded: Recorded | None = None
+) -> Decision:
+    """The decision on one command. ``now``: the record's time, ``stamp``: the time of the write; both in ms;
+    ``recorded``: when it was first recorded, where the record repeats another.
 
     ``view`` holds the command's user: the account, the jobs that count (``retention.py``) and all that are active,
     the jobs that ``account.pending`` and the command name (another user's too, if it is one), and for ``DeleteUser``
@@ -80,7 +84,7 @@ def decide(view: UserView, command: AnyCommand, now: int, policy: Policy, stamp:
     """
     if command.user_id != view.account.user_id:
         raise ValueError("the view is not of the command's user")
-    return DECIDES[type(command)](opened(view, now, policy, stamp), command)
+    return DECIDES[type(command)](opened(view, now, policy, stamp, recorded), command)
 
 
 def new_account(user_id: str) -> Account:

@@ -35,6 +35,7 @@ def new_job(case: Case, command: SubmitJob, version: int) -> Job:
         external=command.external,
         limits=command.limits if command.endpoint is not None else None,
         price_credits=price,
+        asked_at=case.recorded_at if case.set_aside else None,
     )
 
 
@@ -79,6 +80,7 @@ def next_run(case: Case, job: Job) -> Job:
         output=None,
         winning_attempt=None,
         refusal=None,
+        asked_at=case.recorded_at if case.set_aside else None,
     )
     if again is None:
         raise AssertionError("the caller has looked into the table")

@@ -208,3 +208,27 @@ async def test_a_damaged_delivery_is_set_aside_and_the_others_are_sent(mongo: Mo
     document = await raw.find_one({"_id": f"damaged-{user}"})
     assert document is not None
     assert "nextAt" not in document
+
+
+async def test_what_a_job_was_told_of_is_found_whatever_became_of_it(store: DeliveryStore, user: str) -> None:
+    job_id = uuid.uuid4().hex
+    told = [
+        a_delivery(user, job_id=job_id, created_at=NOW + number, endpoint_id=endpoint, next_at=next_at)
+        for number, (endpoint, next_at) in enumerate([("wh_1", None), (JOBS, NOW), ("wh_2", None)])
+    ]
+    for delivery in (*reversed(told), a_delivery(user), a_delivery(user, job_id=uuid.uuid4().hex)):
+        await store.add(delivery)
+    assert await store.of_job(job_id) == told
+    assert await store.of_job(job_id, limit=2) == told[:2]
+    assert await store.of_job(uuid.uuid4().hex) == []
+
+
+async def test_how_much_is_due(store: DeliveryStore, user: str) -> None:
+    early = 1_000_000_000_000  # before what any other test makes due
+    assert (await store.backlog(early - 2)).oldest is None
+    for next_at in (early, early - 1, early + 1, None):
+        await store.add(a_delivery(user, next_at=next_at, delete_at=early))
+    found = await store.backlog(early)
+    assert (found.due, found.oldest) == (2, early - 1)
+    assert (await store.backlog(early + 1)).due == 3
+    await store.forget_deliveries(user, NOW + 1)  # due so early, they would go before those of other tests

@@ -4,6 +4,7 @@ import asyncio
 import math
 import uuid
 from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -187,6 +188,69 @@ async def test_lists_tell_videos_from_what_external_workers_run(store: JobStore,
     assert await store.jobs_of(user, external=False) == [video]
     assert await store.jobs_of(user, external=True) == [other]
     assert await store.jobs_of(user, external=False, states=ACTIVE, before=(NOW + 1, other.job_id)) == [video]
+
+
+async def test_operators_find_anybodys_jobs_newest_first(store: JobStore, user: str) -> None:
+    pool, other = f"pool-{user}", f"{user}-other"
+    failed = Failure(code=FailureCode.OUT_OF_MEMORY, message="")
+    jobs = [
+        a_job(user, pool=pool, created_at=NOW + 5),
+        a_job(other, pool=pool, created_at=NOW + 4, endpoint="e-1", external=True),
+        a_job(user, pool=pool, created_at=NOW + 3, state=State.FAILED, failure=failed),
+        a_job(
+            other,
+            pool=pool,
+            created_at=NOW + 2,
+            state=State.FAILED,
+            failure=replace(failed, code=FailureCode.CANCELLED),
+        ),
+        a_job(user, pool=pool, created_at=NOW + 1, state=State.COMPLETED),
+    ]
+    for job in (*jobs, a_job(user, created_at=NOW + 9)):
+        await store.store_job(job, 0)
+    assert await store.find_jobs(pool=pool) == jobs
+    assert await store.find_jobs(pool=pool, limit=2) == jobs[:2]
+    assert await store.find_jobs(pool=pool, limit=0) == []
+    assert await store.find_jobs(pool=pool, user_id=user) == [jobs[0], jobs[2], jobs[4]]
+    assert await store.find_jobs(pool=pool, states=ACTIVE) == jobs[:2]
+    assert await store.find_jobs(pool=pool, states=[]) == []
+    assert await store.find_jobs(pool=pool, endpoint_id="e-1") == [jobs[1]]
+    assert await store.find_jobs(pool=pool, failed_with=FailureCode.OUT_OF_MEMORY) == [jobs[2]]
+    assert await store.find_jobs(pool=pool, created_since=NOW + 3) == jobs[:3]
+    last = (NOW + 4, jobs[1].job_id)
+    assert await store.find_jobs(pool=pool, before=last) == jobs[2:]
+    assert await store.find_jobs(pool=pool, before=last, created_since=NOW + 2) == jobs[2:4]
+    assert await store.user_counts(user) == {State.QUEUED: 2, State.FAILED: 1, State.COMPLETED: 1}
+    assert await store.user_counts(f"{user}-nobody") == {}
+    everything = await store.find_jobs(limit=1000)
+    assert [job for job in everything if job.pool == pool] == jobs
+
+
+async def test_accounts_are_listed_by_id_and_paged(store: JobStore, user: str) -> None:
+    names = [f"{user}-{letter}" for letter in "abcde"]
+    stored = [
+        Account(user_id=names[0], version=1),
+        Account(user_id=names[1], version=1, role=Role.ADMIN),
+        Account(user_id=names[2], version=1, blocked=True),
+        Account(user_id=names[3], version=1, deleted_at=NOW),
+        Account(user_id=names[4], version=1, role=Role.ADMIN, blocked=True),
+    ]
+    for account in reversed(stored):
+        await store.store_account(account, 0)
+
+    async def listed(**given: Any) -> list[Account]:
+        found = await store.accounts(**{"after": user, "limit": 1000} | given)
+        return [one for one in found if one.user_id.startswith(user)]
+
+    assert await listed() == stored
+    assert await listed(limit=2) == stored[:2]
+    assert await listed(limit=0) == []
+    assert await listed(after=names[2]) == stored[3:]
+    assert await listed(role=Role.ADMIN) == [stored[1], stored[4]]
+    assert await listed(blocked=True) == [stored[2], stored[4]]
+    assert await listed(blocked=False, deleted=False) == stored[:2]
+    assert await listed(deleted=True) == [stored[3]]
+    assert [one for one in await store.accounts(limit=100_000) if one in stored] == stored
 
 
 async def test_updated_since_is_strict_and_narrows_with_states(store: JobStore, user: str) -> None:

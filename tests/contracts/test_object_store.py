@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
+from repo.clock import now_ms
 from repo.core.object_keys import file_key, user_prefix
 from repo.memory import MemoryObjectStore
 from repo.ports import ObjectStore, Unavailable
@@ -274,3 +275,21 @@ async def test_the_stores_of_the_environment(settings: ServerSettings, prefix: s
     async with open_stores(settings, FallbackSettings(endpoint_url=None)) as stores:
         assert [name for name, _ in stores.each()] == [None]
         assert stores.named(FALLBACK) is None
+
+
+async def test_a_walk_meets_every_object_once(objects: ObjectStore, prefix: str) -> None:
+    begun = now_ms()
+    keys = [f"{prefix}{name}" for name in ("a", "b/c", "b/d", "z", "é")]
+    for key in reversed(keys):
+        await objects.put_bytes(key, b"four", "text/plain")
+    met = []
+    after = prefix
+    while page := await objects.list_after(after, 2):
+        assert len(page) <= 2
+        met += [one for one in page if one.key.startswith(prefix)]
+        if len(page) < 2 or not page[-1].key.startswith(prefix):
+            break
+        after = page[-1].key
+    assert [one.key for one in met] == keys
+    assert {one.bytes for one in met} == {4}
+    assert all(abs(one.modified_at - begun) < 120_000 for one in met)

@@ -14,8 +14,10 @@ from gateway.settings import GatewaySettings
 from inference_worker.engines.mochi.load import MODEL_VARIABLE
 from inference_worker.remote.settings import RunPodSettings, Signing
 from inference_worker.settings import RUNPOD, WorkerSettings
+from operations.admin.settings import AdminSettings
 from operations.cli import app
 from repo.environment import EnvironmentSettings
+from repo.metrics_server import MetricsSettings
 from repo.notify import STATUS_FILE_VARIABLE
 from repo.settings import FallbackSettings, ServerSettings
 from schemas.requests import MODEL
@@ -26,12 +28,17 @@ COMPOSE = filled_in()
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
 SETTINGS: dict[str, tuple[type[EnvironmentSettings], ...]] = {
-    "gateway": (ServerSettings, GatewaySettings, FallbackSettings),
-    "streams": (ServerSettings, StreamsSettings, FallbackSettings),
-    "worker": (ServerSettings, WorkerSettings, FallbackSettings),
+    "gateway": (ServerSettings, GatewaySettings, FallbackSettings, MetricsSettings),
+    "streams": (ServerSettings, StreamsSettings, FallbackSettings, MetricsSettings),
+    "admin": (ServerSettings, AdminSettings, FallbackSettings, MetricsSettings),
+    "worker": (ServerSettings, WorkerSettings, FallbackSettings, MetricsSettings),
     "topics": (ServerSettings,),
 }
 LOGGING = {"OPENV_LOG_LEVEL", "OPENV_LOG_FORMAT", STATUS_FILE_VARIABLE}
+TRACING = {
+    *("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_RESOURCE_ATTRIBUTES"),
+    *("OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"),
+}
 
 
 def test_it_follows_the_compose_schema() -> None:
@@ -53,7 +60,7 @@ def test_a_secret_that_is_not_set_is_asked_for(secret: str) -> None:
 def test_every_variable_is_one_that_the_part_reads(name: str) -> None:
     service = OURS[name]
     kinds = SETTINGS[service["command"][0]]
-    known = set[str]().union(*(kind.variables() for kind in kinds)) | LOGGING
+    known = set[str]().union(*(kind.variables() for kind in kinds)) | LOGGING | TRACING
     if service["command"] == ["worker"]:
         known |= {MODEL_VARIABLE}
     if environment(service).get("OPENV_ENGINE") == RUNPOD:
@@ -64,8 +71,21 @@ def test_every_variable_is_one_that_the_part_reads(name: str) -> None:
 # Fixed by the file itself, or of no use in a container.
 LEFT_OUT = {
     *("KAFKA_BOOTSTRAP_SERVERS", "KAFKA_SECURITY_PROTOCOL", "KAFKA_SSL_CAFILE", "MONGODB_URI", "MONGODB_DATABASE"),
+    *("KAFKA_SSL_CERTFILE", "KAFKA_SSL_KEYFILE", "KAFKA_SSL_KEY_PASSWORD"),
     *("S3_ENDPOINT_URL", "S3_ACCESS_KEY_ID", "S3_BUCKET", "S3_REGION"),
-    *("OPENV_HOST", "OPENV_URL", "OPENV_API_KEY", "OPENV_DATA_DIR", "OPENV_ENGINE", "OPENV_POOL"),
+    *(
+        "OPENV_HOST",
+        "OPENV_ADMIN_HOST",
+        "OPENV_ADMIN_EXPOSE",
+        "OPENV_ADMIN_BACKUP_DIR",
+        "OPENV_METRICS_HOST",
+        "OPENV_METRICS_PORT",
+        "OPENV_URL",
+        "OPENV_API_KEY",
+        "OPENV_DATA_DIR",
+        "OPENV_ENGINE",
+        "OPENV_POOL",
+    ),
     *("OPENV_WORKER_ID", "OPENV_WORK_DIR", "OPENV_TORCH_THREADS", "OPENV_LOG_FORMAT", STATUS_FILE_VARIABLE),
 }
 
@@ -74,7 +94,7 @@ def documented_variables() -> set[str]:
     return set(re.findall(r"`([A-Z][A-Z0-9_]{5,})`", (ROOT / "docs" / "configuration.md").read_text()))
 
 
-@pytest.mark.parametrize("kind", [GatewaySettings, StreamsSettings, RunPodSettings])
+@pytest.mark.parametrize("kind", [GatewaySettings, StreamsSettings, AdminSettings, RunPodSettings, MetricsSettings])
 def test_every_setting_of_ours_is_documented(kind: type[EnvironmentSettings]) -> None:
     assert kind.variables() - documented_variables() == set()
 
@@ -154,13 +174,16 @@ def test_every_service_that_stays_has_a_health_check_and_starts_again(name: str)
 def test_the_default_profile_runs_one_worker_and_gpu_is_another() -> None:
     assert example()["COMPOSE_PROFILES"] == "cpu"
     profiles = {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service}
-    assert profiles == {"worker": ["cpu"], "worker-gpu": ["gpu"], "worker-runpod": ["runpod"]}
+    watchers = {name: ["observability"] for name in ("prometheus", "grafana", "jaeger")}
+    assert profiles == {"worker": ["cpu"], "worker-gpu": ["gpu"], "worker-runpod": ["runpod"], **watchers}
     (device,) = SERVICES["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
     assert device["capabilities"] == ["gpu"]
 
 
 def test_only_what_browsers_need_is_published() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    loopback = {name: published.pop(name) for name in ("admin", "prometheus", "grafana", "jaeger")}
+    assert all(port.startswith("127.0.0.1:") for ports in loopback.values() for port in ports)
     assert published == {"gateway": ["8000:8000"], "s3": ["8333:8333"]}
 
 

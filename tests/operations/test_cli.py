@@ -21,10 +21,15 @@ COMMANDS = commands(typer.main.get_command(app))  # type: ignore[arg-type]
 
 def test_the_commands_are_those_of_the_readme() -> None:
     assert {" ".join(path) for path in COMMANDS} == {
-        "up", "down", "status", "generate", "gateway", "streams", "worker",
+        "up", "down", "status", "generate", "gateway", "streams", "worker", "admin", "audit list",
         "topics apply", "topics describe", "keys create", "keys link", "keys list", "keys revoke",
         "endpoints create", "endpoints list", "endpoints show", "endpoints update", "endpoints delete", "endpoints key",
         "users show", "users role", "users limit", "users block", "users unblock", "users credits", "users delete",
+        "users list", "jobs list", "jobs show", "jobs tail", "jobs requeue", "jobs kill", "jobs cancel", "jobs delete",
+        "backup", "restore", "rebuild",
+        "workers list", "workers show", "workers pools", "workers drain", "doctor", "topics acls",
+        "replay", "replays list", "replays show", "replays cancel",
+        "deadletters list", "deadletters show", "deadletters redrive", "deadletters edit", "deadletters discard",
     }  # fmt: skip
 
 

@@ -23,13 +23,17 @@ from operations.cli import app
 from operations.endpoint_wishes import Wishes
 from operations.stack.errors import StackError
 from operations.worker_environment import as_env_file, as_shell, worker_environment
+from repo.kafka import KafkaEventLog
 from repo.mongo import MongoDatabase
 from repo.mongo_endpoints import MongoEndpointStore
 from repo.settings import ServerSettings
 from schemas.access import KeyKind
 from schemas.accounts import Role
+from schemas.audit import AuditEntry, AuditStage
+from schemas.codec import decode
 from schemas.endpoints import BUILT_IN, EndpointKind, EndpointLimits, ServerlessEndpoint, external_pool
 from schemas.lifecycle import State
+from schemas.topics import AUDIT
 from tests.repo.jobs import a_job
 
 pytestmark = pytest.mark.servers
@@ -39,7 +43,7 @@ DAY_MS = 86_400_000
 
 
 @pytest.fixture(autouse=True)
-def environment(servers: dict[str, str], database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def environment(servers: dict[str, str], topics: list[str], database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {**servers, "MONGODB_DATABASE": database, "OPENV_URL": f"{URL}/"}.items():
         monkeypatch.setenv(name, value)
 
@@ -455,3 +459,23 @@ async def test_numbers_out_of_range_are_refused_with_the_range(
     for value in values:
         assert "Invalid value" in await refused("create", "new", option, value, code=2)
     assert await store.endpoint("new") is None
+
+
+async def test_who_changed_an_endpoint_is_in_the_audit(kafka_log: KafkaEventLog, name: str) -> None:
+    begin = (await kafka_log.ends(AUDIT.name))[0]
+    await done("create", name, "--external")
+    await done("update", name, "--max-active", "3")
+    await done("key", name)
+    await refused("create", name)
+    await done("delete", name, "--yes")
+    records = await kafka_log.read(AUDIT.name, 0, begin, (await kafka_log.ends(AUDIT.name))[0])
+    entries = [entry for record in records if isinstance(entry := decode(record), AuditEntry) and entry.target == name]
+    ends = [(one.action.removeprefix("endpoints."), one.stage) for one in entries if one.stage is not AuditStage.BEGUN]
+    assert ends == [
+        ("create", AuditStage.DONE),
+        ("update", AuditStage.DONE),
+        ("key", AuditStage.DONE),
+        ("create", AuditStage.FAILED),
+        ("delete", AuditStage.DONE),
+    ]
+    assert len(entries) == 2 * len(ends)

@@ -9,21 +9,25 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from gateway.identity.keys import hash_of, is_key, new_key
+from gateway.identity.keys import PREFIX_LENGTH, hash_of, is_key, new_key
 from operations.cli import app
 from operations.keys import create, link, revoke, show
 from operations.stack.errors import StackError
 from repo.clock import now_ms
+from repo.kafka import KafkaEventLog
 from repo.mongo_access import MongoAccessStore
 from schemas.access import KeyKind, Scope
 from schemas.accounts import Role
+from schemas.audit import AuditEntry, AuditStage
+from schemas.codec import decode
+from schemas.topics import AUDIT
 
 pytestmark = pytest.mark.servers
 NOWHERE = Path("nowhere")  # the environment names the servers
 
 
 @pytest.fixture(autouse=True)
-def environment(servers: dict[str, str], database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def environment(servers: dict[str, str], topics: list[str], database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {**servers, "MONGODB_DATABASE": database}.items():
         monkeypatch.setenv(name, value)
 
@@ -163,3 +167,22 @@ async def test_a_link_opens_the_page_of_that_user_once(
     taken = await access_store.consume_one_time_key(hash_of(token))
     assert taken is not None
     assert (taken.user_id, taken.kind) == (user, KeyKind.PAGE_LINK)
+
+
+async def test_who_made_or_revoked_a_key_is_in_the_audit_and_the_key_is_not(
+    kafka_log: KafkaEventLog, user: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begin = (await kafka_log.ends(AUDIT.name))[0]
+    await create(NOWHERE, user, "dashboard", "user", ["read"])
+    secret = printed(capsys)
+    await link(NOWHERE, user)
+    await revoke(NOWHERE, user, secret)
+    records = await kafka_log.read(AUDIT.name, 0, begin, (await kafka_log.ends(AUDIT.name))[0])
+    entries = [entry for record in records if isinstance(entry := decode(record), AuditEntry) and entry.target == user]
+    assert [(one.action, one.stage) for one in entries] == [
+        (f"keys.{verb}", stage)
+        for verb in ("create", "link", "revoke")
+        for stage in (AuditStage.BEGUN, AuditStage.DONE)
+    ]
+    assert entries[0].detail == {"key": secret[:PREFIX_LENGTH], "role": "user", "scopes": "read"}
+    assert all(secret not in str(one) for one in entries)

@@ -11,16 +11,17 @@ from click.testing import Result
 from rich.console import Console
 from typer.testing import CliRunner
 
-from operations import desk, users
+from operations import desk, users, users_commands
 from operations.cli import app
 from repo.clock import now_ms
 from repo.kafka import KafkaEventLog
 from repo.mongo_jobs import MongoJobStore
 from schemas.accounts import Account, Overrides, Role
+from schemas.audit import AuditEntry, AuditStage
 from schemas.codec import Record, decode
 from schemas.commands import DeleteUser, SetOverrides, SetRole
 from schemas.lifecycle import State
-from schemas.topics import COMMANDS
+from schemas.topics import AUDIT, COMMANDS
 from tests.streams.streams_process import StreamsProcess, eventually, streams_running
 from tests.streams.submissions import Ear, new_id, send, submission
 
@@ -85,7 +86,7 @@ async def done(*words: str) -> str:
 
 async def shown(user: str) -> dict[str, str]:
     out = io.StringIO()
-    await users.show(NOWHERE, user, Console(file=out, width=200))
+    await users_commands.show(NOWHERE, user, Console(file=out, width=200))
     rows = [line.split("│") for line in out.getvalue().splitlines() if line.startswith("│")]
     return {row[1].strip(): row[2].strip() for row in rows}
 
@@ -249,3 +250,24 @@ async def test_what_makes_no_sense_is_one_sentence_and_sends_nothing(words: tupl
     assert result.exit_code == 1
     assert said in result.output
     assert "Traceback" not in result.output
+
+
+@pytest.mark.servers
+async def test_every_change_is_in_the_audit_before_and_after_it_is_made(
+    environment: None, ledger: StreamsProcess, kafka_log: KafkaEventLog
+) -> None:
+    user = new_id("user-")
+    begin = (await kafka_log.ends(AUDIT.name))[0]
+    await done("role", user, "admin", "--reason", "she is one")
+    await done("limit", user, "--rate", "7")
+    await done("block", user)
+    await done("credits", user, "--grant", "5", "--id", "order-1")
+    await done("delete", user, "--yes")
+    records = await kafka_log.read(AUDIT.name, 0, begin, (await kafka_log.ends(AUDIT.name))[0])
+    entries = [entry for record in records if isinstance(entry := decode(record), AuditEntry) and entry.target == user]
+    actions = ("users.role", "users.limit", "users.block", "users.credits", "users.delete")
+    assert [(one.action, one.stage) for one in entries] == [
+        (action, stage) for action in actions for stage in (AuditStage.BEGUN, AuditStage.DONE)
+    ]
+    assert (entries[0].reason, entries[0].detail) == ("she is one", {"role": "admin"})
+    assert (entries[2].detail, entries[6].detail) == ({"rate_limit": "7"}, {"grant": "order-1", "credits": "5"})

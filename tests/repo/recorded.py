@@ -92,7 +92,7 @@ class Collection:
         self._queries.append(query)
         return query
 
-    def find(self, wanted: Mapping[str, Any]) -> Cursor:
+    def find(self, wanted: Mapping[str, Any], _shown: Mapping[str, Any] | None = None) -> Cursor:
         damaged: list[dict[str, Any]] = [{"_id": "x"}] if self._mood == MOODS[2] else []
         return Cursor(self._note("find", wanted), damaged)
 
@@ -132,7 +132,7 @@ class Collection:
         self._note("distinct", wanted)
         return []
 
-    async def count_documents(self, wanted: Mapping[str, Any]) -> int:
+    async def count_documents(self, wanted: Mapping[str, Any], *, limit: int = 0) -> int:
         self._note("count_documents", wanted)
         return 0
 

@@ -10,6 +10,7 @@ from schemas.commands import AttemptReport, DeleteJob, JobExpired
 from schemas.events import CommandAnswered, JobEvent
 from schemas.jobs import ChargeState, Job
 from schemas.lifecycle import ACTIVE, State
+from schemas.replays import Replayed
 from schemas.topics import COMMANDS, EVENTS, Topic
 from streams.core.policy import Policy
 from streams.ledger import Ledger
@@ -140,8 +141,11 @@ class Idleness:
                     self._world.fail(f"{name} is READY and {job_id} due, both for {now - max(since, due_since)} ms")
 
 
-def check_replay(world: World, servers: Servers, policy: Policy, later_ms: int) -> None:
-    """Process the whole commands log once more, by a ledger that starts afresh: no document may change."""
+def check_replay(world: World, servers: Servers, policy: Policy, later_ms: int, *, marked: bool = False) -> None:
+    """Process the whole commands log once more, by a ledger that starts afresh: no document may change.
+
+    ``marked``: with the headers that a replay writes, so that every record says when it was recorded.
+    """
     plan = Plan(world.random, calm=True)
     now = world.now
     jobs: dict[str, Job] = dict(servers.database.jobs)
@@ -153,8 +157,11 @@ def check_replay(world: World, servers: Servers, policy: Policy, later_ms: int) 
     for number in range(COMMANDS.partitions):
         for record in servers.broker.lanes[COMMANDS.name, number]:
             again = replace(record, timestamp=record.timestamp + later_ms)
+            if marked:
+                told = Replayed("r-1", COMMANDS.name, number, record.offset, record.timestamp, 1)
+                again = replace(again, headers=(*record.headers, *told.headers()))
             message = read(record)
-            if isinstance(message, Unreadable) or _was_early(message, record, jobs, later_ms):
+            if isinstance(message, Unreadable) or _was_early(message, record, jobs, 0 if marked else later_ms):
                 continue
             at_once(ledger.handle(message, again, 1))
             changed = [key for key, job in database.jobs.items() if jobs.get(key) != job]

@@ -10,6 +10,7 @@ from streams.core.apply import applied
 from streams.core.effects import Decision, UserView
 from streams.core.ledger import decide, new_account
 from streams.core.policy import Policy
+from streams.core.recorded import first_recorded
 
 
 class CoreReplay:
@@ -50,17 +51,17 @@ def _replay(
         command = decode(record)
         if isinstance(command, Unreadable) or not isinstance(command, COMMANDS) or command.user_id not in users:
             continue
-        for decision in _decide(views, command, record.timestamp, policy):
+        for decision in _decide(views, command, record, policy):
             if decision.answer is not None:
                 answers[command.command_id] = decision.answer
     return views, answers
 
 
-def _decide(views: dict[str, UserView], command: AnyCommand, now: int, policy: Policy) -> list[Decision]:
-    view = views.get(command.user_id) or UserView(new_account(command.user_id))
+def _decide(views: dict[str, UserView], command: AnyCommand, record: Record, policy: Policy) -> list[Decision]:
+    view, now = views.get(command.user_id) or UserView(new_account(command.user_id)), record.timestamp
     decisions: list[Decision] = []
     while not decisions or decisions[-1].again:
-        decisions.append(decide(view, command, now, policy, now))
+        decisions.append(decide(view, command, now, policy, now, first_recorded(record)))
         view = applied(view, decisions[-1])
     views[command.user_id] = view
     return decisions

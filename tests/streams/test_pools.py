@@ -9,11 +9,12 @@ from repo.core.documents import DamagedDocumentError
 from repo.memory import MemoryEventLog, MemoryJobStore
 from schemas.codec import Message, Record, decode, encode
 from schemas.commands import JobExpired
-from schemas.dispatch import JobMoved, RunAttempt, Tick, WorkerBeat, WorkerKind, WorkerState
+from schemas.dispatch import DrainWorker, JobMoved, RunAttempt, Tick, WorkerBeat, WorkerKind, WorkerState
 from schemas.failures import FailureCode
 from schemas.jobs import Job
 from schemas.lifecycle import State
 from schemas.progress import PoolShown
+from schemas.replays import Replayed
 from schemas.slots import Slot
 from schemas.topics import ASSIGNMENTS, COMMANDS, DISPATCH, PROGRESS
 from streams import patience, pools
@@ -45,11 +46,11 @@ class Desk:
         self.generation = 1
         self.sequence = 0
 
-    async def tell(self, message: Message, at: int = NOW) -> None:
+    async def tell(self, message: Message, at: int = NOW, headers: tuple[tuple[str, bytes], ...] = ()) -> None:
         pool = getattr(message, "pool", "mochi")
         partition = self.log.partition_of(DISPATCH.name, pool.encode())
         encoded = encode(message, source="/tests", at=at)
-        record = Record(DISPATCH.name, partition, 0, at, encoded.key, encoded.value, ())
+        record = Record(DISPATCH.name, partition, 0, at, encoded.key, encoded.value, headers)
         await self.pools.handle(message, record, self.generation)
 
     def beat(self, state: WorkerState = WorkerState.READY, **changes: Any) -> WorkerBeat:
@@ -213,3 +214,16 @@ async def test_a_damaged_document_does_not_stop_the_others(monkeypatch: pytest.M
     await desk.store.store_job(queued(), 0)
     await desk.tell(moved(queued()))
     assert len(desk.orders()) == 1
+
+
+async def test_what_a_worker_said_long_ago_is_no_news_when_it_is_written_again() -> None:
+    """A worker that is gone is given no job, and one that is here is not drained; jobs are looked at as they stand."""
+    desk = Desk()
+    await desk.store.store_job(queued(), 0)
+    said = Replayed("r-1", DISPATCH.name, 0, 1, NOW - 86_400_000, 1).headers()
+    await desk.tell(desk.beat(worker_id="gone"), headers=said)
+    assert desk.orders() == []
+    await desk.tell(moved(queued()), headers=said)
+    await desk.tell(desk.beat())
+    await desk.tell(DrainWorker(command_id="d", pool="mochi", worker_id="w"), headers=said)
+    assert [type(order) for order in desk.orders()] == [RunAttempt]

@@ -9,6 +9,8 @@ import pytest
 from gateway.settings import GatewaySettings
 from inference_worker.remote.settings import RunPodSettings
 from inference_worker.settings import WorkerSettings
+from operations.admin.settings import AdminSettings
+from repo.metrics_server import MetricsSettings
 from repo.settings import FallbackSettings, ServerSettings
 from schemas.lifecycle import as_mermaid
 from streams.settings import StreamsSettings
@@ -16,7 +18,10 @@ from streams.settings import StreamsSettings
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("schemas", "repo", "streams", "gateway", "inference_worker", "operations", "bench")
 SOURCES = sorted(path for part in PARTS for path in (ROOT / part).rglob("*.py"))
-SETTINGS = (ServerSettings, FallbackSettings, GatewaySettings, StreamsSettings, WorkerSettings, RunPodSettings)
+SETTINGS = (
+    *(ServerSettings, FallbackSettings, GatewaySettings, StreamsSettings, WorkerSettings, RunPodSettings),
+    *(AdminSettings, MetricsSettings),
+)
 LINES_MAX = 350
 FUNCTION_LINES_MAX = 60
 FORBIDDEN_NAMES = {"utils", "common", "helpers", "base", "manager"}

@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from repo.clock import now_ms
-from schemas.codec import Encoded, Record
+from schemas.codec import Encoded, Record, encode
+from schemas.events import JobEvent
+from schemas.replays import Replayed
 from schemas.topics import EVENTS, PROGRESS
 from tests.gateway.world import World, job, started, until
 
@@ -88,3 +91,22 @@ async def test_old_records_leave_the_window_even_when_nothing_comes(world: World
     later: Any = lambda: now_ms() + 10 * 60_000  # noqa: E731 -- a clock that has moved on
     world.parts.feed._now = later
     await until(lambda: window.bytes == 0)
+
+
+async def test_what_an_operator_wrote_again_is_shown_to_nobody(world: World) -> None:
+    """A job that went on since does not go back, and an account that was blocked once is not shut out again."""
+    mine = replace(job("00000000-0000-4000-8000-000000000001"), version=3)
+    await world.log.append(encode(JobEvent(mine), source="/openv/ledger", at=1))
+    partition = world.parts.feed.partition_of("ada")
+    await until(lambda: world.parts.feed.window.newest("ada", partition, mine.job_id))
+    told: list[Any] = []
+    world.parts.feed._tell = lambda _user, what: told.append(what)  # type: ignore[method-assign]
+    old = encode(JobEvent(replace(mine, version=1)), source="/openv/ledger", at=1)
+    said = Replayed("r-1", EVENTS.name, partition, 0, 1, 1).headers()
+    ends = await world.log.ends(EVENTS.name)
+    await world.log.append(replace(old, headers=(*old.headers, *said)))
+    assert await world.parts.feed.reached(partition, ends[partition], 5)
+    newest = world.parts.feed.window.newest("ada", partition, mine.job_id)
+    assert newest is not None
+    assert newest.version == 3
+    assert told == []

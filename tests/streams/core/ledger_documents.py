@@ -25,6 +25,7 @@ from schemas.requests import GenerationRequest
 from streams.core.effects import Decision, UserView, WriteAccount, WriteJob
 from streams.core.ledger import decide, new_account
 from streams.core.policy import Policy
+from streams.core.recorded import Recorded
 from streams.core.retention import counts, reach_for
 
 USER = "user-1"
@@ -63,12 +64,18 @@ class Documents:
         """All there is, of all time."""
         return UserView(self.account, dict(self.jobs))
 
-    def decision(self, command: AnyCommand, now: int | None = None, stamp: int | None = None) -> Decision:
+    def decision(
+        self,
+        command: AnyCommand,
+        now: int | None = None,
+        stamp: int | None = None,
+        recorded: Recorded | None = None,
+    ) -> Decision:
         """What is decided on the view of the shell; on all there is the very same is decided."""
         at = self.now if now is None else now
         stamped = at if stamp is None else stamp
-        decision = decide(self.view(command, at), command, at, self.policy, stamped)
-        assert decision == decide(self.whole_view(), command, at, self.policy, stamped)
+        decision = decide(self.view(command, at), command, at, self.policy, stamped, recorded)
+        assert decision == decide(self.whole_view(), command, at, self.policy, stamped, recorded)
         return decision
 
     def write(self, decision: Decision, *, settle: bool = True) -> bool:
@@ -100,16 +107,16 @@ class Documents:
     def version_of(self, job_id: str) -> int:
         return self.jobs[job_id].version if job_id in self.jobs else 0
 
-    def do(self, command: AnyCommand, *, now: int | None = None) -> Decision:
+    def do(self, command: AnyCommand, *, now: int | None = None, recorded: Recorded | None = None) -> Decision:
         """Decide, write, go on while there is more; the last decision."""
-        decision = self.decision(command, now)
+        decision = self.decision(command, now, recorded=recorded)
         assert self.write(decision)
         self.discarded.extend(decision.discarded)
-        return self.do(command, now=now) if decision.again else decision
+        return self.do(command, now=now, recorded=recorded) if decision.again else decision
 
-    def ask(self, command: AnyCommand, *, now: int | None = None) -> CommandAnswered:
+    def ask(self, command: AnyCommand, *, now: int | None = None, recorded: Recorded | None = None) -> CommandAnswered:
         """The answer to a command that is answered."""
-        answer = self.do(command, now=now).answer
+        answer = self.do(command, now=now, recorded=recorded).answer
         assert answer is not None
         assert answer.command_id == command.command_id
         return answer

@@ -27,6 +27,7 @@ from schemas.commands import (
     SetBlocked,
     SetOverrides,
     SetRole,
+    SubmitJob,
 )
 from schemas.events import CommandAnswered, Outcome
 from schemas.failures import FailureCode
@@ -35,11 +36,14 @@ from schemas.lifecycle import ACTIVE, TRANSITIONS, State
 from schemas.requests import FPS
 from streams.core.apply import applied, unsettled
 from streams.core.credits import balance
-from streams.core.effects import Decision
+from streams.core.effects import Decision, WriteJob
 from streams.core.folds import charges, counted
+from streams.core.forgetting import is_renewed
 from streams.core.policy import Policy
 from streams.core.quota import LENGTHS, period_of
+from streams.core.recorded import Recorded
 from tests.streams.core.ledger_documents import (
+    HOUR,
     NOON,
     SECOND,
     USER,
@@ -62,8 +66,8 @@ JOBS = ["j1", "j2", "j3", "j4"]
 EDGES = {(before, after) for before, row in TRANSITIONS.items() for after in row.values()}
 EDGES |= {(None, State.QUEUED), (None, State.REJECTED), (State.REJECTED, State.QUEUED)}
 REFUSED_AGAIN = {(State.REJECTED, State.REJECTED)} | {
-    (state, state) for state in (State.FAILED, State.CANCELLED, State.TIMED_OUT)
-}  # another refusal is written into the document, which else stays
+    (state, state) for state in (State.FAILED, State.CANCELLED, State.TIMED_OUT, State.DELETED)
+}  # another refusal is written into the document, which else stays; or it is written again, to be kept for longer
 SETTLED = {ChargeState.CAPTURED, ChargeState.REFUNDED}
 
 
@@ -97,6 +101,7 @@ class Watched(Documents):
                     due_at=job.due_at,
                     expires_at=job.expires_at,
                     finished_at=job.finished_at,
+                    asked_at=job.asked_at,
                 )
         self.edges.add(edge)
         self.writes += 1
@@ -110,6 +115,8 @@ class Ledger(RuleBasedStateMachine):
         super().__init__()
         self.documents = Watched()
         self.log: list[tuple[AnyCommand, int, Decision]] = []
+        self.aside: list[tuple[AnyCommand, int]] = []  # undecided, by a mistake of ours
+        self.redriven: list[tuple[AnyCommand, int, Recorded]] = []
         self.now = NOON
         self.discarded: set[tuple[str, int, str]] = set()
         self.refund = "all"
@@ -145,7 +152,8 @@ class Ledger(RuleBasedStateMachine):
         job_id = data.draw(st.sampled_from(JOBS))
         job = self.documents.jobs.get(job_id)
         run = job.run - data.draw(st.sampled_from([0, 0, 0, min(1, job.run - 1)])) if job else 1
-        number, soon = f"c{len(self.log)}-{data.draw(st.integers(0, 9))}", self.now + 2 * SECOND
+        sent = len(self.log) + len(self.aside) + len(self.redriven)
+        number, soon = f"c{sent}-{data.draw(st.integers(0, 9))}", self.now + 2 * SECOND
         frames = 31 if data.draw(st.integers(0, 9)) else 61
         kinds: list[AnyCommand] = [
             submit(job_id, frames=frames, command_id=number, append_by=soon),
@@ -196,7 +204,7 @@ class Ledger(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def account(self, data: st.DataObject) -> None:
-        number, issued = f"c{len(self.log)}", data.draw(st.integers(1, 40))
+        number, issued = f"a{len(self.log)}", data.draw(st.integers(1, 40))
         kinds: list[AccountCommand] = [
             GrantCredits(command_id=number, user_id=USER, grant_id=f"g{issued}", credits=float(issued % 7 - 1)),
             SetBlocked(command_id=number, user_id=USER, blocked=issued % 9 == 0, issued_at=issued),
@@ -230,6 +238,23 @@ class Ledger(RuleBasedStateMachine):
         command, at, _ = data.draw(st.sampled_from(self.log))
         self.unchanged(command, at)
 
+    @rule(data=st.data())
+    def is_set_aside(self, data: st.DataObject) -> None:
+        """A command that no ledger can decide goes to the dead letters."""
+        draw = self.said if self.any_handed_out() and data.draw(st.booleans()) else self.wish
+        self.now += 1
+        self.aside.append((draw(data), self.now))
+
+    @precondition(lambda self: self.aside)
+    @rule(crash=st.booleans())
+    def is_redriven(self, crash: bool) -> None:
+        """It is decided after all, in the order in which it was recorded; its guards know when that was."""
+        command, at = self.aside.pop(0)
+        self.now += 1
+        recorded = Recorded(at, set_aside=True)
+        self.perform(command, self.now, crash=crash, recorded=recorded)
+        self.redriven.append((command, self.now, recorded))
+
     @precondition(lambda self: self.log)
     @rule(data=st.data())
     def two_writers(self, data: st.DataObject) -> None:
@@ -254,12 +279,14 @@ class Ledger(RuleBasedStateMachine):
 
     # ---- the shell
 
-    def perform(self, command: AnyCommand, now: int, *, crash: bool = False) -> Decision:
+    def perform(
+        self, command: AnyCommand, now: int, *, crash: bool = False, recorded: Recorded | None = None
+    ) -> Decision:
         for _ in range(50):
             for job in unsettled(self.documents.view(command, now)):
                 self.documents.settle(job)
             view = self.documents.view(command, now)
-            decision = self.documents.decision(command, now)
+            decision = self.documents.decision(command, now, recorded=recorded)
             written = self.documents.write(decision, settle=not crash)
             assert written, "nobody else writes between"
             if crash:
@@ -271,25 +298,37 @@ class Ledger(RuleBasedStateMachine):
             assert all(self.documents.jobs[job_id] == job for job_id, job in after.jobs.items())
             self.discarded |= {(f.job_id, f.attempt, f.worker_id) for f in decision.discarded}
             if not decision.again:
-                self.told_twice(command, now, decision)
+                self.told_twice(command, now, decision, recorded)
                 return decision
         raise AssertionError("it never comes to an end")
 
-    def told_twice(self, command: AnyCommand, now: int, first: Decision) -> None:
-        again = self.documents.decision(command, now)
+    def told_twice(self, command: AnyCommand, now: int, first: Decision, recorded: Recorded | None) -> None:
+        again = self.documents.decision(command, now, recorded=recorded)
         assert again.write is None
         assert again.jobs == first.jobs
         assert again.account == first.account
         assert gone(again) >= gone(first)
         assert again.answer == first.answer
 
-    def unchanged(self, command: AnyCommand, at: int) -> Decision:
+    def unchanged(self, command: AnyCommand, at: int, recorded: Recorded | None = None) -> Decision:
         before = (self.documents.account, dict(self.documents.jobs))
-        decision = self.documents.decision(command, at)
-        assert decision.write is None, decision.write
+        decision = self.documents.decision(command, at, recorded=recorded)
+        if recorded is None and (renewed := self.renewal(decision, at)):
+            assert isinstance(command, SubmitJob), renewed
+        else:
+            assert decision.write is None, (command, at, recorded, decision.write)
         self.discarded |= {(f.job_id, f.attempt, f.worker_id) for f in decision.discarded}
         assert (self.documents.account, self.documents.jobs) == before
         return decision
+
+    def renewal(self, decision: Decision, at: int) -> Job | None:
+        """The document that is written again only to outlive a record that names it (``forgetting.py``)."""
+        if not isinstance(decision.write, WriteJob):
+            return None
+        before, after = self.documents.jobs.get(decision.write.job.job_id), decision.write.job
+        if before is None or not is_renewed(before, at):
+            return None
+        return after if after == replace(before, version=after.version, updated_at=after.updated_at) else None
 
     # ---- what must hold
 
@@ -321,7 +360,9 @@ class Ledger(RuleBasedStateMachine):
         policy, jobs = self.documents.policy, self.documents.jobs
         assert sum(job.state in ACTIVE for job in jobs.values()) <= policy.max_active
         limit = self.documents.account.overrides.rate_limit or 8
-        times = sorted(c.reserved_at for c in charges(jobs.values()) if c.state is not ChargeState.NONE)
+        paced = {at for _, at, _ in self.redriven}  # by the operator
+        reserved = (c.reserved_at for c in charges(jobs.values()) if c.state is not ChargeState.NONE)
+        times = sorted(at for at in reserved if at not in paced)
         for at in times:
             assert sum(at - policy.rate_window_ms < other <= at for other in times) <= max(limit, 5)
 
@@ -343,9 +384,16 @@ class Ledger(RuleBasedStateMachine):
             assert balance(account.grants, spending, self.now) >= 0
 
     def teardown(self) -> None:
-        """The whole log again: as it was recorded, and then as if it had been produced anew, days later."""
+        """The whole log again: as it was recorded; replayed later, twice, with its first time beside it; and then as if
+        it had been produced anew."""
         for command, at, _ in self.log:
             self.unchanged(command, at)
+        for later in (self.now + HOUR, self.now + 60 * DAY):
+            for command, at, _ in self.log:
+                self.unchanged(command, later, Recorded(at))
+            for command, at, recorded in self.redriven:
+                self.unchanged(command, at, recorded)
+                self.unchanged(command, later, recorded)
         later = self.now + DAY
         for command, _, first in self.log:
             if not wish_of_now(command, first.answer):

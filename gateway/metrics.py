@@ -1,0 +1,132 @@
+"""What a gateway counts of its requests and decisions, and what it shows of the rest (``docs/observability.md``)."""
+
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from gateway.core.tally import Tally
+from gateway.core.window import Window
+from repo.clock import now_ms
+from repo.metrics import SHORT_S, Beat, Read, Sample, labelled, one, show_beat
+
+KINDS = ("ws", "sse")
+NO_ROUTE = "none"  # nothing is at that address
+# Lives as long as its client listens; how long that is says nothing about us.
+STREAMS = frozenset({"/api/live/events"})
+_Children: TypeAlias = "tuple[Counter, Histogram | None]"
+
+
+class GatewayMetrics:
+    """One gateway's. ``tally`` is written by the live connections, ``beat`` runs in the loop."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        """``registry``: the process's; None: one that nobody asks."""
+        self.registry = CollectorRegistry(auto_describe=True) if registry is None else registry
+        self.tally = Tally()
+        self.beat = Beat()
+        self._requests = Counter(
+            "openv_http_requests_total", "Answered.", ("route", "method", "status"), registry=self.registry
+        )
+        self._seconds = Histogram(
+            "openv_http_request_duration_seconds",
+            "From the head to the end of the answer; event streams are left out.",
+            ("route", "method"),
+            buckets=SHORT_S,
+            registry=self.registry,
+        )
+        self._in_flight = 0
+        self._decisions = Counter(
+            "openv_decisions_total", "Commands, by what their caller heard.", ("outcome",), registry=self.registry
+        )
+        self._deciding = Histogram(
+            "openv_decision_wait_seconds", "How long the caller waited.", buckets=SHORT_S, registry=self.registry
+        )
+        self._children: dict[tuple[str, str, int], _Children] = {}
+        self._read = Read(self.registry)
+        self._show_connections()
+
+    def began(self) -> None:
+        """A request is here."""
+        self._in_flight += 1
+
+    def ended(self, route: str | None, method: str, status: int, seconds: float) -> None:
+        """It is over. ``status`` 0: its client did not wait for an answer."""
+        self._in_flight -= 1
+        key = (route or NO_ROUTE, method, status // 100)
+        requests, duration = self._children.get(key) or self._new_children(key)
+        requests.inc()
+        if duration is not None:
+            duration.observe(seconds)
+
+    def _new_children(self, key: tuple[str, str, int]) -> _Children:
+        route, method, hundreds = key
+        status = f"{hundreds}xx" if hundreds else "gone"
+        duration = None if route in STREAMS else self._seconds.labels(route, method)
+        children = self._children[key] = (self._requests.labels(route, method, status), duration)
+        return children
+
+    def decided(self, outcome: str, seconds: float) -> None:
+        """A command was answered, or its caller was told that it is late, or not recorded."""
+        self._decisions.labels(outcome).inc()
+        self._deciding.observe(seconds)
+
+    def _show_connections(self) -> None:
+        tally, counter = self.tally, self._read.counter
+        show_beat(self.registry, self.beat.age)
+        self._read.gauge(
+            "openv_http_requests_in_flight",
+            "Being answered now, event streams too.",
+            lambda: one(self._in_flight),
+        )
+        counter(
+            "openv_sockets_opened_total",
+            "Live connections: sockets and event streams.",
+            lambda: [((kind,), tally.opened[kind]) for kind in KINDS],
+            ("kind",),
+        )
+        counter(
+            "openv_sockets_closed_total",
+            "By the code that we closed it with; lost: by its client or the network.",
+            lambda: labelled(tally.closed),
+            ("code",),
+        )
+        counter("openv_socket_frames_total", "Frames sent.", lambda: one(tally.frames))
+        counter("openv_socket_sent_bytes_total", "Bytes of these frames.", lambda: one(tally.bytes))
+        counter("openv_socket_conflated_total", "Progress that a newer one replaced.", lambda: one(tally.conflated))
+        counter(
+            "openv_socket_replays_total",
+            "Subscriptions: true, with all that was missed; false, with a snapshot.",
+            lambda: [(("true",), tally.resumed), (("false",), tally.shown)],
+            ("recovered",),
+        )
+        counter("openv_feed_gaps_total", "Records that this gateway never saw.", lambda: one(tally.gaps))
+
+    def watch_open(self, open_by_kind: Callable[[], dict[str, int]]) -> None:
+        """Show how many live connections there are. Once."""
+        self._read.gauge("openv_sockets_open", "Live connections.", lambda: labelled(open_by_kind()), ("kind",))
+
+    def watch_feed(self, window: Window, caught_up: Callable[[], bool]) -> None:
+        """Show what is kept of the past. Once."""
+        gauge = self._read.gauge
+        gauge("openv_window_bytes", "Events in memory.", lambda: one(window.bytes))
+        gauge(
+            "openv_window_age_seconds",
+            "How far back the events in memory reach.",
+            lambda: one(0.0 if window.oldest is None else max(0.0, (now_ms() - window.oldest) / 1000)),
+        )
+        gauge("openv_feed_caught_up", "0: it reads what it missed, and is not ready.", lambda: one(float(caught_up())))
+
+    def watch_servers(self, names: tuple[str, ...], missing: Callable[[], list[str]]) -> None:
+        """Show which servers did not answer the last time. Once."""
+
+        def look() -> Iterator[Sample]:
+            away = missing()
+            for name in names:
+                yield (name,), float(name in away)
+
+        self._read.gauge("openv_server_away", "1: it did not answer a moment ago.", look, ("server",))
+
+    def watch_decisions(self, waiting: Callable[[], int]) -> None:
+        """Show how many callers wait for the ledger. Once."""
+        self._read.gauge("openv_decisions_waiting", "Callers that wait for the ledger.", lambda: one(waiting()))

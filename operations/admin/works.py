@@ -1,0 +1,199 @@
+"""Long works: begun by a request, run beside it, and gone on with by whichever admin process lives.
+
+Each is a document that is compared at every step (``schemas/works.py``, ``operations/core/works.py``): of several
+processes one holds it; who is too late to renew its lease stops.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import structlog
+
+from operations.admin.refusals import Problem, Refused
+from operations.audit import Actor
+from operations.core.works import LEASE_MS, broken, ended, released, renewed, taken
+from operations.replay.holder import is_gone, this_run
+from operations.stack.errors import StackError
+from repo.ports import Unavailable
+from repo.works import WorkStore
+from schemas.works import KEPT_MS, Work, WorkState
+
+LOOK_EVERY_S = 2.0
+RENEW_EVERY_S = LEASE_MS / 3000
+AT_ONCE = 4
+UNDER_WAY_MAX = 20  # that wait or run; further ones are refused
+FORGET_EVERY = 1_800  # looks
+RESULT_BYTES = 1024 * 1024
+VIA = "api"
+LOST = "It ended by a defect; the log of the admin process says which."
+logger = structlog.get_logger()
+
+Run = Callable[[Mapping[str, Any], Actor], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How a kind of work is done: from its arguments, for whom, to what JSON can hold. ``resumable``: begun again by
+    another process it goes on, or does no harm."""
+
+    run: Run
+    resumable: bool
+
+
+class Works:
+    """One a process."""
+
+    def __init__(self, store: WorkStore, kinds: Mapping[str, Kind], now: Callable[[], int]) -> None:
+        self._store = store
+        self._kinds = kinds
+        self._now = now
+        self._holder = this_run()
+        self._poked = asyncio.Event()
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+
+    async def begin(self, kind: str, arguments: Mapping[str, Any], actor: Actor) -> Work:
+        """Have it done, by this process or another. Raises ``Unavailable``, and ``Refused`` where too many wait."""
+        if len(await self._store.unfinished_works(UNDER_WAY_MAX)) >= UNDER_WAY_MAX:
+            raise Refused(Problem.BUSY)
+        now = self._now()
+        made = Work(
+            work_id=str(uuid4()),
+            kind=kind,
+            arguments=json.dumps(arguments),
+            actor=actor.name,
+            address=actor.address,
+            state=WorkState.WAITING,
+            version=1,
+            created_at=now,
+            updated_at=now,
+        )
+        await self._store.store_work(made, 0)
+        self._poked.set()
+        return made
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Do works until the context is left; those under way are then left to others."""
+        looking = asyncio.create_task(self._look_for_ever())
+        try:
+            yield
+        finally:
+            looking.cancel()
+            tasks = [looking, *self._under_way.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _look_for_ever(self) -> None:
+        looks = 0
+        while True:
+            self._poked.clear()
+            try:
+                await self._look()
+                if looks % FORGET_EVERY == 0:
+                    await self._store.forget_works(self._now() - KEPT_MS)
+            except Unavailable as error:
+                logger.warning("works_wait", server=error.server, reason=error.reason)
+            looks += 1
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    await self._poked.wait()
+
+    async def _look(self) -> None:
+        for work in await self._store.unfinished_works():
+            if len(self._under_way) >= AT_ONCE:
+                return
+            kind = self._kinds.get(work.kind)
+            if kind is None or work.work_id in self._under_way:
+                continue
+            gone = work.holder is not None and is_gone(work.holder)
+            mine = taken(work, self._holder, self._now(), resumable=kind.resumable, gone=gone)
+            if mine is None or not await self._store.store_work(mine, work.version):
+                continue
+            if mine.state is WorkState.RUNNING:
+                task = asyncio.create_task(self._do(mine, kind))
+                self._under_way[work.work_id] = task
+                task.add_done_callback(partial(self._over, work.work_id))
+            else:
+                logger.warning("work_given_up", work=mine.work_id, kind=mine.kind, tries=mine.tries)
+
+    def _over(self, work_id: str, _: asyncio.Task[None]) -> None:
+        self._under_way.pop(work_id, None)
+        self._poked.set()
+
+    async def _do(self, work: Work, kind: Kind) -> None:
+        doing = asyncio.ensure_future(kind.run(json.loads(work.arguments), Actor(work.actor, VIA, work.address)))
+        held = work
+        try:
+            while True:
+                await asyncio.wait({doing}, timeout=RENEW_EVERY_S)
+                if doing.done():
+                    break
+                held = await self._renewed(held)
+            await self._store_end(held, self._end_of(held, doing))
+        except _NotOursError:
+            logger.warning("work_lost", work=work.work_id, kind=work.kind)
+        except asyncio.CancelledError:
+            doing.cancel()
+            await asyncio.gather(doing, return_exceptions=True)
+            with suppress(Unavailable):
+                await self._store.store_work(released(held, self._now()), held.version)
+            raise
+        finally:
+            doing.cancel()
+            await asyncio.gather(doing, return_exceptions=True)
+
+    async def _renewed(self, held: Work) -> Work:
+        """Raises ``_NotOursError`` where somebody else has it, or may have it by now."""
+        longer = renewed(held, self._now())
+        try:
+            if await self._store.store_work(longer, held.version):
+                return longer
+        except Unavailable:
+            if self._now() < held.leased_until:
+                return await self._as_stored(held, longer)
+        raise _NotOursError
+
+    async def _as_stored(self, held: Work, longer: Work) -> Work:
+        """Which of the two stands there: a write without an answer may have been carried out."""
+        with suppress(Unavailable):
+            stored = await self._store.work(held.work_id)
+            return longer if stored == longer else held
+        return held
+
+    def _end_of(self, held: Work, doing: "asyncio.Future[Any]") -> Work:
+        now = self._now()
+        try:
+            text = json.dumps(doing.result())
+        except (StackError, Unavailable) as error:
+            return broken(held, now, str(error))
+        except Refused as refused:
+            return broken(held, now, refused.words or refused.problem.value)
+        except Exception:  # the last door: it is logged here, and nowhere shown
+            logger.exception("work_failed", work=held.work_id, kind=held.kind)
+            return broken(held, now, LOST)
+        if len(text) > RESULT_BYTES:
+            text = json.dumps({"leftOut": f"The result has {len(text)} bytes, more than are kept."})
+        return ended(held, now, text)
+
+    async def _store_end(self, held: Work, last: Work) -> None:
+        """Tried for as long as nobody else can have taken it; then another process does it again."""
+        while True:
+            try:
+                if not await self._store.store_work(last, held.version):
+                    raise _NotOursError
+                return
+            except Unavailable:
+                if self._now() >= held.leased_until:
+                    raise _NotOursError from None
+                await asyncio.sleep(LOOK_EVERY_S)
+
+
+class _NotOursError(Exception):
+    """Another process has this work."""

@@ -1,0 +1,59 @@
+"""What may be replayed into what: names of topics and files, and why some are refused."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from schemas.topics import ASSIGNMENTS, AUDIT, COMMANDS, DEADLETTER, DISPATCH, EVENTS, PROGRESS, QUARANTINE, TOPICS
+
+FILE = "file:"
+ORIGIN_TOPIC = "origin"  # of dead letters: each goes back to where it came from
+TARGETS = (COMMANDS.name, EVENTS.name, DISPATCH.name)
+
+_REFUSED: Mapping[str, str] = MappingProxyType(
+    {
+        ASSIGNMENTS.name: "its orders are addressed to sessions of workers that may be gone: replay openv.dispatch, "
+        "and the scheduler gives the orders that are due now",
+        PROGRESS.name: "progress of long ago is no progress: there is nothing to bring back",
+        AUDIT.name: "the audit is what happened, and is written by nobody else: replay it into a file to read it",
+        QUARANTINE.name: "only records that were replayed too often go there",
+        DEADLETTER.name: "only what can't be processed goes there: name the topic that is to process it",
+    }
+)
+
+
+class NotAllowed(ValueError):
+    """A source or a target that is refused; says what to do instead."""
+
+
+def named(text: str) -> str:
+    """The topic (or ``file:PATH``) that is meant: ours have short names, ``commands`` is ``openv.commands``."""
+    text = text.strip()
+    if not text or text == FILE:
+        raise NotAllowed("Name a topic, or file:PATH.")
+    if text.startswith(FILE):
+        return text
+    full = f"openv.{text}"
+    return full if full in TOPICS else text
+
+
+def is_file(name: str) -> bool:
+    """Whether it is a file."""
+    return name.startswith(FILE)
+
+
+def check(source: str, target: str) -> None:
+    """Raises ``NotAllowed`` for what must not be. Both are as ``named`` gives them."""
+    if source == target:
+        raise NotAllowed(
+            f"{source} can't be replayed into itself: it would grow while it is read. Replay it into a file first, and "
+            f"the file into {source}."
+        )
+    if target in _REFUSED:
+        raise NotAllowed(f"Nothing is replayed into {target}: {_REFUSED[target]}.")
+    if target == ORIGIN_TOPIC and source != DEADLETTER.name and not is_file(source):
+        raise NotAllowed(f"Only dead letters go back to their origin; say into which topic {source} is to go.")
+
+
+def is_ours(topic: str) -> bool:
+    """Whether its row is in the table."""
+    return topic in TOPICS

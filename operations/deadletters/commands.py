@@ -1,0 +1,209 @@
+"""What the ``openv deadletters`` commands do at a terminal; the options are in ``cli.py``."""
+
+import asyncio
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+import typer
+from rich.console import Console
+
+from operations.audit import at_the_terminal
+from operations.core.dead_letter_edits import BadEdit, plain_json, with_members
+from operations.core.dead_letters import By, Seen, Sought, Standing
+from operations.deadletters import views
+from operations.deadletters.discarding import discard as discard_work
+from operations.deadletters.editing import prepared, send
+from operations.deadletters.reading import listing, named
+from operations.deadletters.redriving import choose, plan, redrive
+from operations.replay import views as replays
+from operations.replay.commands import stopping
+from operations.replay.execution import Wishes
+from operations.replay.room import Tell, room
+from operations.stack.errors import StackError
+from schemas.replay_plans import ReplayState
+
+WAITS = 3  # exit code: it is not over
+EDITORS = ("VISUAL", "EDITOR")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Which letters: ``places``, or those ``sought`` (``everything``: without any filter too)."""
+
+    places: tuple[str, ...]
+    sought: Sought
+    everything: bool = False
+
+    def check(self) -> None:
+        """Raises ``StackError`` where it is not said which letters are meant."""
+        says = self.sought != Sought(standings=self.sought.standings)
+        if self.places and (says or self.everything):
+            raise StackError("Say either ids, or filters, or --all.")
+        if not (self.places or says or self.everything):
+            raise StackError("Say which: ids, filters (--reason, --topic, --type, --user, --since, --until), or --all.")
+
+
+@dataclass(frozen=True, slots=True)
+class NewValue:
+    """Where an edited value comes from: members set, a file, or else an editor."""
+
+    members: tuple[str, ...] = ()
+    file: Path | None = None
+    kind: str | None = None
+
+
+async def list_letters(data_dir: Path, sought: Sought, by: By, limit: int, console: Console, *, as_json: bool) -> None:
+    """The newest, and counts of all."""
+    async with room(data_dir) as at:
+        found = await listing(at, sought, by, limit)
+    if as_json:
+        _print(views.listing_plain(found, by))
+    else:
+        views.print_listing(console, found, by)
+
+
+async def show_letter(data_dir: Path, place: str, console: Console, *, value: bool, as_json: bool) -> None:
+    """One of them."""
+    async with room(data_dir) as at:
+        (seen,) = await named(at, [place])
+    if as_json:
+        _print(views.letter_plain(seen, value=value))
+    else:
+        views.print_letter(console, seen, value=value)
+
+
+async def redrive_letters(
+    data_dir: Path, wish: Wish, wishes: Wishes, reason: str, console: Console, *, execute: bool, as_json: bool
+) -> int:
+    """The dry run; with ``execute`` what it found is written. The exit code."""
+    wish.check()
+    async with room(data_dir) as at, stopping(wishes):
+        with _bar(console, as_json=as_json) as tell:
+            wanted = await plan(at, await choose(at, wish.places, wish.sought), tell)
+        if not execute or wanted.plan is None:
+            if as_json:
+                _print(views.redrive_plain(wanted))
+            else:
+                views.print_redrive(console, wanted)
+                typer.echo("Nothing was written; --execute redrives them." if wanted.plan else "Nothing to redrive.")
+            return 0
+        with _bar(console, as_json=as_json) as tell:
+            ended = await redrive(at, wanted, at_the_terminal(), wishes, tell, reason=reason)
+    done = ended.plan.checkpoint.written if ended.plan.checkpoint else 0
+    is_over = ended.plan.state is ReplayState.DONE
+    if as_json:
+        _print(views.redrive_plain(wanted) | {"replay": replays.plain(ended.plan), "cameBack": ended.came_back})
+    else:
+        back = f" {ended.came_back:,} of them came back." if ended.came_back else ""
+        rest = "" if is_over else f" `openv replay {ended.plan.replay_id} --continue` goes on."
+        typer.echo(f"{done:,} of {len(wanted.choice.chosen):,} dead letters redriven.{back}{rest}")
+        views.print_redrive(console, type(wanted)(wanted.choice, None))
+    return 0 if is_over else WAITS
+
+
+async def discard_letters(data_dir: Path, wish: Wish, reason: str, *, execute: bool, as_json: bool) -> None:
+    """Those named at once, those sought only with ``execute``."""
+    wish.check()
+    at_once = execute or bool(wish.places)
+    async with room(data_dir) as at:
+        came = await discard_work(at, wish.places, wish.sought, at_the_terminal(), reason, execute=at_once)
+    if as_json:
+        _print({"letters": came.letters, "taken": came.taken, "executed": at_once})
+    elif at_once:
+        taken = f" {came.taken:,} were redriven or discarded by somebody else meanwhile." if came.taken else ""
+        typer.echo(f"{came.letters:,} dead letters discarded.{taken}")
+    else:
+        typer.echo(f"{came.letters:,} dead letters would be discarded; --execute does it.")
+
+
+async def edit_letter(
+    data_dir: Path, place: str, new: NewValue, reason: str, console: Console, *, yes: bool, again: bool
+) -> None:
+    """Another value, checked, shown, and sent."""
+    async with room(data_dir) as at:
+        (seen,) = await named(at, [place])
+        if seen.standing is not Standing.OPEN and not again:
+            raise StackError(f"{place} is {seen.standing}: say --again if it is to go once more.")
+        edit = prepared(seen, await _new_value(seen, new), kind=new.kind)
+        if not edit.difference and new.kind is None:
+            raise StackError("Nothing was changed: `openv deadletters redrive` sends it as it is.")
+        console.print(edit.difference, markup=False, highlight=False)
+        if not yes:
+            if not sys.stdin.isatty():
+                raise StackError("Nothing was sent: say --yes, where nobody can be asked.")
+            if not await asyncio.to_thread(typer.confirm, f"Send it to {edit.record.topic}?"):
+                raise StackError("Nothing was sent.")
+        await send(at, edit, at_the_terminal(), again=again, reason=reason)
+    typer.echo(f"{place} was sent to {edit.record.topic} with this value, as {edit.edit_id}.")
+
+
+async def _new_value(seen: Seen, new: NewValue) -> bytes:
+    if new.members and new.file is not None:
+        raise StackError("Say either --set or --value-file.")
+    try:
+        if new.members:
+            return with_members(seen.record.value, new.members)
+        if new.file is not None:
+            return new.file.read_bytes()
+        return await asyncio.to_thread(_in_an_editor, plain_json(seen.record.value))
+    except BadEdit as error:
+        raise StackError(str(error)) from None
+    except OSError as error:
+        raise StackError(f"{error.filename}: {error.strerror}.") from None
+
+
+def _in_an_editor(text: str) -> bytes:
+    """As it is saved. The file is its owner's alone, and goes: it may hold a prompt."""
+    editor = next((os.environ[name] for name in EDITORS if os.environ.get(name)), None)
+    if editor is None:
+        raise StackError("Which editor? Set EDITOR, or say --set or --value-file.")
+    with tempfile.TemporaryDirectory(prefix="openv-letter-") as folder:  # its mode is 0700
+        path = Path(folder) / "value.json"
+        path.write_text(text)
+        try:
+            ended = subprocess.run([*shlex.split(editor), str(path)], check=False)
+        except OSError as error:
+            raise StackError(f"{editor} can't be run: {error.strerror}.") from None
+        if ended.returncode != 0:
+            raise StackError(f"{editor} ended with {ended.returncode}. Nothing was sent.")
+        return path.read_bytes()
+
+
+def _bar(console: Console, *, as_json: bool) -> AbstractContextManager[Tell]:
+    """How far it is, for people; programs get one document."""
+    return nullcontext(lambda _: None) if as_json else replays.Follow(console, as_json=False)
+
+
+def _print(data: object) -> None:
+    typer.echo(orjson.dumps(data, option=orjson.OPT_INDENT_2).decode())
+
+
+def sought_of(
+    reasons: Sequence[str], topics: Sequence[str], types: Sequence[str], users: Sequence[str],
+    since: str | None, until: str | None, states: Sequence[str], now: int,
+) -> Sought:  # fmt: skip
+    """What the options say. Raises ValueError with words for a person."""
+    from operations.core.replay_names import named as topic_named
+    from operations.core.replay_times import moment
+
+    said = set(states)
+    if unknown := said - {*Standing, "all"}:
+        raise ValueError(f"{min(unknown)!r} is no state: say {', '.join(Standing)} or all.")
+    standings = frozenset(Standing) if "all" in said else frozenset(Standing(one) for one in said)
+    return Sought(
+        reasons=tuple(reasons),
+        topics=tuple(topic_named(one) for one in topics),
+        types=tuple(types),
+        users=tuple(users),
+        since=None if since is None else moment(since, now),
+        until=None if until is None else moment(until, now),
+        standings=standings or frozenset({Standing.OPEN}),
+    )

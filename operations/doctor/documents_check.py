@@ -1,0 +1,54 @@
+"""Documents beside the jobs that belong to none, and what is still known of deleted persons."""
+
+from operations.core.findings import Finding, Mends, first, ok, problem
+from operations.doctor.surroundings import PAGE, Surroundings
+from repo.mongo_inspection import OF_JOBS, MongoInspection, OfJob
+from schemas.jobs import Job
+from schemas.lifecycle import State
+
+CHECK = "documents"
+PERSONS_MOST = 1_000
+
+
+async def check(around: Surroundings) -> list[Finding]:
+    """Raises ``Unavailable``."""
+    mongo = around.mongo
+    found: list[Finding] = []
+    for collection in OF_JOBS:
+        strays = await _strays(around, mongo, collection)
+        if strays:
+            what = f"{len(strays)} in {collection} are of no job: {first(one.job_id for one in strays)}"
+            mend = "openv doctor --repair --only documents"
+            targets = sorted({one.job_id for one in strays}) if collection != "remote_runs" else ()
+            why = "nobody reads them; they cost room" if targets else "a run on a foreign service that nobody follows"
+            repair = Mends.DOCUMENTS if targets else None
+            found.append(
+                problem(CHECK, what, why, mend if targets else "openv workers list", repair=repair, targets=targets)
+            )
+    known = await mongo.told_of_deleted(PERSONS_MOST)
+    if known:
+        what = f"{len(known)} deleted persons are still described: {first(known)}"
+        why = "what was said of them was to be forgotten"
+        found.append(problem(CHECK, what, why, f"openv users delete {known[0]}"))
+    return found or [ok(CHECK, f"all of {', '.join(OF_JOBS)} belong to jobs")]
+
+
+async def _strays(around: Surroundings, mongo: MongoInspection, collection: str) -> list[OfJob]:
+    strays: list[OfJob] = []
+    after, looked_at = "", 0
+    while looked_at < around.most:
+        page = await mongo.of_jobs(collection, after, PAGE)
+        known = await around.desk.database.upkeep.known_jobs({one.job_id for one in page})
+        strays += [one for one in page if _is_stray(one, known.get(one.job_id), one.job_id in known, around)]
+        looked_at += len(page)
+        if len(page) < PAGE:
+            break
+        after = page[-1].document_id
+    return strays
+
+
+def _is_stray(_one: OfJob, job: Job | None, known: bool, around: Surroundings) -> bool:
+    """Of no job, or of one that was deleted a while ago. What can't be read is left alone."""
+    if not known:
+        return True
+    return job is not None and job.state is State.DELETED and job.updated_at < around.now() - around.older_than_ms

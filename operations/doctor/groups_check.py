@@ -1,0 +1,102 @@
+"""Consumer groups and applied offsets: who reads, how far behind, and whether anything was lost on the way."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from operations.core.findings import Finding, age, ok, problem
+from operations.core.readers import READERS, behind
+from operations.doctor.surroundings import Surroundings
+from repo.kafka_inspection import Group, KafkaInspection
+from repo.ports import EventLog
+
+CHECK = "groups"
+LATE_MS = 60_000
+ROLES = ("ledger", "scheduler", "janitor", "notifier")
+SOFT = ("scheduler",)  # rebuilt from the documents: what it never saw is no loss
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Of one reader, by partition: the last applied offset, the first kept, the next; and the oldest record's age (ms)
+    that is not applied, where there is one. ``group`` None: it has no consumer group."""
+
+    name: str
+    topic: str
+    applied: Mapping[int, int]
+    starts: Mapping[int, int]
+    ends: Mapping[int, int]
+    oldest_ms: int | None
+    group: Group | None
+
+
+async def check(around: Surroundings) -> list[Finding]:
+    """Raises ``Unavailable``."""
+    found: list[Finding] = []
+    async with KafkaInspection(around.servers) as kafka:
+        for name, topic in READERS.items():
+            group = await kafka.group(f"openv-{name}") if name in ROLES else None
+            found += judged(await _standing(around, name, topic, group))
+    return found
+
+
+async def _standing(around: Surroundings, name: str, topic: str, group: Group | None) -> Standing:
+    log = around.desk.log
+    applied = await around.desk.database.jobs.applied_offsets(name)
+    starts, ends = await log.starts(topic), await log.ends(topic)
+    waiting = {at: max(applied.get(at, -1) + 1, starts[at]) for at, lag in behind(applied, starts, ends).items() if lag}
+    times = [time for at, offset in waiting.items() if (time := await _time_of(log, topic, at, offset)) is not None]
+    return Standing(name, topic, applied, starts, ends, around.now() - min(times) if times else None, group)
+
+
+async def _time_of(log: EventLog, topic: str, partition: int, offset: int) -> int | None:
+    """Of the first record there; an offset may be one of a transaction's marks."""
+    records = await log.read(topic, partition, offset, offset + 1)
+    return records[0].timestamp if records else None
+
+
+def judged(at: Standing) -> list[Finding]:
+    """What its standing says."""
+    waiting = {number: lag for number, lag in behind(at.applied, at.starts, at.ends).items() if lag}
+    found = [*_lost(at), *_members(at, sum(waiting.values()))]
+    if waiting and at.oldest_ms is not None and at.oldest_ms >= LATE_MS:
+        worst, most = max(waiting.items(), key=lambda one: one[1])
+        what = (
+            f"{at.name} is behind: {sum(waiting.values())} records of {at.topic} are not applied, "
+            f"{most} of them in partition {worst}; the oldest waits for {age(at.oldest_ms)}"
+        )
+        why = "what users ask and workers report is not decided meanwhile"
+        found.append(problem(CHECK, what, why, f"openv streams --role {_role(at.name)}"))
+    return found or [ok(CHECK, f"{at.name}: {sum(waiting.values())} records to go{_of_members(at)}")]
+
+
+def _members(at: Standing, waiting: int) -> list[Finding]:
+    if at.group is None or at.group.members or not (waiting or at.applied or at.group.committed):
+        return []
+    why = "nothing on its topic is worked on until one runs"
+    return [
+        problem(
+            CHECK, f"no {at.name} runs: group {at.group.name} has no members", why, f"openv streams --role {at.name}"
+        )
+    ]
+
+
+def _lost(at: Standing) -> list[Finding]:
+    """Records that went before they were applied."""
+    if at.name in SOFT or at.name.startswith("inspector "):
+        return []
+    gone = {n: at.starts[n] - (applied + 1) for n, applied in at.applied.items() if applied + 1 < at.starts.get(n, 0)}
+    if not gone:
+        return []
+    what = (
+        f"{sum(gone.values())} records of {at.topic} went before the {at.name} applied them: partitions {sorted(gone)}"
+    )
+    why = "what they said was never done; it ran too late for the topic's retention"
+    return [problem(CHECK, what, why, "openv rebuild --verify")]
+
+
+def _of_members(at: Standing) -> str:
+    return f", {at.group.members} in group {at.group.name}" if at.group else ""
+
+
+def _role(name: str) -> str:
+    return name if name in ROLES else "janitor"

@@ -1,0 +1,198 @@
+"""The file of a backup: gzip; a header, then each collection's documents, one a line, then what must have been there.
+
+Lines that begin with ``#`` are the file's own: ``#header``, ``#collection``, ``#end`` and ``#manifest``, each followed
+by JSON; all others are documents, in MongoDB's canonical Extended JSON, so that types survive. A file without its
+manifest was cut off. The digests tell damage, not forgery.
+"""
+
+import gzip
+import hashlib
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+import orjson
+from bson.errors import BSONError
+from bson.json_util import CANONICAL_JSON_OPTIONS, JSONMode, JSONOptions, dumps, loads
+from pydantic import ValidationError
+
+from operations.core.recovery_table import TABLE
+from operations.stack.errors import StackError
+from schemas.instants import Instant
+from schemas.shape import from_json, shape, to_json
+
+FORMAT = "openv-backup"
+VERSION = 1
+LINE_MAX = 128 * 1024 * 1024  # a document of 16 MiB, written out
+READ_AT_ONCE = 500
+_READING = JSONOptions(json_mode=JSONMode.CANONICAL, tz_aware=True)
+Document = dict[str, Any]
+
+
+@shape
+class Header:
+    """``positions``: of ``openv.events`` and ``openv.commands``, by partition, the next offset when the backup began:
+    its documents are as new as that, or newer. ``identity``: of the database that it was made of.
+    """
+
+    format: str = FORMAT
+    format_version: int = VERSION
+    backup_id: str
+    openv_version: str
+    created_at: Instant
+    database: str
+    identity: str | None = None
+    positions: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    collections: tuple[str, ...]
+
+
+@shape
+class Held:
+    """What a file holds of a collection: how many documents, and the SHA-256 of their lines."""
+
+    documents: int
+    sha256: str
+
+
+@shape
+class Manifest:
+    """The file's last line. ``header_sha256`` is of the header's line."""
+
+    header_sha256: str
+    collections: Mapping[str, Held]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A file that is whole."""
+
+    header: Header
+    manifest: Manifest
+
+    @property
+    def documents(self) -> int:
+        """All that it holds."""
+        return sum(one.documents for one in self.manifest.collections.values())
+
+
+class BackupWriter:
+    """Writes a backup in one pass; the caller closes ``out``. Level 1: most of the gain at a fraction of the time."""
+
+    def __init__(self, out: IO[bytes], header: Header) -> None:
+        self._gzip = gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=out, mtime=0)
+        line = b"#header " + to_json(header) + b"\n"
+        self._header_sha256 = hashlib.sha256(line).hexdigest()
+        self._held: dict[str, Held] = {}
+        self._gzip.write(line)
+
+    def begin(self, collection: str) -> None:
+        """The documents that follow are of this one."""
+        self._name, self._count, self._sha256 = collection, 0, hashlib.sha256()
+        self._gzip.write(b"#collection " + orjson.dumps(collection) + b"\n")
+
+    def add(self, documents: Sequence[Document]) -> None:
+        """These belong to the collection."""
+        lines = "".join(f"{dumps(one, json_options=CANONICAL_JSON_OPTIONS)}\n" for one in documents).encode()
+        self._gzip.write(lines)
+        self._sha256.update(lines)
+        self._count += len(documents)
+
+    def end(self) -> Held:
+        """The collection is complete."""
+        held = self._held[self._name] = Held(documents=self._count, sha256=self._sha256.hexdigest())
+        self._gzip.write(b"#end " + to_json(held) + b"\n")
+        return held
+
+    def close(self) -> Manifest:
+        """The file is complete."""
+        manifest = Manifest(header_sha256=self._header_sha256, collections=self._held)
+        self._gzip.write(b"#manifest " + to_json(manifest) + b"\n")
+        self._gzip.close()
+        return manifest
+
+
+def read(source: IO[bytes]) -> Iterator[Header | tuple[str, list[bytes]] | Manifest]:
+    """The header, then lines of documents with their collection's name, then the manifest. Raises ``StackError`` for
+    what is no such file, is of a later form, or is damaged; by then the caller may have had most of it."""
+    try:
+        with gzip.GzipFile(fileobj=source, mode="rb") as lines:
+            yield from _Reading(lines).parts()
+    except (EOFError, zlib.error, gzip.BadGzipFile, ValidationError, orjson.JSONDecodeError) as error:
+        raise StackError(f"It is no backup, or it is damaged or cut off ({type(error).__name__}).") from None
+
+
+class _Reading:
+    """One pass over a file."""
+
+    def __init__(self, lines: gzip.GzipFile) -> None:
+        self._lines = lines
+        self._seen: dict[str, Held] = {}
+
+    def parts(self) -> Iterator[Header | tuple[str, list[bytes]] | Manifest]:
+        first = self._line()
+        header = _header(first)
+        yield header
+        while (line := self._line()).startswith(b"#collection "):
+            name = orjson.loads(line.removeprefix(b"#collection "))
+            if name not in header.collections or name not in TABLE or name in self._seen:
+                raise StackError("It holds a collection that its header does not name.")
+            yield from self._collection(name)
+        manifest = from_json(Manifest, _of(line, b"#manifest "))
+        whole = manifest.header_sha256 == hashlib.sha256(first).hexdigest() and manifest.collections == self._seen
+        if not whole or set(self._seen) != set(header.collections) or self._lines.read(1):
+            raise StackError("It is damaged: what it holds is not what it was made with.")
+        yield manifest
+
+    def _collection(self, name: str) -> Iterator[tuple[str, list[bytes]]]:
+        digest, count, batch = hashlib.sha256(), 0, list[bytes]()
+        while (line := self._line()).startswith(b"{"):
+            digest.update(line)
+            count += 1
+            batch.append(line)
+            if len(batch) == READ_AT_ONCE:
+                yield name, batch
+                batch = []
+        if batch:
+            yield name, batch
+        held = self._seen[name] = Held(documents=count, sha256=digest.hexdigest())
+        if from_json(Held, _of(line, b"#end ")) != held:
+            raise StackError(f"It is damaged: its {name} are not what it was made with.")
+
+    def _line(self) -> bytes:
+        line = self._lines.readline(LINE_MAX)
+        if not line.endswith(b"\n"):
+            raise StackError("It is cut off, or no backup." if len(line) < LINE_MAX else "It holds a line without end.")
+        return line
+
+
+def _of(line: bytes, mark: bytes) -> bytes:
+    if not line.startswith(mark):
+        raise StackError("It is damaged: a line stands where another belongs.")
+    return line.removeprefix(mark)
+
+
+def _header(line: bytes) -> Header:
+    if not line.startswith(b"#header "):
+        raise StackError("It is no backup of OpenV.")
+    told = orjson.loads(line.removeprefix(b"#header "))
+    if not isinstance(told, dict) or told.get("format") != FORMAT:
+        raise StackError("It is no backup of OpenV.")
+    newer = told.get("formatVersion") != VERSION or set(told.get("collections", ())) - set(TABLE)
+    if newer:
+        raise StackError(
+            f"It was made by OpenV {str(told.get('openvVersion'))[:40]}, whose backups hold what this one does not "
+            "know: restore it with that version."
+        )
+    return from_json(Header, line.removeprefix(b"#header "))
+
+
+def documents_of(lines: Sequence[bytes]) -> list[Document]:
+    """The documents of lines. Raises ``StackError``; what is wrong is not quoted."""
+    try:
+        found = [loads(line, json_options=_READING) for line in lines]
+    except (BSONError, ValueError, TypeError, KeyError) as error:
+        raise StackError(f"It holds a line that is no document ({type(error).__name__}).") from None
+    if not all(isinstance(one, dict) and isinstance(one.get("_id"), str) for one in found):
+        raise StackError("It holds a document without a name.")
+    return found

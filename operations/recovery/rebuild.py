@@ -1,0 +1,68 @@
+"""``openv rebuild``: jobs and accounts brought up to date from ``openv.events``, then compared with it.
+
+Each event holds its whole document, so the newest of each is stored where what is stored is older; a newer document is
+never replaced. The database is closed meanwhile. A rebuild that was killed is run again, and begins where it began.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from operations.audit import Actor, audited
+from operations.core.recovery_merge import newest
+from operations.core.recovery_table import ACCOUNTS, JOBS
+from operations.recovery.events import Span, span, stretches
+from operations.recovery.place import Place, Progress, Step, silent
+from operations.recovery.standing import close, reopen
+from operations.recovery.verify import Comparison, compare
+from operations.stack.errors import StackError
+from repo.core.documents import to_document
+from repo.core.identity import CLOSED
+from schemas.identities import Standing
+from schemas.topics import EVENTS
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """``cut``: events since the backup that the log no longer keeps; ``stored``: documents that were brought up to
+    date, by collection."""
+
+    read: int
+    cut: int
+    unreadable: int
+    stored: Mapping[str, int]
+    comparison: Comparison
+
+
+async def rebuild(at: Place, actor: Actor, *, whole: bool = False, progress: Progress = silent) -> Rebuilt:
+    """From where the restored backup stood, or else (or ``whole``) from the first event that is kept. Opens the
+    database at its end. Raises ``StackError``, ``Unavailable``; then it stays closed."""
+    known = await at.database.identities.identity()
+    if known is not None and known.standing is Standing.RESTORING:
+        raise StackError(f"The database can't be rebuilt yet: {CLOSED[known.standing]}.")
+    positions = known.positions if known else None
+    of = await span(at.log, EVENTS.name, None if whole or not positions else positions.get(EVENTS.name))
+    async with audited(at.log, actor, "database.rebuild", target=at.name) as action:
+        backup_id = known.backup_id if known else None
+        closed = await close(at.database, Standing.REBUILDING, backup_id=backup_id, positions=positions)
+        of = Span(of.first, await at.log.ends(EVENTS.name), of.cut)  # and what was announced until all had noticed
+        await at.database.make_indexes()
+        stored, read, unreadable = await bring_up_to_date(at, of, progress)
+        comparison = await compare(at, of, progress)
+        await reopen(at.database, closed)
+        action.detail.update({name: str(count) for name, count in stored.items()})
+    return Rebuilt(read, of.cut, unreadable, dict(stored), comparison)
+
+
+async def bring_up_to_date(at: Place, of: Span, progress: Progress = silent) -> tuple[Counter[str], int, int]:
+    """Documents stored, by collection; records read, and how many of them can't be. Raises ``Unavailable``."""
+    stored, read, unreadable = Counter[str]({JOBS: 0, ACCOUNTS: 0}), 0, 0
+    async for records in stretches(at.log, EVENTS.name, of):
+        told = newest(records)
+        for name in (ACCOUNTS, JOBS):
+            documents = [to_document(one.value, one.document_id) for one in told.newest if one.collection == name]
+            stored[name] += await at.database.copies.store_newer(name, documents, "version")
+        read += len(records)
+        unreadable += told.unreadable
+        progress(Step("reading events", read, of.records))
+    return stored, read, unreadable

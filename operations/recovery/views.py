@@ -1,0 +1,167 @@
+"""What backups, restores and rebuilds show: progress on stderr, the outcome as a table or JSON. Never a document."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+import rich.progress
+from rich.console import Console
+from rich.table import Table
+
+from operations.core.recovery_table import TABLE
+from operations.recovery.backup import BackupMade
+from operations.recovery.backup_file import Checked
+from operations.recovery.place import Progress, Step
+from operations.recovery.rebuild import Rebuilt
+from operations.recovery.restore import Restored
+from operations.recovery.verify import Comparison, Difference
+from schemas.instants import to_iso
+
+LISTED = 50
+
+
+@contextmanager
+def progress(console: Console) -> Iterator[Progress]:
+    """A bar where a person looks."""
+    columns = (
+        rich.progress.TextColumn("{task.description}"),
+        rich.progress.BarColumn(),
+        rich.progress.TextColumn("{task.completed:,.0f}"),
+        rich.progress.TimeElapsedColumn(),
+    )
+    with rich.progress.Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as shown:
+        tasks: dict[str, rich.progress.TaskID] = {}
+
+        def step(done: Step) -> None:
+            if done.of not in tasks:
+                tasks[done.of] = shown.add_task(done.of, total=done.total)
+            shown.update(tasks[done.of], completed=done.done, total=done.total)
+
+        yield step
+
+
+def show_backup(made: BackupMade, console: Console, *, as_json: bool) -> None:
+    """The file and what is in it."""
+    told = {"file": str(made.file), "bytes": made.size, **_held(made.header.backup_id, made.header.created_at)}
+    told |= {"positions": _positions(made.header.positions), "collections": dict(made.counts)}
+    if as_json:
+        _print_json(told)
+        return
+    console.print(_counts(made.counts, "documents"))
+    size = "" if made.size is None else f", {made.size:,} bytes"
+    console.print(f"Written: {made.file}{size}.", highlight=False, markup=False, soft_wrap=True)
+    _warn_of_secrets(made.counts, console)
+
+
+def show_checked(checked: Checked, console: Console, *, as_json: bool) -> None:
+    """What a file holds that is whole."""
+    counts = {name: held.documents for name, held in checked.manifest.collections.items()}
+    header = checked.header
+    told = {**_held(header.backup_id, header.created_at), "openvVersion": header.openv_version}
+    told |= {"database": header.database, "positions": _positions(header.positions), "collections": counts}
+    if as_json:
+        _print_json(told)
+        return
+    console.print(_counts(counts, "documents"))
+    console.print(
+        f"The file is whole. Made at {to_iso(header.created_at)} of database {header.database} by OpenV "
+        f"{header.openv_version}.",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def show_restored(done: Restored, console: Console, *, as_json: bool) -> None:
+    """What was stored, and what comes next."""
+    header = done.checked.header
+    if as_json:
+        told = {**_held(header.backup_id, header.created_at), "into": done.into.value, "stored": dict(done.stored)}
+        _print_json(told | {"oneTimeKeysLeftOut": done.left_out, "next": "openv rebuild"})
+        return
+    console.print(_counts(done.stored, "stored"))
+    if done.left_out:
+        console.print(f"Left out: {done.left_out} keys that are good for one use.", highlight=False)
+    console.print("Restored. The database is closed until `openv rebuild` has brought it up to date: run it now.")
+
+
+def show_rebuilt(done: Rebuilt, console: Console, *, as_json: bool) -> None:
+    """What was brought up to date, and how it compares."""
+    if as_json:
+        told = {"recordsRead": done.read, "recordsNoLongerKept": done.cut, "unreadable": done.unreadable}
+        _print_json({**told, "stored": dict(done.stored), "comparison": _comparison(done.comparison)})
+        return
+    console.print(_counts(done.stored, "brought up to date"))
+    if done.cut:
+        console.print(
+            f"{done.cut:,} records since the backup are no longer kept in openv.events: what they told is lost, and "
+            "jobs may stand as the backup had them.",
+            highlight=False,
+        )
+    show_comparison(done.comparison, console, as_json=False)
+    console.print("The database is open.")
+
+
+def show_comparison(found: Comparison, console: Console, *, as_json: bool) -> None:
+    """Counts, and the first differences by their members' paths."""
+    if as_json:
+        _print_json(_comparison(found))
+        return
+    if found.shown:
+        table = Table("document", "id", "announced", "stored", "differs in")
+        for one in found.shown[:LISTED]:
+            stored = "none" if one.stored is None else str(one.stored)
+            table.add_row(
+                one.collection, one.document_id, str(one.announced), stored, ", ".join(one.members) or one.what
+            )
+        console.print(table)
+    same = ", ".join(f"{count:,} {name}" for name, count in found.same.items())
+    console.print(
+        f"As last announced: {same}. Different: {found.different:,}. Events whose document is newer (no difference): "
+        f"{found.passed:,}.",
+        highlight=False,
+    )
+    if found.unreadable:
+        console.print(f"{found.unreadable:,} events can't be read.", highlight=False)
+
+
+def _comparison(found: Comparison) -> dict[str, Any]:
+    return {
+        "same": dict(found.same),
+        "different": found.different,
+        "newerThanAnnounced": found.passed,
+        "unreadable": found.unreadable,
+        "differences": [_difference(one) for one in found.shown],
+    }
+
+
+def _difference(one: Difference) -> dict[str, Any]:
+    versions = {"announcedVersion": one.announced, "storedVersion": one.stored}
+    return {"collection": one.collection, "id": one.document_id, **versions, "what": one.what, "members": one.members}
+
+
+def _held(backup_id: str, created_at: int) -> dict[str, Any]:
+    return {"backupId": backup_id, "createdAt": to_iso(created_at)}
+
+
+def _positions(positions: Mapping[str, Mapping[int, int]]) -> dict[str, dict[str, int]]:
+    return {topic: {str(number): offset for number, offset in of.items()} for topic, of in positions.items()}
+
+
+def _counts(counts: Mapping[str, int], title: str) -> Table:
+    table = Table("collection", title)
+    table.columns[1].justify = "right"
+    for name, count in counts.items():
+        table.add_row(name, f"{count:,}")
+    return table
+
+
+def _warn_of_secrets(counts: Mapping[str, int], console: Console) -> None:
+    held = dict.fromkeys(TABLE[name].holds for name, count in counts.items() if count and TABLE[name].holds)
+    if held:
+        console.print(f"It holds {'; '.join(held)}. Keep it as safe as the database.", highlight=False, soft_wrap=True)
+
+
+def _print_json(told: Mapping[str, Any]) -> None:
+    print(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())  # noqa: T201 -- the command's answer

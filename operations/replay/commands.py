@@ -1,0 +1,152 @@
+"""What the ``openv replay`` and ``openv replays`` commands do; the options are in ``cli.py``."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+import typer
+from rich.console import Console
+
+from operations.audit import at_the_terminal, audited
+from operations.core.replay_names import NotAllowed
+from operations.core.replay_scope import Asked, BadScope
+from operations.replay import views
+from operations.replay.dry_run import DryRun
+from operations.replay.dry_run import plan as dry_run
+from operations.replay.execute import Ended, execute, plan_of
+from operations.replay.execution import Wishes
+from operations.replay.room import Room, room
+from operations.replay.tenure import cancel as end_for_good
+from operations.replay.tenure import found
+from operations.stack.errors import StackError
+from schemas.replay_plans import ReplayState
+
+WAITS = 3  # exit code: it is not over, and goes on when it is told to
+
+
+async def plan(data_dir: Path, asked: Asked, console: Console, *, rehearse: bool, as_json: bool) -> int:
+    """The dry run."""
+    async with room(data_dir) as at:
+        with views.Follow(console, as_json=as_json) as tell, _in_words():
+            made = await dry_run(at, DryRun(asked, rehearse), tell)
+    if as_json:
+        _print(views.plain(made))
+    else:
+        views.show(made, console)
+        typer.echo(
+            f"Nothing was written. `openv replay {made.replay_id} --execute` writes these {made.in_scope:,} records, "
+            "within a day; --canary 10 stops after ten, to look."
+        )
+    return 0
+
+
+async def carry_out(
+    data_dir: Path, replay_id: str | None, asked: Asked | None, wishes: Wishes, console: Console, *, as_json: bool
+) -> int:
+    """Execute by id, or by the words of the dry run; on a terminal a canary asks whether to go on."""
+    async with room(data_dir) as at, stopping(wishes):
+        with _in_words():
+            if replay_id is None:
+                assert asked is not None  # noqa: S101 -- the command line sees to it
+                replay_id = await plan_of(at, asked)
+            ended = await _one_run(at, replay_id, asked, wishes, console, as_json=as_json)
+            if ended.plan.state is ReplayState.CANARY and not as_json and sys.stdin.isatty():
+                typer.echo(_told(ended))
+                if await asyncio.to_thread(typer.confirm, "Write the rest?"):
+                    ended = await _one_run(at, replay_id, asked, replace(wishes, canary=None), console, as_json=as_json)
+    if as_json:
+        _print({**views.plain(ended.plan), "cameBack": ended.came_back})
+    else:
+        typer.echo(_told(ended))
+    return 0 if ended.plan.state is ReplayState.DONE else WAITS
+
+
+async def _one_run(
+    at: Room, replay_id: str, asked: Asked | None, wishes: Wishes, console: Console, *, as_json: bool
+) -> Ended:
+    with views.Follow(console, as_json=as_json) as tell:
+        return await execute(at, replay_id, asked, at_the_terminal(), wishes, tell)
+
+
+def _told(ended: Ended) -> str:
+    plan, done = ended.plan, ended.plan.checkpoint
+    written = f"{done.written:,} of {plan.in_scope - plan.quarantine:,} written" if done else "nothing written"
+    if done and plan.quarantine:
+        written += f", {done.quarantined:,} of {plan.quarantine:,} to the quarantine"
+    back = f" {ended.came_back:,} of them came back as dead letters." if ended.came_back else ""
+    if plan.state is ReplayState.DONE:
+        return f"Done: {written}.{back}"
+    return (
+        f"{plan.reason[:1].upper()}{plan.reason[1:]}: {written}.{back} `openv replay {plan.replay_id} --continue` goes "
+        f"on, `openv replays cancel {plan.replay_id}` ends it."
+    )
+
+
+async def listed(data_dir: Path, console: Console, limit: int, *, as_json: bool) -> None:
+    """All replays, the newest first."""
+    async with room(data_dir) as at:
+        plans = await at.database.replays.replays(limit)
+    if as_json:
+        _print([views.plain(one) for one in plans])
+    else:
+        views.show_all(plans, console)
+
+
+async def show(data_dir: Path, replay_id: str, console: Console, *, as_json: bool) -> None:
+    """One of them."""
+    async with room(data_dir) as at:
+        plan = await found(at.database.replays, replay_id)
+    if as_json:
+        _print(views.plain(plan))
+    else:
+        views.show(plan, console)
+
+
+async def cancel(data_dir: Path, replay_id: str) -> None:
+    """End it for good."""
+    async with room(data_dir) as at:
+        await found(at.database.replays, replay_id)
+        async with audited(at.log, at_the_terminal(), "replay.cancel", target=replay_id) as audit:
+            plan = await end_for_good(at.database.replays, replay_id)
+            written = plan.checkpoint.written if plan.checkpoint else 0
+            audit.detail["written"] = str(written)
+    typer.echo(f"{replay_id} is cancelled. What it has written stays: {written:,} records.")
+
+
+def _print(data: object) -> None:
+    typer.echo(orjson.dumps(data, option=orjson.OPT_INDENT_2).decode())
+
+
+class _in_words:  # noqa: N801 -- reads as a sentence where it is used
+    """What a person has said that makes no sense is one sentence."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, NotAllowed | BadScope):
+            raise StackError(str(error)) from None
+
+
+@asynccontextmanager
+async def stopping(wishes: Wishes) -> AsyncIterator[None]:
+    """Ctrl-C and SIGTERM pause the replay where it is; a second one ends the process at once."""
+    loop = asyncio.get_running_loop()
+
+    def stop(number: signal.Signals) -> None:
+        if wishes.stop.is_set():
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        wishes.stop.set()
+
+    try:
+        for one in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(one, stop, one)
+    except (RuntimeError, ValueError):  # not the main thread: whoever runs us there has handlers of their own
+        pass
+    yield

@@ -1,0 +1,219 @@
+"""The execution: bundles under way, checkpoints behind them, and the reasons to stop.
+
+Every record of the scope is written once. The order of a partition is kept: bundles go out one after the other, and a
+partition's batches too. A checkpoint says: all before these positions is written, and nothing that comes after them
+lies before those ends. So whoever goes on reads the targets from there, and leaves out what is there.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from operations.core.replay_records import Written
+from operations.replay.room import Progress, Tell
+from operations.replay.sieve import Sieve
+from operations.replay.sinks import Sink
+from operations.replay.sources import Chunk, Source
+from operations.replay.tenure import OustedError, Tenure
+from repo.ports import Unavailable
+from schemas.replay_plans import Checkpoint, Place, ReplayPlan, ReplayState
+from schemas.topics import QUARANTINE
+
+AT_A_TIME = 2_000
+UNDER_WAY = 4
+SAVE_EVERY_S = 1.0
+PAUSES_A_SECOND = 10  # of a replay with a rate: so that a second's records do not go out at once
+Landed = dict[tuple[int, int], Any]
+
+
+@dataclass(slots=True)
+class Wishes:
+    """How it is to go. ``rate``: records a second; ``canary``: stop after so many; ``stop``: set to pause it.
+
+    ``came_back`` is counted up by whoever watches the dead letters; more than ``came_back_max`` stop it.
+    """
+
+    rate: float | None = None
+    canary: int | None = None
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    came_back: int = 0
+    came_back_max: int = 10
+
+
+@dataclass(slots=True)
+class _Bundle:
+    """What is under way together. ``read``: where the source was behind it; ``missed``: of what an executor before had
+    written, what still lies ahead."""
+
+    sent: object
+    read: dict[int, int]
+    written: int
+    quarantined: int
+    skipped: int
+    missed: int
+
+
+class Execution:
+    """From a checkpoint on; ``checkpoint`` is the newest that is certain."""
+
+    def __init__(
+        self, source: Source, sieve: Sieve, sink: Sink, tenure: Tenure, before: ReplayPlan, landed: Landed
+    ) -> None:
+        """``before``: the plan as it was found; ``landed``: what lies behind its checkpoint in the targets."""
+        spans = before.spans
+        assert tenure.plan.checkpoint is not None  # noqa: S101 -- ``begin`` has stored it
+        self.checkpoint = tenure.plan.checkpoint
+        self._source = source
+        self._sieve = sieve
+        self._sink = sink
+        self._tenure = tenure
+        self._landed = landed
+        self._ends = {(one.topic, one.partition): one.offset for one in self.checkpoint.ends}
+        self._held_ends: dict[tuple[str, int], int] = {}
+        self._read = {one.partition: one.offset for one in self.checkpoint.read}
+        self._total = sum(span.end - span.first for span in spans)
+        self._firsts = {span.partition: span.first for span in spans}
+        self._under_way: deque[_Bundle] = deque()
+        self._saving: asyncio.Task[None] | None = None
+        self._save_at = 0.0
+        self._next_at = 0.0
+        # Of a canary that died midway, what is written counts; one that goes on begins to count anew.
+        dead = before.checkpoint if before.state is ReplayState.RUNNING else None
+        self._put = dead.written + dead.quarantined if dead else 0
+
+    async def run(self, wishes: Wishes, tell: Tell) -> str | None:
+        """None: all is written. Else why it stopped: all that was begun is written then. Raises ``OustedError``,
+        ``Unavailable``, ``StackError``: what was under way may be written or not."""
+        try:
+            reason = await self._pass(wishes, tell)
+            while self._under_way:
+                await self._confirm_oldest(wishes, tell)
+        finally:
+            await self._saved()
+        return reason
+
+    async def _pass(self, wishes: Wishes, tell: Tell) -> str | None:
+        while True:
+            reason = self._reason_to_stop(wishes)
+            if reason is not None:
+                return reason
+            chunks = await self._source.next(self._at_most(wishes))
+            if chunks is None:
+                return None
+            await self._pace(wishes, await self._send(chunks))
+            while len(self._under_way) >= UNDER_WAY:
+                await self._confirm_oldest(wishes, tell)
+            await self._save_now_and_then()
+
+    def _reason_to_stop(self, wishes: Wishes) -> str | None:
+        if wishes.canary is not None and self._put >= wishes.canary:
+            return f"the first {self._put} are written"
+        if wishes.came_back > wishes.came_back_max:
+            return f"{wishes.came_back} of its records came back as dead letters"
+        return "stopped by an operator" if wishes.stop.is_set() else None
+
+    def _at_most(self, wishes: Wishes) -> int:
+        most = AT_A_TIME
+        if wishes.canary is not None:
+            most = min(most, wishes.canary - self._put)
+        if wishes.rate is not None:
+            most = min(most, max(1, int(wishes.rate / PAUSES_A_SECOND)))
+        return most
+
+    async def _send(self, chunks: list[Chunk]) -> int:
+        """How many records went out."""
+        if not self._tenure.holds:
+            await self._renew()
+        put = quarantined = skipped = known = 0
+        for chunk in chunks:
+            judge, partition = self._sieve.judge, chunk.partition
+            for record, place in zip(chunk.records, chunk.places, strict=True):
+                judged = judge(record, partition, place)
+                if judged.__class__ is not Written:
+                    skipped += 1
+                    continue
+                assert isinstance(judged, Written)  # noqa: S101 -- for the type checker
+                if judged.topic == QUARANTINE.name:
+                    quarantined += 1
+                if self._landed and self._landed.pop((partition, place), None) is not None:
+                    known += 1
+                    continue
+                self._sink.put(record, judged, partition)
+                put += 1
+            self._read[partition] = chunk.after
+        sent = await self._sink.send()
+        written = put + known - quarantined
+        bundle = _Bundle(sent, dict(self._read), written, quarantined, skipped, len(self._landed))
+        self._under_way.append(bundle)
+        self._put += put + known
+        return put
+
+    async def _confirm_oldest(self, wishes: Wishes, tell: Tell) -> None:
+        bundle = self._under_way[0]
+        ends = await self._sink.durable(bundle.sent)
+        self._under_way.popleft()
+        self._held_ends |= ends
+        if not bundle.missed:  # else what an executor before wrote of what lies ahead would be before these ends
+            self._ends |= self._held_ends
+        before = self.checkpoint
+        self.checkpoint = Checkpoint(
+            read=tuple(Place(topic="", partition=at, offset=offset) for at, offset in sorted(bundle.read.items())),
+            ends=_places(self._ends),
+            written=before.written + bundle.written,
+            quarantined=before.quarantined + bundle.quarantined,
+            skipped=before.skipped + bundle.skipped,
+        )
+        done = sum(offset - self._firsts[at] for at, offset in bundle.read.items())
+        one = self.checkpoint
+        tell(Progress(done, self._total, one.written, one.quarantined, one.skipped, wishes.came_back))
+
+    async def _pace(self, wishes: Wishes, sent: int) -> None:
+        """Wait until the next record is due; a stop ends the wait."""
+        if wishes.rate is None:
+            return
+        now = asyncio.get_running_loop().time()
+        self._next_at = max(self._next_at, now - 1 / PAUSES_A_SECOND) + sent / wishes.rate
+        while (wait_s := self._next_at - asyncio.get_running_loop().time()) > 0 and not wishes.stop.is_set():
+            try:
+                async with asyncio.timeout(min(wait_s, SAVE_EVERY_S)):
+                    await wishes.stop.wait()
+            except TimeoutError:
+                await self._save_now_and_then()
+
+    async def _save_now_and_then(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._saving is not None and self._saving.done():
+            saving, self._saving = self._saving, None
+            with suppress(Unavailable):  # tried again with the next; without, nothing is sent when the lease runs out
+                saving.result()
+        if self._saving is None and now >= self._save_at:
+            self._save_at = now + SAVE_EVERY_S
+            self._saving = asyncio.create_task(self._tenure.save(self.checkpoint))
+
+    async def _renew(self) -> None:
+        """The lease is about to run out, or has: go on only if it is still ours. As ``Tenure.save``."""
+        await self._saved()
+        await self._tenure.save(self.checkpoint)
+
+    async def _saved(self) -> None:
+        if self._saving is not None:
+            saving, self._saving = self._saving, None
+            try:
+                await saving
+            except Unavailable:
+                pass
+            except OustedError:
+                self._under_way.clear()
+                raise
+
+
+def clean(checkpoint: Checkpoint) -> Checkpoint:
+    """With nothing under way."""
+    return replace(checkpoint, clean=True)
+
+
+def _places(ends: Mapping[tuple[str, int], int]) -> tuple[Place, ...]:
+    return tuple(Place(topic=topic, partition=at, offset=offset) for (topic, at), offset in sorted(ends.items()))

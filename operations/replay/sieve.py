@@ -1,0 +1,79 @@
+"""Which records of a source are written, and how: the same for the dry run and for the execution."""
+
+from operations.core.replay_names import is_ours
+from operations.core.replay_records import Readable, Rules, Written, written
+from operations.core.replay_scope import Asked, checks_of
+from operations.replay.sources import Resolved
+from operations.stack.errors import StackError
+from repo.topic_reader import TopicReader
+from repo.topic_writer import partition_for
+from schemas.topics import QUARANTINE, TOPICS
+
+_KEYS_KEPT = 50_000
+OUTSIDE = "outside --from and --to"
+NOT_CHOSEN = "not among those that were chosen"
+
+
+class Sieve:
+    """Of one replay."""
+
+    def __init__(self, asked: Asked, resolved: Resolved, rules: Rules) -> None:
+        """Raises ``BadScope``."""
+        self._checks = checks_of(asked)
+        self._since = -1 if resolved.since is None else resolved.since
+        self._until = 2**63 if resolved.until is None else resolved.until
+        self._chosen = None if asked.chosen is None else frozenset(asked.chosen)
+        self._rules = rules
+
+    def judge(self, record: Readable, partition: int, place: int) -> Written | str:
+        """As it is written, or why it is not (``Skipped``, or words: it is not of the scope)."""
+        if not self._since <= record.timestamp < self._until:
+            return OUTSIDE
+        if self._chosen is not None and (partition, place) not in self._chosen:
+            return NOT_CHOSEN
+        for check in self._checks:
+            reason = check(record.key, record.value, record.headers)
+            if reason is not None:
+                return reason
+        return written(record, f"{partition}/{place}", self._rules)
+
+
+class Lanes:
+    """The partitions of what is written to, and which of them a key goes to."""
+
+    def __init__(self, partitions: dict[str, list[int]]) -> None:
+        self._partitions = partitions
+        self._known: dict[tuple[str, bytes], int] = {}
+
+    @property
+    def topics(self) -> list[str]:
+        """All that may be written to."""
+        return sorted(self._partitions)
+
+    def of(self, topic: str, key: bytes | None, otherwise: int) -> int:
+        """By the key, as all who write there do; without one as it was (``otherwise``), where there are so many."""
+        if key is None:
+            return partition_for(None, self._partitions[topic], otherwise)
+        at = self._known.get((topic, key))
+        if at is None:
+            if len(self._known) >= _KEYS_KEPT:
+                self._known.clear()
+            at = self._known[topic, key] = partition_for(key, self._partitions[topic], otherwise)
+        return at
+
+
+async def lanes_of(reader: TopicReader, topics: list[str]) -> Lanes:
+    """Raises ``StackError`` where one is missing, or has not as many partitions as the table says."""
+    found: dict[str, list[int]] = {}
+    for topic in [*topics, QUARANTINE.name]:
+        partitions = await reader.partitions(topic)
+        if not partitions:
+            how = "`openv topics apply` makes it" if is_ours(topic) else "make it first, or check its name"
+            raise StackError(f"There is no topic {topic} on this Kafka: {how}.")
+        if is_ours(topic) and len(partitions) != TOPICS[topic].partitions:
+            raise StackError(
+                f"{topic} has {len(partitions)} partitions instead of {TOPICS[topic].partitions}: "
+                "keys would go elsewhere than its readers expect. `openv topics describe` shows it."
+            )
+        found[topic] = partitions
+    return Lanes(found)

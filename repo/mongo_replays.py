@@ -1,0 +1,56 @@
+"""The store of replays on MongoDB."""
+
+from collections.abc import Mapping
+
+from pymongo import DESCENDING
+
+from repo.core.documents import from_document, to_moment
+from repo.mongo_compared import compare_and_set
+from repo.mongo_connection import MongoConnection
+from schemas.replay_plans import ReplayPlan
+
+# Beside the queries below that they serve.
+INDEXES: Mapping[str, tuple[tuple[tuple[str, int], ...], ...]] = {
+    "replays": (
+        (("createdAt", DESCENDING), ("_id", DESCENDING)),  # replays
+        (("askedDigest", DESCENDING), ("createdAt", DESCENDING), ("_id", DESCENDING)),  # planned_as
+        (("updatedAt", DESCENDING),),  # forget_replays
+    ),
+}
+_NEWEST_FIRST = [("createdAt", DESCENDING), ("_id", DESCENDING)]
+
+
+class MongoReplayStore:
+    """Implements ``ReplayStore``."""
+
+    def __init__(self, connection: MongoConnection) -> None:
+        self._answer = connection.answer
+        self._replays = connection.collection("replays")
+
+    async def replay(self, replay_id: str) -> ReplayPlan | None:
+        """See ``ReplayStore.replay``."""
+        found = await self._answer(lambda: self._replays.find_one({"_id": replay_id}))
+        return from_document(ReplayPlan, found) if found else None
+
+    async def replays(self, limit: int = 100) -> list[ReplayPlan]:
+        """See ``ReplayStore.replays``."""
+        return await self._newest({}, limit)
+
+    async def planned_as(self, asked_digest: str, limit: int = 20) -> list[ReplayPlan]:
+        """See ``ReplayStore.planned_as``."""
+        return await self._newest({"askedDigest": asked_digest}, limit)
+
+    async def store_replay(self, plan: ReplayPlan, expected: int) -> bool:
+        """See ``ReplayStore.store_replay``."""
+        return await compare_and_set(self._answer, self._replays, plan, plan.replay_id, expected)
+
+    async def forget_replays(self, before: int) -> int:
+        """See ``ReplayStore.forget_replays``."""
+        old = {"updatedAt": {"$lt": to_moment(before)}}
+        return int((await self._answer(lambda: self._replays.delete_many(old))).deleted_count)
+
+    async def _newest(self, wanted: Mapping[str, str], limit: int) -> list[ReplayPlan]:
+        found = await self._answer(
+            lambda: self._replays.find(dict(wanted)).sort(_NEWEST_FIRST).limit(limit).to_list(None)
+        )
+        return [from_document(ReplayPlan, document) for document in found]

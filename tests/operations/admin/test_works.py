@@ -1,0 +1,275 @@
+"""Long works: done beside their request, by one process at a time, and gone on with when that process is no more."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from operations.admin import works as module
+from operations.admin.refusals import Problem, Refused
+from operations.admin.works import UNDER_WAY_MAX, Kind, Works
+from operations.audit import Actor
+from operations.core.works import INTERRUPTED, LEASE_MS, TOO_OFTEN, TRIES_MAX
+from operations.stack.errors import StackError
+from repo.memory_works import MemoryWorkStore
+from schemas.works import TRANSITIONS, Work, WorkFact, WorkState
+from tests.gateway.world import eventually, until
+
+ROOT = Actor("root/ov_abcdef", "api", "192.0.2.1")
+NOW = 1_790_000_000_000
+
+
+class Clock:
+    now = NOW
+
+    def __call__(self) -> int:
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(module, "RENEW_EVERY_S", 0.01)
+
+
+@asynccontextmanager
+async def a_process(
+    store: MemoryWorkStore,
+    run: Callable[[Mapping[str, Any], Actor], Awaitable[Any]],
+    clock: Clock,
+    *,
+    resumable: bool = True,
+) -> AsyncIterator[Works]:
+    works = Works(store, {"kind": Kind(run, resumable)}, clock)
+    async with works.running():
+        yield works
+
+
+async def ended(store: MemoryWorkStore, work: Work) -> Work:
+    async def look() -> Work | None:
+        stored = await store.work(work.work_id)
+        return stored if stored is not None and not TRANSITIONS[stored.state] else None
+
+    found: Work = await eventually(look)
+    return found
+
+
+async def test_a_work_is_done_beside_its_request() -> None:
+    heard: list[tuple[Any, Actor]] = []
+
+    async def run(arguments: Mapping[str, Any], actor: Actor) -> Any:
+        heard.append((dict(arguments), actor))
+        return {"found": 3}
+
+    store = MemoryWorkStore()
+    async with a_process(store, run, Clock()) as works:
+        begun = await works.begin("kind", {"only": ["kafka"]}, ROOT)
+        assert begun.state is WorkState.WAITING
+        done = await ended(store, begun)
+    assert (done.state, done.result, done.tries) == (WorkState.DONE, '{"found": 3}', 1)
+    assert heard == [({"only": ["kafka"]}, ROOT)]
+
+
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [
+        (StackError("Name a folder."), "Name a folder."),
+        (Refused(Problem.REFUSED, words="No."), "No."),
+        (RuntimeError("the password is hunter2"), module.LOST),
+    ],
+)
+async def test_a_failure_is_said_and_a_defect_is_not_shown(failure: Exception, words: str) -> None:
+    async def run(*_: Any) -> Any:
+        raise failure
+
+    store = MemoryWorkStore()
+    async with a_process(store, run, Clock()) as works:
+        failed = await ended(store, await works.begin("kind", {}, ROOT))
+    assert (failed.state, failed.error) == (WorkState.FAILED, words)
+
+
+async def test_a_process_that_stops_leaves_its_works_to_others() -> None:
+    begun_by: list[str] = []
+
+    async def for_ever(*_: Any) -> Any:
+        begun_by.append("first")
+        await asyncio.Event().wait()
+
+    async def quickly(*_: Any) -> Any:
+        begun_by.append("second")
+        return {}
+
+    store, clock = MemoryWorkStore(), Clock()
+    async with a_process(store, for_ever, clock) as works:
+        begun = await works.begin("kind", {}, ROOT)
+        await until(lambda: begun_by)
+    stored = await store.work(begun.work_id)
+    assert stored is not None
+    assert (stored.state, stored.holder) == (WorkState.WAITING, None)
+    async with a_process(store, quickly, clock):
+        done = await ended(store, begun)
+    assert (done.state, done.tries) == (WorkState.DONE, 2)
+    assert begun_by == ["first", "second"]
+
+
+async def killed(store: MemoryWorkStore, clock: Clock, holder: str = "elsewhere") -> Work:
+    """A work whose process was killed in the middle of it: it is held still, and nobody renews that."""
+    begun = await Works(store, {}, clock).begin("kind", {}, ROOT)
+    held = module.taken(begun, holder, clock(), resumable=True)
+    assert held is not None
+    assert await store.store_work(held, begun.version)
+    return held
+
+
+async def test_a_killed_process_is_followed_when_its_lease_is_over() -> None:
+    ran = 0
+
+    async def run(*_: Any) -> Any:
+        nonlocal ran
+        ran += 1
+
+    store, clock = MemoryWorkStore(), Clock()
+    held = await killed(store, clock)
+    async with a_process(store, run, clock) as works:
+        other = await ended(store, await works.begin("kind", {}, ROOT))
+        assert other.state is WorkState.DONE
+        assert (await store.work(held.work_id)) == held, "looked at, and not ours yet"
+        clock.now += LEASE_MS
+        done = await ended(store, held)
+    assert (done.state, done.tries, ran) == (WorkState.DONE, 2, 2)
+
+
+async def test_who_died_on_this_machine_is_followed_at_once() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", "from operations.replay.holder import this_run; print(this_run())",
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    said, _ = await process.communicate()
+
+    async def run(*_: Any) -> Any:
+        return {}
+
+    store, clock = MemoryWorkStore(), Clock()
+    held = await killed(store, clock, said.decode().strip())
+    async with a_process(store, run, clock):
+        assert (await ended(store, held)).tries == 2
+
+
+async def test_what_can_not_be_gone_on_with_fails_when_it_was_interrupted() -> None:
+    async def run(*_: Any) -> Any:
+        pytest.fail("it was begun before")
+
+    store, clock = MemoryWorkStore(), Clock()
+    held = await killed(store, clock)
+    clock.now += LEASE_MS
+    async with a_process(store, run, clock, resumable=False):
+        failed = await ended(store, held)
+    assert (failed.state, failed.error) == (WorkState.FAILED, INTERRUPTED)
+
+
+async def test_what_kills_every_process_is_given_up() -> None:
+    store, clock = MemoryWorkStore(), Clock()
+    work = await killed(store, clock)
+    for _ in range(TRIES_MAX - 1):
+        clock.now += LEASE_MS
+        again = module.taken(work, "dead", clock(), resumable=True)
+        assert again is not None
+        assert await store.store_work(again, work.version)
+        work = again
+    clock.now += LEASE_MS
+
+    async def run(*_: Any) -> Any:
+        pytest.fail("it was begun often enough")
+
+    async with a_process(store, run, clock):
+        failed = await ended(store, work)
+    assert (failed.state, failed.error) == (WorkState.FAILED, TOO_OFTEN)
+
+
+async def test_of_two_processes_one_does_it() -> None:
+    ran = 0
+
+    async def run(*_: Any) -> Any:
+        nonlocal ran
+        ran += 1
+        await asyncio.sleep(0)
+
+    store, clock = MemoryWorkStore(), Clock()
+    async with a_process(store, run, clock) as one, a_process(store, run, clock) as other:
+        for work in [await works.begin("kind", {}, ROOT) for works in (one, other) for _ in range(5)]:
+            assert (await ended(store, work)).tries == 1
+    assert ran == 10
+
+
+async def test_whoever_lost_its_work_stops() -> None:
+    stopped = asyncio.Event()
+    begun_with: list[str] = []
+
+    async def run(*_: Any) -> Any:
+        begun_with.append("it")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+
+    store, clock = MemoryWorkStore(), Clock()
+    async with a_process(store, run, clock) as works:
+        begun = await works.begin("kind", {}, ROOT)
+        await until(lambda: begun_with)
+
+        async def stolen() -> bool:
+            held = await store.work(begun.work_id)
+            assert held is not None
+            later = clock() + 10 * LEASE_MS
+            thief = module.taken(held, "thief", held.leased_until, resumable=True)
+            assert thief is not None
+            return await store.store_work(module.renewed(thief, later), held.version)
+
+        await eventually(stolen)
+        async with asyncio.timeout(10):
+            await stopped.wait()
+    kept = await store.work(begun.work_id)
+    assert kept is not None
+    assert kept.holder == "thief", "who lost it writes nothing any more"
+
+
+async def test_an_outage_is_waited_out() -> None:
+    async def run(*_: Any) -> Any:
+        store.away = True
+        return {}
+
+    store, clock = MemoryWorkStore(), Clock()
+    async with a_process(store, run, clock) as works:
+        begun = await works.begin("kind", {}, ROOT)
+        await until(lambda: store.away)
+        store.away = False
+        assert (await ended(store, begun)).state is WorkState.DONE
+
+
+async def test_too_many_at_once_are_refused() -> None:
+    works = Works(MemoryWorkStore(), {}, Clock())
+    for _ in range(UNDER_WAY_MAX):
+        await works.begin("kind", {}, ROOT)
+    with pytest.raises(Refused) as refused:
+        await works.begin("kind", {}, ROOT)
+    assert refused.value.problem is Problem.BUSY
+
+
+async def test_a_result_without_end_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run(*_: Any) -> Any:
+        return ["x" * 100] * 100
+
+    monkeypatch.setattr(module, "RESULT_BYTES", 1_000)
+    store = MemoryWorkStore()
+    async with a_process(store, run, Clock()) as works:
+        done = await ended(store, await works.begin("kind", {}, ROOT))
+    assert done.result is not None
+    assert "leftOut" in done.result
+
+
+def test_what_ended_stays_as_it_ended() -> None:
+    assert TRANSITIONS[WorkState.DONE] == TRANSITIONS[WorkState.FAILED] == {}
+    assert {fact for facts in TRANSITIONS.values() for fact in facts} == set(WorkFact)

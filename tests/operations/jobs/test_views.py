@@ -1,0 +1,96 @@
+"""What is shown of a job: what its user wrote on demand alone, secrets never, and nothing that steers a terminal."""
+
+import io
+import json
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from operations.cli import app
+from operations.core.printable import printable
+from operations.core.timeline import Step
+from operations.jobs.life import File, Life
+from operations.jobs.listing import Sought, sought_of
+from operations.jobs.views import job_plain, life_plain, print_life, print_list
+from operations.stack.errors import StackError
+from schemas.failures import FailureCode
+from schemas.jobs import Failure, Output
+from schemas.lifecycle import State
+from tests.repo.jobs import NOW, a_job
+
+SECRET = "nobody else may read this"
+CURSOR_UP = "\x1b[2A"
+JOB = a_job(
+    "ann",
+    worker_id=f"w{CURSOR_UP}[red]",
+    state=State.FAILED,
+    started_at=NOW,
+    webhook=f"https://example.org/{SECRET}",
+    labels={"mine": SECRET},
+    output=Output(value=SECRET, remote_url="https://example.org/signed"),
+    failure=Failure(code=FailureCode.ENGINE_ERROR, message=f"bad{CURSOR_UP}"),
+)
+JOB = replace(JOB, request=replace(JOB.request, prompt=SECRET, negative_prompt=SECRET, input=SECRET))
+LIFE = Life(
+    job=JOB,
+    trace_id="t",
+    attempts=(),
+    steps=(Step(at=NOW, kind="event", what="failed", words=f"[bold]bad{CURSOR_UP}", worker=JOB.worker_id),),
+    files=(File("k/1.mp4", None, 5, False, True), File("k/2.mp4", "fallback", None, None, False)),
+    deliveries=(),
+    gaps=("openv.commands is no longer kept from that time on: its oldest records are gone",),
+)
+
+
+def test_what_its_user_wrote_is_shown_on_demand_and_secrets_never() -> None:
+    assert SECRET not in json.dumps(job_plain(JOB))
+    asked = job_plain(JOB, prompt=True)
+    assert (asked["request"]["prompt"], asked["request"]["input"]) == (SECRET, SECRET)
+    assert {"webhook", "labels"} & asked.keys() == set()
+    assert "signed" not in json.dumps(life_plain(LIFE, prompt=True))
+    assert SECRET not in json.dumps(life_plain(LIFE))
+    assert asked["jobId"] == JOB.job_id
+
+
+def test_a_workers_name_steers_no_terminal_and_is_no_markup() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=250)
+    print_life(console, LIFE, prompt=False)
+    print_list(console, [JOB])
+    text = out.getvalue()
+    assert "\x1b" not in text
+    assert "w\N{REPLACEMENT CHARACTER}[2A[red]" in text
+    assert "[bold]bad" in text
+    assert "MISSING" in text
+    assert "not known" in text
+    assert "Not everything is known: openv.commands" in text
+    assert printable("a\u202eb\nc\udce9d") == "a\ufffdb\ufffdc\ufffdd"
+    assert printable("Zoë 東京 🎬") == "Zoë 東京 🎬"
+
+
+def test_filters_are_read_as_they_are_written() -> None:
+    assert sought_of(None, (), None, None, None, None, NOW).is_all
+    found = sought_of("ann", ("failed", "timed_out"), "p", "e", "out_of_memory", "2h", NOW)
+    states = (State.FAILED, State.TIMED_OUT)
+    assert found == Sought("ann", states, "p", "e", FailureCode.OUT_OF_MEMORY, NOW - 7_200_000)
+    for wrong in ({"states": ("lost",)}, {"code": "bad"}, {"since": "soon"}):
+        given = {"user": None, "states": (), "pool": None, "endpoint": None, "code": None, "since": None} | wrong
+        with pytest.raises(StackError):
+            sought_of(**given, now=NOW)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("requeue",), "Say which jobs"),
+        (("kill", "j-1", "--user", "ann"), "Say either ids or a filter"),
+        (("list", "--state", "lost"), "There is no state lost"),
+        (("delete", "-", "--execute"), "Say --yes"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_any_server_is_asked(words: tuple[str, ...], said: str) -> None:
+    result = CliRunner().invoke(app, ["jobs", *words, "--data-dir", "nowhere"], input="j-1\n")
+    assert result.exit_code in (1, 2)
+    assert said in result.output
