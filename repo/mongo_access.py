@@ -18,7 +18,7 @@ _PASSING = sorted(PASSING)
 INDEXES: Mapping[str, tuple[tuple[tuple[str, int], ...], ...]] = {
     "api_keys": (
         (("userId", ASCENDING),),  # api_keys, discard_expired_keys, forget
-        (("kind", ASCENDING), ("expiresAt", ASCENDING)),  # UpkeepStore.sweep_keys
+        (("expiresAt", ASCENDING),),  # UpkeepStore.sweep_keys
     ),
     "acceptances": ((("userId", ASCENDING),),),  # acceptances, forget
     "vouchers": ((("createdAt", DESCENDING), ("_id", DESCENDING)),),  # vouchers
