@@ -50,7 +50,8 @@ class MongoReplayStore:
         return int((await self._answer(lambda: self._replays.delete_many(old))).deleted_count)
 
     async def _newest(self, wanted: Mapping[str, str], limit: int) -> list[ReplayPlan]:
+        most = max(1, limit)  # 0 would be all of them to MongoDB
         found = await self._answer(
-            lambda: self._replays.find(dict(wanted)).sort(_NEWEST_FIRST).limit(limit).to_list(None)
+            lambda: self._replays.find(dict(wanted)).sort(_NEWEST_FIRST).limit(most).to_list(None)
         )
         return [from_document(ReplayPlan, document) for document in found]
