@@ -8,6 +8,8 @@ from itertools import count, islice
 from statistics import median
 from typing import Any
 
+import orjson
+
 from bench.driver import ROOT, Driver, Failed, driven
 from bench.figures import Aim, Figure, percentile
 from bench.measurement import Measurement
@@ -71,10 +73,11 @@ async def run(world: World) -> Sequence[Figure]:
 async def _round(world: World, load: Driver, keys: Any, number: int, size: Size) -> Round:
     await _set_aside(world, f"owner-{number}", size.letters)
     before = await _written(world)
-    redrive = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "operations", "deadletters", "redrive", "--all", "--execute", f"--rate={RATE}", "--json",
-        cwd=ROOT, env=world.environment, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+    looked = await _redrive(world, "--all")
+    out, words = await looked.communicate()
+    if looked.returncode != 0:
+        raise Failed(f"the dry run ended with {looked.returncode}: {words.decode()[-500:]}")
+    redrive = await _redrive(world, orjson.loads(out)["replay"]["id"], "--execute", f"--rate={RATE}")
     ending = asyncio.create_task(redrive.communicate())
     while await _written(world) == before and not ending.done():  # noqa: ASYNC110 -- of another process
         await asyncio.sleep(0.05)
@@ -91,6 +94,13 @@ async def _round(world: World, load: Driver, keys: Any, number: int, size: Size)
     while len(alone) < len(beside):
         alone += (await load.ask(clients=1, keys=list(islice(keys, PORTION))))["ms"]
     return Round(beside, alone, seconds)
+
+
+async def _redrive(world: World, *words: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "operations", "deadletters", "redrive", *words, "--json",
+        cwd=ROOT, env=world.environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
 
 
 async def _set_aside(world: World, prefix: str, letters: int) -> None:

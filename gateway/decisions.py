@@ -18,7 +18,7 @@ from gateway.metrics import GatewayMetrics
 from gateway.tracing import sending
 from repo.ports import EventLog, Position, Unavailable
 from schemas.codec import Record, Unreadable, decode, encode
-from schemas.commands import AnyCommand
+from schemas.commands import AnyCommand, SubmitJob
 from schemas.dispatch import RemoteMoved
 from schemas.events import CommandAnswered
 
@@ -68,6 +68,8 @@ class Decisions:
         """The ledger's answer, or None if it takes longer than the timeout; ``recorded`` is told then, at the latest,
         where the command lies. Raises ``NotRecorded``.
         """
+        if isinstance(command, SubmitJob):  # its job is in no address: the request's line says it (``Envelope``)
+            structlog.contextvars.bind_contextvars(job_id=command.job_id)
         began, outcome = time.monotonic(), "gone"
         try:
             answer = await self._ask(command, append_by, recorded)

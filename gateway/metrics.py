@@ -12,6 +12,8 @@ from repo.metrics import SHORT_S, Beat, Read, Sample, labelled, one, show_beat
 
 KINDS = ("ws", "sse")
 NO_ROUTE = "none"  # nothing is at that address
+# A caller waits for two seconds: what the alert asks (1.5 s) and the end are bounds of their own.
+DECISION_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 5.0)
 # Lives as long as its client listens; how long that is says nothing about us.
 STREAMS = frozenset({"/api/live/events"})
 _Children: TypeAlias = "tuple[Counter, Histogram | None]"
@@ -40,7 +42,13 @@ class GatewayMetrics:
             "openv_decisions_total", "Commands, by what their caller heard.", ("outcome",), registry=self.registry
         )
         self._deciding = Histogram(
-            "openv_decision_wait_seconds", "How long the caller waited.", buckets=SHORT_S, registry=self.registry
+            "openv_decision_wait_seconds", "How long the caller waited.", buckets=DECISION_S, registry=self.registry
+        )
+        self._delay = Histogram(
+            "openv_socket_delay_seconds",
+            "From an event's place in the log to its frame on the way, for events that somebody watches.",
+            buckets=SHORT_S,
+            registry=self.registry,
         )
         self._children: dict[tuple[str, str, int], _Children] = {}
         self._read = Read(self.registry)
@@ -70,6 +78,10 @@ class GatewayMetrics:
         """A command was answered, or its caller was told that it is late, or not recorded."""
         self._decisions.labels(outcome).inc()
         self._deciding.observe(seconds)
+
+    def told(self, delay_ms: int) -> None:
+        """An event was handed to those who watch it, so long after it was written down."""
+        self._delay.observe(max(0, delay_ms) / 1000)
 
     def _show_connections(self) -> None:
         tally, counter = self.tally, self._read.counter

@@ -6,20 +6,20 @@ astray) is not written down. Job ids are, for they are what people ask about.
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from uuid import uuid4
 
 import structlog
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import Problem, Refused
 from gateway.metrics import GatewayMetrics
 from gateway.refusals import refusal_at
-from gateway.tracing import traced
+from gateway.tracing import RequestTrace, traced
 from schemas.api.openai import job_id_in
 from schemas.ids import is_job_id
+from schemas.traces import HEADER as TRACEPARENT
 
 _ID = re.compile(rb"^[A-Za-z0-9._-]{8,64}$")
 QUIET = frozenset({"/healthz", "/readyz"})
@@ -38,6 +38,8 @@ HEADERS: Mapping[str, str] = MappingProxyType(
 # Not for subdomains, which may be somebody else's.
 HSTS = "max-age=31536000"
 _STARTS = frozenset({"http.response.start", "websocket.http.response.start"})
+RawHeaders = list[tuple[bytes, bytes]]
+REQUEST_ID, PARENT = b"x-request-id", TRACEPARENT.encode()
 logger = structlog.get_logger()
 
 
@@ -50,14 +52,15 @@ class Envelope:
     def __init__(self, app: ASGIApp, https: bool = False, metrics: GatewayMetrics | None = None) -> None:
         self._app = app
         self._metrics = metrics or GatewayMetrics()
-        self._headers = {**HEADERS, "Strict-Transport-Security": HSTS} if https else HEADERS
+        words = {**HEADERS, "Strict-Transport-Security": HSTS} if https else HEADERS
+        self._headers = [(name.lower().encode(), value.encode()) for name, value in words.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         headers_in = dict(scope["headers"])
-        given = headers_in.get(b"x-request-id", b"")
+        given = headers_in.get(REQUEST_ID, b"")
         request_id = given.decode() if _ID.fullmatch(given) else uuid4().hex
         started = time.monotonic()
         status = 0
@@ -66,21 +69,16 @@ class Envelope:
             nonlocal status
             if message["type"] in _STARTS:
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = request_id
-                for name, value in self._headers.items():
-                    headers.setdefault(name, value)
+                message["headers"] = self._enveloped(message.get("headers", ()), request_id)
             await send(message)
 
         if scope["type"] != "http":
             await self._app(scope, receive, send_with_headers)
             return
-        traceparent = headers_in.get(b"traceparent", b"").decode("latin-1")
         self._metrics.began()
-        with (
-            structlog.contextvars.bound_contextvars(request_id=request_id),
-            traced(_method(scope), request_id, traceparent) as trace,
-        ):
+        # By token: ``bound_contextvars`` copies the whole context, twice a request.
+        bound = structlog.contextvars.bind_contextvars(request_id=request_id)
+        with traced(_method(scope), request_id, headers_in.get(PARENT)) as trace:
             try:
                 await self._app(scope, receive, send_with_headers)
             except Exception:  # the last door: whatever escaped is a defect; it is logged here and nowhere shown
@@ -92,12 +90,29 @@ class Envelope:
             finally:
                 template = getattr(scope.get("route"), "path", None)
                 self._metrics.ended(template, _method(scope), status, time.monotonic() - started)
-                if trace is not None and scope["path"] not in QUIET:
-                    trace.end(status, _where(scope).get("path"))
                 if scope["path"] not in QUIET:
-                    took = round((time.monotonic() - started) * 1000, 1)
-                    logger.info("request", method=_method(scope), status=status, ms=took, **_where(scope))
-                structlog.contextvars.unbind_contextvars("user_id")  # of ``identity/guard.py``
+                    _tell(scope, status, time.monotonic() - started, trace)
+                structlog.contextvars.unbind_contextvars(
+                    "user_id", "job_id"
+                )  # of ``identity/guard.py``, ``decisions.py``
+                structlog.contextvars.reset_contextvars(**bound)
+
+    def _enveloped(self, given: Iterable[tuple[bytes, bytes]], request_id: str) -> RawHeaders:
+        """What an answer carries, with what stands on all of them and is not there yet."""
+        headers = [pair for pair in given if pair[0].lower() != REQUEST_ID]
+        present = {name.lower() for name, _ in headers}
+        headers += [pair for pair in self._headers if pair[0] not in present]
+        headers.append((REQUEST_ID, request_id.encode()))
+        return headers
+
+
+def _tell(scope: Scope, status: int, seconds: float, trace: RequestTrace | None) -> None:
+    """One line, and the end of its span."""
+    where, told = _where(scope), {}
+    if trace is not None:
+        trace.end(status, where.get("path"))
+        told = {"trace_id": trace.trace_id} if trace.trace_id else {}
+    logger.info("request", method=_method(scope), status=status, ms=round(seconds * 1000, 1), **where, **told)
 
 
 def _where(scope: Scope) -> dict[str, str]:

@@ -104,7 +104,7 @@ def build(
     serverless = serverless_of(database, settings, now)
     workers = workers_of(log, database, objects, decisions, settings, now)
     listeners = (serverless, workers.room)
-    feed = Feed(log, window, hub, decisions, now, window_ms, account_changed, listeners, metrics.tally)
+    feed = Feed(log, window, hub, decisions, now, window_ms, account_changed, listeners, metrics.tally, metrics.told)
     metrics.watch_feed(window, lambda: feed.caught_up)
     standings = Standings(decisions, feed, now)
     clerk = clerk_of(settings, accounts, now)

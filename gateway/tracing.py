@@ -21,12 +21,17 @@ from schemas.traces import HEADER, parent_of, trace_id_of
 class RequestTrace:
     """One request's; ``of_job`` as soon as its job is known, ``end`` in any case."""
 
-    def __init__(self, method: str, request_id: str, traceparent: str | None) -> None:
+    def __init__(self, method: str, request_id: str, traceparent: bytes | None) -> None:
         self._method = method
         self._request_id = request_id
-        self._link = parent_of(traceparent)
+        self._link = parent_of(traceparent.decode("latin-1")) if traceparent else None
         self._began = tracing.now_ns()
         self._span: Span | None = None
+
+    @property
+    def trace_id(self) -> str | None:
+        """The trace that it belongs to; None while that is not known, or where it is not kept."""
+        return None if self._span is None else self._span.trace_id
 
     def of_job(self, job_id: str) -> str | None:
         """The request as a parent for what follows in this job's trace; None: it belongs to another job's already."""
@@ -45,7 +50,7 @@ class RequestTrace:
         """It was answered. ``route``: the template."""
         span = self._span
         if span is None:
-            span = tracing.begin_apart(
+            span = self._span = tracing.begin_apart(
                 self._method, Kind.SERVER, link=self._link, attributes=self._attributes(), started_ns=self._began
             )
         if route:
@@ -64,14 +69,16 @@ class RequestTrace:
 
 
 _request: ContextVar[RequestTrace | None] = ContextVar("openv_request", default=None)
+_NOTHING = nullcontext(None)  # one for all: every request, command and event comes past here
+
+
+def traced(method: str, request_id: str, traceparent: bytes | None) -> AbstractContextManager[RequestTrace | None]:
+    """Around a request; None where nothing is traced."""
+    return _traced(method, request_id, traceparent) if tracing.is_on() else _NOTHING
 
 
 @contextmanager
-def traced(method: str, request_id: str, traceparent: str | None) -> Iterator[RequestTrace | None]:
-    """Around a request; None where nothing is traced."""
-    if not tracing.is_on():
-        yield None
-        return
+def _traced(method: str, request_id: str, traceparent: bytes | None) -> Iterator[RequestTrace]:
     request = RequestTrace(method, request_id, traceparent)
     token = _request.set(request)
     try:
@@ -80,13 +87,14 @@ def traced(method: str, request_id: str, traceparent: str | None) -> Iterator[Re
         _request.reset(token)
 
 
-@contextmanager
-def sending(message: Message) -> Iterator[str | None]:
+def sending(message: Message) -> AbstractContextManager[str | None]:
     """Around an append of something about a job, on behalf of the request under way; yields its ``traceparent``."""
-    job_id = getattr(message, "job_id", None)
-    if not tracing.is_on() or job_id is None:
-        yield None
-        return
+    job_id = getattr(message, "job_id", None) if tracing.is_on() else None
+    return _NOTHING if job_id is None else _sending(message, job_id)
+
+
+@contextmanager
+def _sending(message: Message, job_id: str) -> Iterator[str | None]:
     request = _request.get()
     parent = request.of_job(job_id) if request is not None else None
     topic = TOPIC_OF[type(message)].name
@@ -112,7 +120,7 @@ def pushing(record: Record, job_id: str, watchers: Callable[[], int]) -> Abstrac
     parent = record.header(HEADER) if tracing.is_on() else None
     connections = watchers() if parent is not None else 0
     if not connections:
-        return nullcontext()
+        return _NOTHING
     attributes: Attributes = {
         "messaging.system": "kafka",
         "messaging.operation.type": "process",

@@ -40,6 +40,7 @@ READ_BYTES = 1 << 16
 EXIT_UNLOADABLE = 3  # the model can't be loaded
 EXIT_FATAL = 4  # the attempt broke the process for all later ones
 EXIT_BAD_FRAME = 5  # the parent sent what is no message
+REASON_MAX = 500
 
 log = structlog.get_logger()
 
@@ -159,7 +160,8 @@ def load(name: str, channel: Channel) -> Engine | None:
     except EngineFailure as failure:
         channel.send(Unloadable(engine=name, code=failure.code, message=failure.message))
     except Exception as error:
-        log.exception("engine_unloadable", engine=name)
+        # Its words as well, which a traceback leaves out: nobody has asked for anything yet that they could quote.
+        log.exception("engine_unloadable", engine=name, reason=str(error)[:REASON_MAX])
         text = f"The engine {name!r} failed to load ({type(error).__name__}); the worker's log says where."
         channel.send(Unloadable(engine=name, code=FailureCode.MODEL_UNAVAILABLE, message=text))
     else:

@@ -1,4 +1,5 @@
-"""Who did what from where: every change by an operator is in ``openv.audit`` before it is made, and as it ended.
+"""Who did what from where: every change by an operator is in ``openv.audit`` before it is made, and as it ended; and
+every reading of what users wrote, before it is shown.
 
 Where the intention can't be recorded (Kafka is away), nothing is done.
 """
@@ -18,6 +19,7 @@ from schemas.audit import AuditEntry, AuditStage
 from schemas.codec import encode
 
 SOURCE = "/openv/operator"
+READ_JOB, READ_LETTER = "jobs.read-words", "deadletters.read-words"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,19 @@ async def audited(
         await _if_it_can(record(AuditStage.FAILED, {**under_way.detail, "error": told[:500]}))
         raise
     await _if_it_can(record(AuditStage.DONE, under_way.detail))
+
+
+@asynccontextmanager
+async def reading_words(
+    event_log: EventLog, actor: Actor, action: str, target: str, *, shown: bool
+) -> AsyncIterator[None]:
+    """Around showing what a user wrote: recorded before the body runs, as with ``audited``. Not ``shown``: the body
+    shows nothing of it, and nothing is recorded. Raises ``Unavailable`` before anything is shown."""
+    if not shown:
+        yield
+        return
+    async with audited(event_log, actor, action, target=target):
+        yield
 
 
 async def _if_it_can(recording: Coroutine[Any, Any, None]) -> None:

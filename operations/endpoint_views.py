@@ -19,6 +19,7 @@ from operations.endpoint_records import (
 )
 from operations.endpoint_wishes import require_endpoint_id
 from operations.endpoint_words import limits_in_words, span, who
+from operations.jobs.views import cell
 from operations.keys import WIDE
 from schemas.endpoints import ServerlessEndpoint
 from schemas.instants import to_datetime
@@ -45,7 +46,7 @@ async def listed(data_dir: Path, console: Console, *, as_json: bool) -> int:
             limits_in_words(one.limits),
             str(one.max_retries),
             *(span(ms) for ms in (one.execution_timeout_ms, one.ttl_ms, one.result_ms)),
-            one.description,
+            cell(one.description),
         )
     if not console.is_terminal:
         console.width = max(console.width, WIDE)
@@ -66,7 +67,7 @@ async def show(data_dir: Path, name: str, console: Console, *, as_json: bool) ->
         return 0
     table = Table(show_header=False)
     for row in _rows(one, plain["url"], jobs, len(keys)).items():
-        table.add_row(*row)
+        table.add_row(row[0], cell(row[1]))
     console.print(table)
     return 0
 

@@ -6,7 +6,7 @@ seconds. A deleted endpoint stays as a tombstone: its jobs go on, and the built-
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import typer
@@ -41,10 +41,10 @@ async def create(data_dir: Path, name: str, wishes: Wishes) -> int:
     return 0
 
 
-async def make_endpoint(desk: Desk, actor: Actor, made: ServerlessEndpoint) -> None:
-    """Store it. Raises ``StackError`` where there is one of that name, ``Unavailable``."""
+async def make_endpoint(desk: Desk, actor: Actor, made: ServerlessEndpoint, reason: str = "") -> ServerlessEndpoint:
+    """As it is stored. Raises ``StackError`` where there is one of that name, ``Unavailable``."""
     name, database = made.endpoint_id, desk.database
-    async with audited(desk.log, actor, "endpoints.create", target=name, detail={"pool": made.pool}):
+    async with audited(desk.log, actor, "endpoints.create", target=name, reason=reason, detail={"pool": made.pool}):
         while True:
             stored = await database.endpoints.endpoint(name)
             if stored is not None and stored.deleted_at is None:
@@ -53,8 +53,9 @@ async def make_endpoint(desk: Desk, actor: Actor, made: ServerlessEndpoint) -> N
                 await _require_idle(database, stored, made)
                 await _revoke_worker_keys(database, name)
             before = stored.version if stored is not None else 0
-            if await database.endpoints.store_endpoint(replace(made, version=before + 1), before):
-                return
+            new = replace(made, version=before + 1)
+            if await database.endpoints.store_endpoint(new, before):
+                return new
 
 
 async def update(data_dir: Path, name: str, wishes: Wishes) -> int:
@@ -73,18 +74,25 @@ async def update(data_dir: Path, name: str, wishes: Wishes) -> int:
 
 
 async def change_endpoint(
-    desk: Desk, actor: Actor, name: str, wishes: Wishes
+    desk: Desk, actor: Actor, name: str, wishes: Wishes, reason: str = ""
 ) -> tuple[ServerlessEndpoint, ServerlessEndpoint]:
     """As it was, and as it is. Raises ``StackError``, ``Unavailable``."""
     database = desk.database
-    async with audited(desk.log, actor, "endpoints.update", target=name) as action:
+    async with audited(desk.log, actor, "endpoints.update", target=name, reason=reason) as action:
         while True:
             endpoint = await existing(database, name)
             new = changed(endpoint, wishes, now_ms())
             await _require_idle(database, endpoint, new)
             if await database.endpoints.store_endpoint(new, endpoint.version):
-                action.detail["version"] = str(new.version)
+                action.detail |= {"version": str(new.version), "changed": " ".join(_differing(endpoint, new))}
                 return endpoint, new
+
+
+def _differing(old: ServerlessEndpoint, new: ServerlessEndpoint) -> list[str]:
+    """The members, without their values: one is a secret."""
+    always = {"version", "updated_at"}
+    names = [one.name for one in fields(old) if one.name not in always]
+    return [name for name in names if getattr(old, name) != getattr(new, name)]
 
 
 async def delete(data_dir: Path, name: str, agreed: Callable[[str], None]) -> int:
@@ -98,10 +106,10 @@ async def delete(data_dir: Path, name: str, agreed: Callable[[str], None]) -> in
     return 0
 
 
-async def delete_endpoint(desk: Desk, actor: Actor, name: str) -> int:
+async def delete_endpoint(desk: Desk, actor: Actor, name: str, reason: str = "") -> int:
     """How many of its jobs are under way. Raises ``StackError``, ``Unavailable``."""
     database = desk.database
-    async with audited(desk.log, actor, "endpoints.delete", target=name):
+    async with audited(desk.log, actor, "endpoints.delete", target=name, reason=reason):
         while True:
             endpoint, now = await existing(database, name), now_ms()
             gone = replace(endpoint, version=endpoint.version + 1, updated_at=now, deleted_at=now)

@@ -14,6 +14,7 @@ from gateway.settings import GatewaySettings
 from operations.audit import Actor, at_the_terminal, audited
 from operations.desk import Desk
 from operations.desk import desk as open_desk
+from operations.jobs.views import cell
 from operations.local import require_user_id, running_stack, server_environment
 from operations.prepare import one_time_token
 from operations.stack.errors import StackError
@@ -27,6 +28,7 @@ from schemas.instants import to_datetime
 
 DAY_MS = 86_400_000
 WIDE = 200
+LABEL_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class NewKey:
 
     def __post_init__(self) -> None:
         require_user_id(self.user)
+        require_label(self.name)
         if self.role not in set(Role):
             raise StackError(f"A role is one of {', '.join(Role)}.")
         if not set(self.scopes) <= set(Scope):
@@ -51,7 +54,13 @@ class NewKey:
             )
 
 
-async def make_key(desk: Desk, actor: Actor, wanted: NewKey) -> tuple[str, ApiKey]:
+def require_label(name: str) -> None:
+    """Raises ``StackError`` for what can't be shown as what a key is for."""
+    if len(name) > LABEL_MAX or (name and not name.isprintable()):
+        raise StackError(f"What a key is for has at most {LABEL_MAX} characters, in one line.")
+
+
+async def make_key(desk: Desk, actor: Actor, wanted: NewKey, reason: str = "") -> tuple[str, ApiKey]:
     """The secret, which is nowhere else, and what is stored of it. Raises ``Unavailable``."""
     now = now_ms()
     secret, key = new_key(
@@ -63,15 +72,15 @@ async def make_key(desk: Desk, actor: Actor, wanted: NewKey) -> tuple[str, ApiKe
         expires_at=None if wanted.expires_days is None else now + wanted.expires_days * DAY_MS,
     )
     detail = {"key": key.prefix, "role": str(key.role), "scopes": " ".join(key.scopes)}
-    async with audited(desk.log, actor, "keys.create", target=wanted.user, detail=detail):
+    async with audited(desk.log, actor, "keys.create", target=wanted.user, reason=reason, detail=detail):
         await desk.database.prepare()
         await desk.database.access.store_api_key(key)
     return secret, key
 
 
-async def revoke_key(desk: Desk, actor: Actor, user: str, words: str) -> ApiKey:
+async def revoke_key(desk: Desk, actor: Actor, user: str, words: str, reason: str = "") -> ApiKey:
     """Revoke the one active key or session that begins so, or is this one. Raises ``StackError``, ``Unavailable``."""
-    active = [key for key in await _lasting_keys(desk.database, user) if key.revoked_at is None]
+    active = [key for key in await lasting_keys(desk.database, user) if key.revoked_at is None]
     found = [key for key in active if _is_named(key, words.rstrip("…"))]
     if len(found) != 1:
         raise StackError(
@@ -80,7 +89,7 @@ async def revoke_key(desk: Desk, actor: Actor, user: str, words: str) -> ApiKey:
         )
     (key,) = found
     detail = {"key": key.prefix, "kind": str(key.kind)}
-    async with audited(desk.log, actor, "keys.revoke", target=user, detail=detail):
+    async with audited(desk.log, actor, "keys.revoke", target=user, reason=reason, detail=detail):
         if not await desk.database.access.revoke_api_key(key.key_hash, now_ms()):
             raise StackError(f"{key.prefix}… was revoked by somebody else just now.")
     return key
@@ -112,12 +121,14 @@ async def show(data_dir: Path, user: str, console: Console) -> int:
     """List a user's API keys and sessions, newest first; what is good for one use is neither."""
     server_environment(data_dir)
     async with MongoDatabase(ServerSettings()) as database:
-        keys = await _lasting_keys(database, user)
+        keys = await lasting_keys(database, user)
     now = now_ms()
     table = Table("key", "kind", "name", "role", "scopes", "created", "last used", "expires", "state")
     for key in reversed(keys):
         times = (_minute(at) for at in (key.created_at, key.last_used_at, key.expires_at))
-        table.add_row(f"{key.prefix}…", key.kind, key.name, key.role, ", ".join(key.scopes), *times, _state(key, now))
+        table.add_row(
+            f"{key.prefix}…", key.kind, cell(key.name), key.role, ", ".join(key.scopes), *times, state_of(key, now)
+        )
     if not console.is_terminal:
         console.width = max(console.width, WIDE)  # else what reads it gets names and dates cut to 80 columns
     console.print(table)
@@ -139,12 +150,13 @@ def _is_named(key: ApiKey, words: str) -> bool:
     return hmac.compare_digest(key.key_hash, hash_of(words))
 
 
-async def _lasting_keys(database: Database, user: str) -> list[ApiKey]:
-    """Oldest first."""
+async def lasting_keys(database: Database, user: str) -> list[ApiKey]:
+    """Keys and sessions, oldest first; what is good for one use is neither. Raises ``Unavailable``."""
     return [key for key in await database.access.api_keys(user) if key.kind not in ONE_TIME]
 
 
-def _state(key: ApiKey, now: int) -> str:
+def state_of(key: ApiKey, now: int) -> str:
+    """``active``, ``revoked`` or ``expired``."""
     if key.revoked_at is not None:
         return "revoked"
     return "expired" if key.expires_at is not None and key.expires_at <= now else "active"

@@ -1,6 +1,7 @@
 """How every command of ``openv`` runs: to its end, and what goes wrong in one sentence on stderr."""
 
 import asyncio
+import sys
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,11 +26,15 @@ _NAMED_BY = {
 
 def run(work: Coroutine[Any, Any, int | None]) -> None:
     """Run to the end; what a person can mend is one sentence on stderr and exit code 1, an interrupt is 130."""
+    import structlog
+
     from operations.client import RefusedError
     from repo.environment import SettingsError
     from repo.ports import OtherDatabase, Unavailable
     from repo.topic_admin import TopicError
 
+    if not structlog.is_configured():
+        structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))  # stdout is for answers
     try:
         code = asyncio.run(work)
     except OtherDatabase as error:

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 import structlog
 from structlog.types import Processor
 
+from repo.tracebacks import print_told, told
+
 LEVELS: Mapping[str, int] = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
@@ -45,10 +47,10 @@ def set_up(part: str, environment: Mapping[str, str] = os.environ) -> None:
         structlog.processors.StackInfoRenderer(),
     ]
     last: list[Processor] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        [structlog.processors.ExceptionRenderer(told), structlog.processors.JSONRenderer()]
         if kind == "json"
-        # Plain tracebacks: rich ones print local variables, which hold prompts.
-        else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        # Tracebacks of ours: rich ones print local variables, plain ones what was raised; both may quote prompts.
+        else [structlog.dev.ConsoleRenderer(exception_formatter=print_told)]
     )
     structlog.configure(
         processors=[

@@ -1,5 +1,7 @@
 """The memory twin of ``WorkStore``."""
 
+from dataclasses import replace
+
 from repo.core.documents import to_document
 from repo.ports import Unavailable
 from schemas.works import UNFINISHED, Work
@@ -33,7 +35,8 @@ class MemoryWorkStore:
         """See ``WorkStore.works``."""
         self._check()
         ordered = sorted(self._works.values(), key=_place, reverse=True)
-        return [one for one in ordered if before is None or _place(one) < before][:limit]
+        page = [one for one in ordered if before is None or _place(one) < before][: max(1, limit)]
+        return [replace(one, arguments="{}", result=None) for one in page]
 
     async def unfinished_works(self, limit: int = 100) -> list[Work]:
         """See ``WorkStore.unfinished_works``."""

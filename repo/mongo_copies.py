@@ -63,21 +63,26 @@ class MongoCopies:
         return await self._write(name, [InsertOne(document) for document in documents])
 
     async def store_newer(self, name: str, documents: Sequence[Document], member: str) -> int:
-        """Store each whose ``member`` is higher than the stored one's, or of which none is stored; how many were."""
+        """Store each whose ``member`` is higher than the stored one's, or of which none is stored; how many were.
+
+        What lacks the member, or has something that can't be compared in its place, is older than what has one.
+        """
         stored = await self.members(name, [one["_id"] for one in documents], member)
         writes: list[Write] = []
         for one in documents:
-            if one["_id"] not in stored:
+            document_id = one["_id"]
+            if document_id not in stored:
                 writes.append(InsertOne(one))
-            elif stored[one["_id"]] is None or stored[one["_id"]] < one[member]:
-                older = {"$lt": one[member]} if stored[one["_id"]] is not None else None
-                writes.append(ReplaceOne({"_id": one["_id"], member: older}, one))
+            elif (older := _replaced_by(one.get(member), stored[document_id])) is not None:
+                writes.append(ReplaceOne({"_id": document_id, member: older}, one))
         return await self._write(name, writes)
 
     async def store_lower(self, name: str, documents: Sequence[Document], member: str) -> int:
         """As they are, but where one is stored, only its ``member`` is lowered to the new one's."""
         added = await self.add(name, documents)
-        changes: list[Write] = [UpdateOne({"_id": one["_id"]}, {"$min": {member: one[member]}}) for one in documents]
+        changes: list[Write] = [
+            UpdateOne({"_id": one["_id"]}, {"$min": {member: one[member]}}) for one in documents if member in one
+        ]
         return added + await self._write(name, changes)
 
     async def clear(self, name: str) -> None:
@@ -106,3 +111,13 @@ class MongoCopies:
                 raise
             return len(writes) - len(refused)  # the stand-in does not count what it inserted beside a refused one
         return int(result.inserted_count + result.modified_count)
+
+
+def _replaced_by(given: Any, stored: Any) -> Any | None:
+    """What the stored member must be for the given one to take its place; None: it stays."""
+    if given is None:
+        return None
+    try:
+        return {"$lt": given} if stored < given else None
+    except TypeError:  # none there, or one that is no version
+        return {"$eq": stored}

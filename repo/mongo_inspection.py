@@ -44,6 +44,12 @@ class MongoInspection:
     def __init__(self, database: MongoDatabase) -> None:
         self._connection = database.connection
         self._answer = database.connection.answer
+        self._identities = database.identities
+
+    async def made_at(self) -> int:
+        """Since when the database is what it is: made, or brought back by a rebuild (ms); 0 where nothing says."""
+        identity = await self._identities.identity()
+        return identity.made_at if identity else 0
 
     async def server(self) -> MongoServer:
         """Version, replica set, clock."""

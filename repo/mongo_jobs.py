@@ -14,6 +14,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from repo.core.documents import from_document, to_document, to_moment
 from repo.mongo_compared import compare_and_set
 from repo.mongo_connection import Collection, Document, MongoConnection
+from repo.mongo_sound import sound_jobs
 from schemas.accounts import Account, Role
 from schemas.failures import FailureCode
 from schemas.jobs import ChargeState, Job
@@ -61,7 +62,7 @@ class MongoJobStore:
     """Implements ``JobStore``.
 
     A document that cannot be read raises ``DamagedDocumentError``, one that could not be read again
-    ``NotStorableError`` (both in ``repo.core.documents``).
+    ``NotStorableError`` (both in ``repo.core.documents``); ``find_jobs`` passes the former by.
     """
 
     def __init__(self, connection: MongoConnection) -> None:
@@ -142,14 +143,16 @@ class MongoJobStore:
         wanted: Document = {name: value for name, value in given.items() if value is not None}
         if states is not None:
             wanted["state"] = {"$in": sorted(states)}
-        if before is not None:
-            wanted |= _beyond(before, "$lt")
-        if created_since is not None:
-            wanted["createdAt"] = {**wanted.get("createdAt", {}), "$gte": to_moment(created_since)}
         if limit < 1 or wanted.get("state") == {"$in": []}:
             return []
-        found = await self._answer(lambda: self._jobs.find(wanted).sort(list(_BY_AGE)).limit(limit).to_list(None))
-        return [from_document(Job, document) for document in found]
+
+        async def find(below: tuple[int, str] | None) -> list[Document]:
+            there = wanted | ({} if below is None else _beyond(below, "$lt"))
+            if created_since is not None:
+                there["createdAt"] = {**there.get("createdAt", {}), "$gte": to_moment(created_since)}
+            return await self._answer(lambda: self._jobs.find(there).sort(list(_BY_AGE)).limit(limit).to_list(None))
+
+        return await sound_jobs(find, before, limit)
 
     async def counted_jobs(self, user_id: str, charged_since: int, asked_since: int) -> list[Job]:
         """See ``JobStore.counted_jobs``.

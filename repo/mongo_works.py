@@ -18,6 +18,7 @@ INDEXES: Mapping[str, tuple[tuple[tuple[str, int], ...], ...]] = {
     ),
 }
 _UNFINISHED = sorted(UNFINISHED)
+_WITHOUT_THE_LARGE = {"arguments": False, "result": False}
 _ENDED = sorted(set(WorkState) - UNFINISHED)
 
 
@@ -45,8 +46,9 @@ class MongoWorkStore:
             wanted = {"$or": [{"createdAt": {"$lt": at}}, {"createdAt": at, "_id": {"$lt": before[1]}}]}
         order = [("createdAt", DESCENDING), ("_id", DESCENDING)]
         most = max(1, limit)  # 0 would be all of them to MongoDB
-        documents = await self._answer(lambda: self._works.find(wanted).sort(order).limit(most).to_list(None))
-        return [from_document(Work, document) for document in documents]
+        find = self._works.find
+        documents = await self._answer(lambda: find(wanted, _WITHOUT_THE_LARGE).sort(order).limit(most).to_list(None))
+        return [from_document(Work, {**document, "arguments": "{}"}) for document in documents]
 
     async def unfinished_works(self, limit: int = 100) -> list[Work]:
         """See ``WorkStore.unfinished_works``."""

@@ -158,7 +158,8 @@ class JobStore(Protocol):
         """Anybody's jobs of which all that is given is true, for operators; newest first by (created_at, job_id).
 
         ``created_since`` in ms, ``before`` pages as in ``jobs_of``. Where no user is named, all jobs are looked at, the
-        newest first, until there are enough.
+        newest first, until there are enough. One whose document can't be read is left out, with a line in the log that
+        names it, and the next takes its place: fewer than ``limit`` are all there are.
         """
         ...
 

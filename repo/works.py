@@ -23,7 +23,10 @@ class WorkStore(Protocol):
         ...
 
     async def works(self, *, limit: int, before: tuple[int, str] | None = None) -> list[Work]:
-        """Newest first by (created_at, work_id); ``before`` pages: those that sort after this one."""
+        """Newest first by (created_at, work_id); ``before`` pages: those that sort after this one.
+
+        Without arguments ("{}") and result (None), which may be large: ``work`` has them.
+        """
         ...
 
     async def unfinished_works(self, limit: int = 100) -> list[Work]:

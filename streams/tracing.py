@@ -33,14 +33,18 @@ def handling(role: str, message: Message, record: Record) -> Iterator[Span]:
     bound = {name: value for name, value in (("job_id", job_id), ("user_id", user_id)) if value}
     if job_id and tracing.is_on():
         bound["trace_id"] = trace_id_of(job_id)
-    with structlog.contextvars.bound_contextvars(**bound):
-        parent = record.header(HEADER)
+    # No ``bound_contextvars``: one record is not handled within another's, and it copies the context for each.
+    structlog.contextvars.bind_contextvars(**bound)
+    try:
+        parent = record.header(HEADER) if tracing.is_on() else None
         if not tracing.is_on() or job_id is None or (parent is None and record.topic != COMMANDS.name):
             yield tracing.SILENT
             return
         name, attributes = f"process {record.topic}", _received(role, message, record)
         with tracing.span(name, Kind.CONSUMER, job_id=job_id, parent=parent, attributes=attributes) as span:
             yield span
+    finally:
+        structlog.contextvars.unbind_contextvars(*bound)
 
 
 def about(message: Message) -> tuple[str | None, str | None]:

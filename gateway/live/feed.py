@@ -80,7 +80,9 @@ class Feed:
         account_changed: Callable[[str], None],
         listeners: Sequence[Listener] = (),
         tally: Tally | None = None,
+        told: Callable[[int], None] = lambda _: None,
     ) -> None:
+        """``told`` hears of each event that was handed to somebody how old it was (ms)."""
         self.window = window
         self.hub = hub
         self._log = log
@@ -90,6 +92,7 @@ class Feed:
         self._account_changed = account_changed
         self._listeners = listeners
         self._tally = tally or Tally()
+        self._told = told
         self._hidden: Recent[str, None] = Recent(HIDDEN_MAX)
         self._targets: dict[int, int] | None = None
         self._moved = asyncio.Event()
@@ -191,6 +194,7 @@ class Feed:
             self.hub.moved(happened.job_id, state)
             if self.hub.watchers(entry.user_id):  # most events are nobody's here: no frame is made of them
                 self._tell(entry.user_id, Event(entry, event_frame(entry)))
+                self._told(self._now() - entry.at)
         for listener in self._listeners:
             listener.happened(happened, state)
 

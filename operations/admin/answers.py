@@ -97,7 +97,8 @@ class Endpoints:
 
 @shape
 class WorkView:
-    """A long work. ``result`` when it is done, ``error`` when it failed; ``tries``: how often a process began it."""
+    """A long work. ``result`` when it is done, ``error`` when it failed; ``tries``: how often a process began it. A
+    list has neither arguments nor results."""
 
     work_id: str
     kind: str
@@ -106,7 +107,7 @@ class WorkView:
     created_at: Instant
     updated_at: Instant
     tries: int
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, Any] | None = None
     result: Any = None
     error: str = ""
 

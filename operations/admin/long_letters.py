@@ -8,7 +8,8 @@ from operations.audit import Actor
 from operations.core.dead_letters import Sought
 from operations.deadletters import views
 from operations.deadletters.commands import sought_of
-from operations.deadletters.discarding import discard
+from operations.deadletters.discarding import Expected, discard
+from operations.deadletters.planned import wanted
 from operations.deadletters.redriving import choose, plan, redrive
 from operations.desk import Desk
 from operations.replay import views as replays
@@ -21,31 +22,42 @@ from repo.clock import now_ms
 async def send_back(_: Desk, settings: AdminSettings, arguments: Mapping[str, Any], actor: Actor) -> Any:
     """The dry run; with ``execute`` what it found is written. One that is cut off is a replay that can be continued."""
     async with room(settings.data_dir) as at:
-        wanted = await plan(at, await choose(at, arguments["letters"], sought(arguments)), lambda _: None)
-        told = views.redrive_plain(wanted)
-        if not arguments["execute"] or wanted.plan is None:
+        places = [arguments["replay"]] if arguments.get("replay") else arguments["letters"]
+        if arguments["execute"]:
+            meant = await wanted(at, places, sought(arguments), lambda _: None)
+        else:
+            meant = await plan(at, await choose(at, places, sought(arguments)), lambda _: None)
+        told = views.redrive_plain(meant)
+        if not arguments["execute"] or meant.plan is None:
             return told
         wishes = Wishes(rate=arguments["rate"], canary=arguments["canary"], came_back_max=arguments["cameBackMax"])
-        ended = await redrive(at, wanted, actor, wishes, lambda _: None, reason=arguments["reason"])
+        ended = await redrive(at, meant, actor, wishes, lambda _: None, reason=arguments["reason"])
     return told | {"replay": replays.plain(ended.plan), "cameBack": ended.came_back}
 
 
 async def throw_away(_: Desk, settings: AdminSettings, arguments: Mapping[str, Any], actor: Actor) -> Any:
     """Say of them that nothing will be done; without ``execute`` they are only counted."""
+    try:
+        expected = Expected.parsed(arguments["expect"]) if arguments.get("expect") else None
+    except ValueError as error:
+        raise StackError(str(error)) from None
+    as_of = now_ms() if expected is None else expected.at
     async with room(settings.data_dir) as at:
         came = await discard(
             at,
             arguments["letters"],
-            sought(arguments),
+            sought(arguments, as_of),
             actor,
             arguments["reason"],
             execute=arguments["execute"],
+            at=as_of,
+            expected=expected,
         )
-    return {"letters": came.letters, "taken": came.taken, "executed": arguments["execute"]}
+    return views.discarded_plain(came, executed=arguments["execute"])
 
 
-def sought(said: Mapping[str, Any]) -> Sought:
-    """Which are meant. Raises ``StackError``."""
+def sought(said: Mapping[str, Any], at: int | None = None) -> Sought:
+    """Which are meant; their times as of ``at`` (ms), or now. Raises ``StackError``."""
     try:
         return sought_of(
             said["reasons"],
@@ -55,7 +67,7 @@ def sought(said: Mapping[str, Any]) -> Sought:
             said["since"],
             said["until"],
             said["states"],
-            now_ms(),
+            at or now_ms(),
         )
     except ValueError as error:
         raise StackError(str(error)) from None

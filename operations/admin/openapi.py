@@ -17,13 +17,15 @@ JSON = "application/json"
 ABOUT = (
     "What `openv` does on the command line, for admins over HTTP. Every operation but `/healthz` and `/readyz` takes "
     "an API key of role admin with the scope admin as `Authorization: Bearer ov_…`; there are no cookies. Each change "
-    "is in the audit before it is made, and as it ended; what can't be written there is not done."
+    "is in the audit before it is made, and as it ended, and so is each reading of what users wrote; what can't be "
+    "written there is not done, and not shown."
 )
 AT_THE_DOOR = (Problem.UNAUTHORIZED, Problem.FORBIDDEN, Problem.TOO_MANY_TRIES, Problem.UNAVAILABLE)
 NAMES: Mapping[str, str] = {
     "endpoint_id": "The name of a serverless endpoint.",
     "work_id": "The id of a long work.",
     "user_id": "A user's id.",
+    "prefix": "The first nine characters of a key, as the list shows them; never the whole key.",
     "job_id": "A job's id.",
     "worker_id": "A worker's id.",
     "replay_id": "A replay's id.",
@@ -90,7 +92,8 @@ def _operation(row: Operation, described: Described) -> dict[str, Any]:
     made: dict[str, Any] = {"operationId": row.name, "tags": [row.tag], "summary": row.summary}
     words = [row.words] if row.words else []
     if row.action is not None:
-        words.append(f"In the audit: `{row.action}`.")
+        asked = "" if row.audited_if is None else f" where `{row.audited_if}` is true"
+        words.append(f"In the audit{asked}: `{row.action}`.")
     if words:
         made["description"] = "\n\n".join(words)
     made["parameters"] = [*_names(row), *_query(row)]

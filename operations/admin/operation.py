@@ -79,8 +79,9 @@ class Nothing(Asked):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """``name`` is the operationId. ``action``: what the audit calls it; a GET has none, and only a GET. ``reply``: the
-    model of what is answered with one of the ``statuses``; None: any object."""
+    """``name`` is the operationId. ``action``: what the audit calls it. ``audited_if``: the flag of the query that asks
+    for what users wrote; a GET is in the audit where it is asked with that, and only then. ``reply``: the model of
+    what is answered with one of the ``statuses``; None: any object."""
 
     method: str
     path: str
@@ -90,6 +91,7 @@ class Operation:
     handler: Handler
     words: str = ""
     action: str | None = None
+    audited_if: str | None = None
     query: type[Asked] = Nothing
     body: type[Asked] = Nothing
     reply: Any = None
@@ -97,8 +99,15 @@ class Operation:
     problems: tuple[Problem, ...] = ()
 
     def __post_init__(self) -> None:
-        if (self.method == "get") != (self.action is None):
-            raise ValueError(f"{self.name}: what changes something is audited, and no GET changes anything")
+        reads = self.method == "get"
+        if not reads and (self.action is None or self.audited_if is not None):
+            raise ValueError(f"{self.name}: what changes something is audited, however it is asked")
+        if reads and (self.action is None) != (self.audited_if is None):
+            raise ValueError(f"{self.name}: a GET is audited where its query asks for users' words, and only there")
+        if self.audited_if is not None:
+            member = self.query.model_fields.get(self.audited_if)
+            if member is None or member.annotation is not bool or member.default is not False:
+                raise ValueError(f"{self.name}: `{self.audited_if}` is no flag of its query that is false unless said")
 
 
 def named(call: Call[Any, Any], name: str, is_one: Callable[[str], bool]) -> str:

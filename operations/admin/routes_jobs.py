@@ -1,6 +1,7 @@
 """``/jobs``: list, show, one's whole life; requeue, kill, cancel, delete. The work is in ``operations/jobs``."""
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ from pydantic import Field
 from operations.admin.answers import Acted, JobsPage, JobView, LifeView
 from operations.admin.operation import Answer, Asked, Call, Nothing, Operation, found, named
 from operations.admin.refusals import Problem, Refused
+from operations.audit import READ_JOB, reading_words
 from operations.core.job_acts import Verb
 from operations.jobs import acts
 from operations.jobs.life import life_of
@@ -37,7 +39,7 @@ class WantedJobs(Asked):
 
 
 class Shown(Asked):
-    """``prompt``: with what the user wrote."""
+    """``prompt``: with what the user wrote; that is in the audit before it is shown."""
 
     prompt: bool = False
 
@@ -68,15 +70,20 @@ async def list_jobs(call: Call[WantedJobs, Nothing]) -> Answer:
 
 async def show_job(call: Call[Shown, Nothing]) -> Answer:
     job = found(await call.desk.database.jobs.job(named(call, "job_id", is_name)))
-    return Answer({"job": job_plain(job, prompt=call.query.prompt)})
+    async with _reading(call, job.job_id):
+        return Answer({"job": job_plain(job, prompt=call.query.prompt)})
 
 
 async def show_life(call: Call[Shown, Nothing]) -> Answer:
     job_id = named(call, "job_id", is_name)
     found(await call.desk.database.jobs.job(job_id))
-    async with call.tools.reading.turn():
+    async with call.tools.reading.turn(), _reading(call, job_id):
         life = await life_of(call.desk, call.tools.objects, job_id, most=RECORDS_MOST)
-    return Answer(life_plain(life, prompt=call.query.prompt))
+        return Answer(life_plain(life, prompt=call.query.prompt))
+
+
+def _reading(call: Call[Shown, Nothing], job_id: str) -> AbstractAsyncContextManager[None]:
+    return reading_words(call.desk.log, call.actor, READ_JOB, job_id, shown=call.query.prompt)
 
 
 async def act(verb: Verb, call: Call[Nothing, Why]) -> Answer:
@@ -126,6 +133,8 @@ OPERATIONS = (
         name="getJob",
         tag="Jobs",
         summary="One job's document",
+        action=READ_JOB,
+        audited_if="prompt",
         query=Shown,
         reply=JobView,
         problems=(P.NOT_FOUND,),
@@ -138,6 +147,8 @@ OPERATIONS = (
         tag="Jobs",
         summary="One job's whole life: commands, events, attempts, files, deliveries",
         words=f"Of each topic {RECORDS_MOST} records are read at most; `gaps` says what is missing.",
+        action=READ_JOB,
+        audited_if="prompt",
         query=Shown,
         reply=LifeView,
         problems=(P.NOT_FOUND, P.BUSY),

@@ -10,13 +10,13 @@ from operations.admin.long_letters import sought
 from operations.admin.operation import Answer, Asked, Call, Nothing, Operation, found, named
 from operations.admin.refusals import Problem, Refused
 from operations.admin.routes_works import BEGIN, begun
-from operations.core.dead_letters import By, Seen, Standing
+from operations.audit import READ_LETTER, reading_words
+from operations.core.dead_letters import RATE, By, Seen, Standing
 from operations.core.dead_letters import parsed_place as place_in
 from operations.deadletters import views
 from operations.deadletters.editing import prepared, send
 from operations.deadletters.reading import listing
 from operations.deadletters.reading import named as letters_named
-from operations.deadletters.redriving import RATE
 from operations.stack.errors import StackError
 from schemas.ids import WORDS_MAX
 from schemas.topics import DEADLETTER
@@ -45,7 +45,7 @@ class WantedLetters(Asked):
 
 
 class Shown(Asked):
-    """``value``: with the value of the record, which may hold a prompt."""
+    """``value``: with the value of the record, which may hold a prompt; that is in the audit before it is shown."""
 
     value: bool = False
 
@@ -68,8 +68,11 @@ class Which(Asked):
 
 
 class Redriven(Which):
-    """``rate``: records a second; ``canary``: stop after so many; ``cameBackMax``: stop when more of them came back
-    than the dry run said."""
+    """``replay``: with ``execute``, those that this dry run found, and no others; ``letters`` need no dry run, others
+    are executed only if they are what a dry run found. ``rate``: records a second; ``canary``: stop after so many;
+    ``cameBackMax``: stop when more of them came back than the dry run said."""
+
+    replay: Annotated[str, Field(pattern=r"^r-[a-z0-9]{1,40}$")] | None = None
 
     rate: float = Field(default=RATE, ge=0.01)
     canary: int | None = Field(default=None, ge=1)
@@ -77,6 +80,9 @@ class Redriven(Which):
 
 
 class Discarded(Which):
+    """``expect``: of the dry run's result, where they are not ``letters``: if others are meant now, nothing is done."""
+
+    expect: Annotated[str, Field(pattern=r"^[0-9]{1,12}-[0-9]{1,15}-[0-9a-f]{16}$")] | None = None
     reason: str = Field(min_length=1, max_length=500)
 
 
@@ -111,7 +117,9 @@ async def list_letters(call: Call[WantedLetters, Nothing]) -> Answer:
 
 
 async def show_letter(call: Call[Shown, Nothing]) -> Answer:
-    return Answer(views.letter_plain(await _letter(call), value=call.query.value))
+    seen, value = await _letter(call), call.query.value
+    async with reading_words(call.desk.log, call.actor, READ_LETTER, seen.place, shown=value):
+        return Answer(views.letter_plain(seen, value=value))
 
 
 async def edit_letter(call: Call[Nothing, Edited]) -> Answer:
@@ -137,15 +145,16 @@ async def _begun(call: Call[Nothing, Any], kind: str) -> Answer:
     arguments = asked.model_dump(mode="json", by_alias=True)
     every = arguments.pop("all")
     filters = ("reasons", "topics", "types", "users", "since", "until")
-    ways = (bool(asked.letters), any(arguments[name] for name in filters), every)
-    if sum(ways) != 1:
-        words = "either letters, or filters, or all"
+    planned = arguments.get("replay") is not None
+    ways = (bool(asked.letters), any(arguments[name] for name in filters), every, planned)
+    if sum(ways) != 1 or (planned and not asked.execute):
+        words = "either letters, or filters, or all; or of a redrive that is executed, replay"
         raise Refused(P.INVALID, details=[{"in": "body", "member": "letters", "message": words}])
     try:
         sought(arguments)
     except StackError as error:
         raise Refused(P.INVALID, words=str(error)) from None
-    shown = ",".join(asked.letters[:10]) + ("…" if len(asked.letters) > 10 else "")
+    shown = arguments.get("replay") or ",".join(asked.letters[:10]) + ("…" if len(asked.letters) > 10 else "")
     return await begun(call, kind, arguments, shown or "as sought", asked.reason)
 
 
@@ -206,6 +215,8 @@ OPERATIONS = (
         name="getDeadLetter",
         tag="Dead letters",
         summary="One dead letter: headers, trace, what became of it; its value where that is asked for",
+        action=READ_LETTER,
+        audited_if="value",
         query=Shown,
         problems=(P.NOT_FOUND,),
         handler=show_letter,

@@ -1,6 +1,7 @@
 """``/works``: what goes on after its request was answered with 202."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from pydantic import Field
@@ -28,7 +29,8 @@ async def list_works(call: Call[Page, Nothing]) -> Answer:
     works = await call.desk.database.works.works(limit=limit + 1, before=_place(call.query.before))
     last = works[limit - 1] if len(works) > limit else None
     before = None if last is None else f"{last.created_at}:{last.work_id}"
-    return Answer(to_plain(WorksPage(works=tuple(view(one) for one in works[:limit]), before=before)))
+    views = tuple(replace(view(one), arguments=None) for one in works[:limit])
+    return Answer(to_plain(WorksPage(works=views, before=before)))
 
 
 async def show_work(call: Call[Nothing, Nothing]) -> Answer:
@@ -80,6 +82,7 @@ OPERATIONS = (
         name="listWorks",
         tag="Works",
         summary="Long works that admins began, newest first",
+        words="Without arguments and results: each work's own address has them.",
         query=Page,
         reply=WorksPage,
         problems=(Problem.INVALID,),

@@ -20,6 +20,7 @@ from operations.audit import Actor
 from operations.core.works import LEASE_MS, broken, ended, released, renewed, taken
 from operations.replay.holder import is_gone, this_run
 from operations.stack.errors import StackError
+from repo.core.documents import DamagedDocumentError
 from repo.ports import Unavailable
 from repo.works import WorkStore
 from schemas.works import KEPT_MS, Work, WorkState
@@ -100,6 +101,8 @@ class Works:
                     await self._store.forget_works(self._now() - KEPT_MS)
             except Unavailable as error:
                 logger.warning("works_wait", server=error.server, reason=error.reason)
+            except DamagedDocumentError as error:
+                logger.warning("works_wait", reason=str(error))
             looks += 1
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_EVERY_S):

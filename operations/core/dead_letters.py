@@ -12,24 +12,27 @@ import orjson
 
 from operations.core.replay_names import TARGETS
 from schemas.codec import Record, Unreadable, decode
-from schemas.dispatch import Tick, WorkerBeat
+from schemas.dispatch import AssignmentDeclined, DrainWorker, Tick, WorkerBeat, WorkerGone
 from schemas.dispositions import Disposition, Fate
 from schemas.instants import to_iso
 from schemas.letters import Letter
 from schemas.replay_plans import ReplayPlan, ReplayState
-from schemas.replays import replayed
+from schemas.replays import MOST_REPLAYS, replayed
 
 HOUR_MS = 3_600_000
+RATE = 50.0  # letters a second that are redriven, unless an operator says otherwise: live traffic does not feel it
 GROUPS_MAX = 1_000  # different words of one kind that are counted; whatever comes after them is one more
 OTHERS = "(others)"
 
 
 class Standing(StrEnum):
-    """``REDRIVING``: a replay has it, and has not come to it yet."""
+    """``REDRIVING``: a replay has it, and has not come to it yet. ``QUARANTINED``: it had been replayed too often, so
+    its replay put it into the quarantine, where nothing processes it."""
 
     OPEN = "open"
     REDRIVING = "redriving"
     REDRIVEN = "redriven"
+    QUARANTINED = "quarantined"
     EDITED = "edited"
     DISCARDED = "discarded"
 
@@ -159,19 +162,23 @@ def standing_of(record: Record, disposition: Disposition | None, plan: ReplayPla
         return Standing.OPEN
     if disposition.fate is not Fate.REDRIVEN:
         return Standing.DISCARDED if disposition.fate is Fate.DISCARDED else Standing.EDITED
-    if plan is None or plan.state is ReplayState.DONE:
-        return Standing.REDRIVEN
-    read = {one.partition: one.offset for one in plan.checkpoint.read} if plan.checkpoint else {}
-    if read.get(record.partition, 0) > record.offset:
-        return Standing.REDRIVEN
-    ended = plan.state in (ReplayState.CANCELLED, ReplayState.FAILED)
-    return Standing.OPEN if ended else Standing.REDRIVING
+    if plan is not None and plan.state is not ReplayState.DONE:
+        read = {one.partition: one.offset for one in plan.checkpoint.read} if plan.checkpoint else {}
+        if read.get(record.partition, 0) <= record.offset:
+            ended = plan.state in (ReplayState.CANCELLED, ReplayState.FAILED)
+            return Standing.OPEN if ended else Standing.REDRIVING
+    most = (plan.max_replays if plan is not None else 0) or MOST_REPLAYS
+    return Standing.QUARANTINED if times_replayed(record) >= most else Standing.REDRIVEN
 
 
+# The scheduler passes over all of ``openv.dispatch`` that was written again, but for what moves a job.
 _WORN_OUT: Mapping[str, str] = MappingProxyType(
     {
         WorkerBeat.TYPE: "a worker's beat of then: its next one says how it is now",
         Tick.TYPE: "a tick of then: the next one does the same",
+        WorkerGone.TYPE: "it tells of a worker of then: the scheduler sees who is here now",
+        AssignmentDeclined.TYPE: "it answers an order of then: its lease is over",
+        DrainWorker.TYPE: "it was meant for a worker of then: `openv workers drain` says it again",
     }
 )
 

@@ -9,6 +9,7 @@ from schemas.failures import FAILURES
 from schemas.instants import to_iso
 from schemas.jobs import Job
 from schemas.lifecycle import ACTIVE, TRANSITIONS, Fact, State
+from streams.core.reports import vanishes
 
 
 class Verb(StrEnum):
@@ -43,8 +44,19 @@ FULFILLED: Mapping[Verb, State] = MappingProxyType(
 )
 
 
+def way_of(verb: Verb, job: Job) -> Way | None:
+    """What is sent for it; None: nothing, and ``why_not`` says why."""
+    way = WAYS[verb].get(job.state)
+    return None if way is Way.HAND_BACK and vanishes(job, job.worker_id) else way
+
+
 def why_not(verb: Verb, job: Job) -> str:
     """Why nothing is sent for a job in this state: it is so already, or can't be."""
+    if WAYS[verb].get(job.state) is Way.HAND_BACK:
+        return (
+            "External workers gave it back too often in this run: once more would cost it a try, or fail it. "
+            "`openv jobs kill` ends the attempt at that cost."
+        )
     if FULFILLED.get(verb) is job.state:
         return f"Nothing to do: {standing(job)}"
     if verb is Verb.KILL and job.state is State.QUEUED:

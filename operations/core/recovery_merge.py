@@ -15,6 +15,8 @@ COLLECTION_OF: Mapping[str, str] = {
     **dict.fromkeys(JobEvent.TYPES, JOBS),
     **dict.fromkeys(AccountEvent.TYPES, ACCOUNTS),
 }
+_DIGITS_MAX = 18
+_UNKNOWN = 10**_DIGITS_MAX  # higher than any that is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,8 @@ class Announced:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """What some records told: the newest of each document, how many events that was, how many could not be read."""
+    """What some records told: the newest of each document, how many events that was, how many of those that were looked
+    at could not be read."""
 
     newest: tuple[Announced, ...]
     events: int
@@ -37,32 +40,54 @@ class Stretch:
 
 
 def newest(records: Iterable[Record]) -> Stretch:
-    """Of each job and account the highest version; other events say nothing of documents."""
+    """Of each job and account the highest version; other events say nothing of documents.
+
+    Which one that is, the records' headers tell, so that the others need not be read; where they tell nothing, or what
+    they tell of can't be read, all are.
+    """
+    by_document: dict[tuple[str, str], list[tuple[int, Record]]] = {}
     found: dict[tuple[str, str], Announced] = {}
     events = unreadable = 0
     for record in records:
-        if record.header("ce_type") not in COLLECTION_OF:
-            continue
-        events += 1
-        told = announced(record)
-        if told is None:
-            unreadable += 1
-            continue
-        key = (told.collection, told.document_id)
-        if key not in found or found[key].version < told.version:
-            found[key] = told
+        if record.header("ce_type") in COLLECTION_OF:
+            events += 1
+            name, version = _named(record)
+            by_document.setdefault(name, []).append((version, record))
+    for name, of_one in by_document.items():
+        of_one.sort(key=_version, reverse=True)
+        for version, record in of_one:
+            told = announced(record)
+            if told is None:
+                unreadable += 1
+                continue
+            key = (told.collection, told.document_id)
+            if key not in found or found[key].version < told.version:
+                found[key] = told
+            if (key, told.version) == (name, version):
+                break
     return Stretch(tuple(found.values()), events, unreadable)
 
 
+def _named(record: Record) -> tuple[tuple[str, str], int]:
+    """The document and its version, as the record's id has them; one that has none is looked at first."""
+    document_id, _, version = (record.header("ce_id") or "").rpartition(":")
+    known = version.isascii() and version.isdecimal() and len(version) <= _DIGITS_MAX
+    return (COLLECTION_OF[record.header("ce_type") or ""], document_id), int(version) if known else _UNKNOWN
+
+
+def _version(one: tuple[int, Record]) -> int:
+    return one[0]
+
+
 def announced(record: Record) -> Announced | None:
-    """None where the record can't be read, or tells of no document."""
+    """None where the record can't be read, or tells of no document, or of a version that no ledger reaches."""
     message = decode(record)
     match message:
         case Unreadable():
             return None
-        case JobEvent(job=job):
+        case JobEvent(job=job) if job.version < _UNKNOWN:
             return Announced(JOBS, job.job_id, job.version, job)
-        case AccountEvent(account=account):
+        case AccountEvent(account=account) if account.version < _UNKNOWN:
             return Announced(ACCOUNTS, account.user_id, account.version, account)
         case _:
             return None

@@ -7,8 +7,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from operations.core.replay_records import REASON, Headers, Readable
+from operations.core.replay_records import Headers, Readable
 from operations.core.replay_scope import header
+from schemas.letters import REASON
 
 NAMES_MAX = 200
 SHOWN = 5

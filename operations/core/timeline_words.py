@@ -22,9 +22,8 @@ from schemas.dispatch import AssignmentDeclined, JobMoved, RemoteMoved, RunAttem
 from schemas.events import CommandAnswered, FilesDiscarded, JobEvent
 from schemas.instants import to_iso
 from schemas.jobs import Job, Output
+from schemas.letters import letter_of
 from schemas.progress import AttemptPreview, AttemptProgress, QueuePlace, WorkerUpdate
-
-DLT = "kafka_dlt-"  # Spring Kafka's names, as streams/deadletters.py writes them
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +53,10 @@ def said_of(message: Any, job_id: str) -> Said | None:
 
 def signs_of(record: Record) -> Said:
     """A dead letter's headers: why, and where it lay."""
-    headers = dict(record.headers)
-    partition, offset = (
-        int.from_bytes(headers.get(f"{DLT}original-{name}", b""), "big") for name in ("partition", "offset")
-    )
-    topic = record.header(f"{DLT}original-topic") or "?"
+    letter = letter_of(record.headers)
     what = (record.header("ce_type") or "?").removeprefix("dev.openv.")
-    group = record.header(f"{DLT}original-consumer-group") or "?"
-    reason = record.header("openv_reason") or record.header(f"{DLT}exception-message") or "?"
-    return Said(what, f"of {topic}/{partition}/{offset}, put aside by {group}: {reason}")
+    reason = letter.reason or letter.message or "?"
+    return Said(what, f"of {letter.origin or letter.topic or '?'}, put aside by {letter.group or '?'}: {reason}")
 
 
 def _submitted(it: SubmitJob) -> Said:

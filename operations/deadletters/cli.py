@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from operations.core.dead_letters import By
+from operations.core.dead_letters import RATE, By
 from operations.running import DEFAULT_DATA_DIR, DataDirOption, run
 
 if TYPE_CHECKING:
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 deadletters_app = typer.Typer(help="What could not be processed: look, redrive, edit, discard.", no_args_is_help=True)
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]…", help="partition:offset, as `list` shows it.")]
+IdsOrPlan = Annotated[
+    list[str] | None, typer.Argument(metavar="[ID]…", help="partition:offset, as `list` shows it; or r-… of a dry run.")
+]
 Id = Annotated[str, typer.Argument(metavar="ID", help="partition:offset, as `openv deadletters list` shows it.")]
 Reasons = Annotated[
     list[str] | None, typer.Option("--reason", help="Whose reason has this in it; * and ? as in file names.")
@@ -39,7 +42,8 @@ def listed(
     since: Since = None,
     until: Until = None,
     state: Annotated[
-        list[str] | None, typer.Option(help="open (the default), redriving, redriven, edited, discarded or all.")
+        list[str] | None,
+        typer.Option(help="open (the default), redriving, redriven, quarantined, edited, discarded or all."),
     ] = None,
     by: Annotated[By, typer.Option(help="By what they are counted.")] = By.REASON,
     limit: Annotated[int, typer.Option(min=0, max=10_000, help="How many are shown, the newest first.")] = 30,
@@ -59,7 +63,9 @@ def listed(
 @deadletters_app.command("show")
 def show(
     letter: Id,
-    value: Annotated[bool, typer.Option("--value", help="Its value too, which may hold a prompt.")] = False,
+    value: Annotated[
+        bool, typer.Option("--value", help="Its value too, which may hold a prompt. The audit tells who read it.")
+    ] = False,
     as_json: AsJson = False,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
@@ -74,7 +80,7 @@ def show(
 
 @deadletters_app.command("redrive")
 def redrive(
-    letters: Ids = None,
+    letters: IdsOrPlan = None,
     reason: Reasons = None,
     topic: Topics = None,
     kind: Types = None,
@@ -83,19 +89,21 @@ def redrive(
     until: Until = None,
     everything: Everything = False,
     execute: Execute = False,
-    rate: Annotated[float, typer.Option(min=0.01, help="At most so many letters a second.")] = 50.0,
+    rate: Annotated[float, typer.Option(min=0.01, help="At most so many letters a second.")] = RATE,
     canary: Annotated[int | None, typer.Option(min=1, help="Stop after so many, to look what they do.")] = None,
     max_errors: Annotated[int, typer.Option(min=0, help="Stop when more of them came back.")] = 10,
     why: Why = "",
     as_json: AsJson = False,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
-    """Send dead letters back to the topic they came from: a dry run first; with --execute, once each.
+    """Send dead letters back to the topic they came from: a dry run first; with --execute what it found, once each.
 
-    Those that were redriven or discarded before are left out, unless they are named by id. One that was killed goes on
-    with `openv replay r-… --continue`. Exit code 3: it is not over.
+    The dry run prints an id, r-…; its letters and no others are written by that id, or by the same words as long as
+    they mean the same letters. Letters named by id need no dry run, and may go again; else those that were redriven or
+    discarded before are left out. One that was killed goes on with `openv replay r-… --continue`. Exit code 3: it is
+    not over.
 
-    Example: `openv deadletters redrive --reason 'could not decide' --since 2h`, then the same with --execute
+    Example: `openv deadletters redrive --reason 'could not decide'`, then `openv deadletters redrive r-… --execute`
     """
     from operations.deadletters import commands
     from operations.replay.execution import Wishes
@@ -119,17 +127,30 @@ def discard(
     until: Until = None,
     everything: Everything = False,
     execute: Execute = False,
+    expect: Annotated[
+        str | None, typer.Option(help="What the dry run printed: only if just those letters are meant still.")
+    ] = None,
     as_json: AsJson = False,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
-    """Say that nothing will be done with dead letters: those named at once, those found only with --execute.
+    """Say that nothing will be done with dead letters: those named by id at once, others as the dry run found them.
 
-    Example: `openv deadletters discard --type worker.beat --until 1d --reason "a worker that is gone" --execute`
+    The dry run says how many there are, and prints what --expect takes: if others are meant by then, nothing is done.
+
+    Example: `openv deadletters discard --type worker.beat --until 1d --reason "of old workers" --execute --expect …`
     """
     from operations.deadletters import commands
+    from operations.deadletters.discarding import Expected
+    from repo.clock import now_ms
 
-    wish = _wish(letters, everything, _sought(matching, topic, kind, user, since, until, None))
-    run(commands.discard_letters(data_dir, wish, reason, execute=execute, as_json=as_json))
+    try:
+        expected = None if expect is None else Expected.parsed(expect)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    at = now_ms() if expected is None else expected.at
+    wish = _wish(letters, everything, _sought(matching, topic, kind, user, since, until, None, at))
+    aim = commands.Aim(at, expected, execute=execute)
+    run(commands.discard_letters(data_dir, wish, reason, aim, as_json=as_json))
 
 
 @deadletters_app.command("edit")
@@ -166,12 +187,14 @@ def _sought(
     since: str | None,
     until: str | None,
     state: list[str] | None,
+    at: int | None = None,
 ) -> Any:
+    """``at``: as of when (ms) relative times are meant; now, unless another is said."""
     from operations.deadletters.commands import sought_of
     from repo.clock import now_ms
 
     try:
-        return sought_of(reason or (), topic or (), kind or (), user or (), since, until, state or (), now_ms())
+        return sought_of(reason or (), topic or (), kind or (), user or (), since, until, state or (), at or now_ms())
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 

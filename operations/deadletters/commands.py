@@ -15,14 +15,16 @@ import orjson
 import typer
 from rich.console import Console
 
-from operations.audit import at_the_terminal
+from operations.audit import READ_LETTER, at_the_terminal, reading_words
 from operations.core.dead_letter_edits import BadEdit, plain_json, with_members
 from operations.core.dead_letters import By, Seen, Sought, Standing
 from operations.deadletters import views
+from operations.deadletters.discarding import Expected
 from operations.deadletters.discarding import discard as discard_work
 from operations.deadletters.editing import prepared, send
+from operations.deadletters.planned import is_dry_run, wanted
 from operations.deadletters.reading import listing, named
-from operations.deadletters.redriving import choose, plan, redrive
+from operations.deadletters.redriving import Redrive, choose, plan, redrive
 from operations.replay import views as replays
 from operations.replay.commands import stopping
 from operations.replay.execution import Wishes
@@ -36,7 +38,8 @@ EDITORS = ("VISUAL", "EDITOR")
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Which letters: ``places``, or those ``sought`` (``everything``: without any filter too)."""
+    """Which letters: ``places``, or those ``sought`` (``everything``: without any filter too). ``places`` of a redrive
+    may be the one id of its dry run."""
 
     places: tuple[str, ...]
     sought: Sought
@@ -47,8 +50,19 @@ class Wish:
         says = self.sought != Sought(standings=self.sought.standings)
         if self.places and (says or self.everything):
             raise StackError("Say either ids, or filters, or --all.")
+        if is_dry_run(self.places) and len(self.places) > 1:
+            raise StackError("Say one dry run, r-…, or ids of letters.")
         if not (self.places or says or self.everything):
             raise StackError("Say which: ids, filters (--reason, --topic, --type, --user, --since, --until), or --all.")
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """Of a discard: ``at``: as of when (ms) times are meant; ``expected``: what its dry run found."""
+
+    at: int
+    expected: Expected | None
+    execute: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +85,14 @@ async def list_letters(data_dir: Path, sought: Sought, by: By, limit: int, conso
 
 
 async def show_letter(data_dir: Path, place: str, console: Console, *, value: bool, as_json: bool) -> None:
-    """One of them."""
+    """One of them. With its ``value`` it is recorded before it is shown."""
     async with room(data_dir) as at:
         (seen,) = await named(at, [place])
-    if as_json:
-        _print(views.letter_plain(seen, value=value))
-    else:
-        views.print_letter(console, seen, value=value)
+        async with reading_words(at.log, at_the_terminal(), READ_LETTER, seen.place, shown=value):
+            if as_json:
+                _print(views.letter_plain(seen, value=value))
+            else:
+                views.print_letter(console, seen, value=value)
 
 
 async def redrive_letters(
@@ -85,43 +100,60 @@ async def redrive_letters(
 ) -> int:
     """The dry run; with ``execute`` what it found is written. The exit code."""
     wish.check()
+    if is_dry_run(wish.places) and not execute:
+        raise StackError(
+            f"{wish.places[0]} is a dry run: `openv replays show {wish.places[0]}` shows it, --execute writes it."
+        )
     async with room(data_dir) as at, stopping(wishes):
         with _bar(console, as_json=as_json) as tell:
-            wanted = await plan(at, await choose(at, wish.places, wish.sought), tell)
-        if not execute or wanted.plan is None:
-            if as_json:
-                _print(views.redrive_plain(wanted))
+            if execute:
+                meant = await wanted(at, wish.places, wish.sought, tell)
             else:
-                views.print_redrive(console, wanted)
-                typer.echo("Nothing was written; --execute redrives them." if wanted.plan else "Nothing to redrive.")
+                meant = await plan(at, await choose(at, wish.places, wish.sought), tell)
+        if not execute or meant.plan is None:
+            _print_dry_run(meant, console, as_json=as_json)
             return 0
         with _bar(console, as_json=as_json) as tell:
-            ended = await redrive(at, wanted, at_the_terminal(), wishes, tell, reason=reason)
-    done = ended.plan.checkpoint.written if ended.plan.checkpoint else 0
-    is_over = ended.plan.state is ReplayState.DONE
+            ended = await redrive(at, meant, at_the_terminal(), wishes, tell, reason=reason)
     if as_json:
-        _print(views.redrive_plain(wanted) | {"replay": replays.plain(ended.plan), "cameBack": ended.came_back})
+        _print(views.redrive_plain(meant) | {"replay": replays.plain(ended.plan), "cameBack": ended.came_back})
     else:
-        back = f" {ended.came_back:,} of them came back." if ended.came_back else ""
-        rest = "" if is_over else f" `openv replay {ended.plan.replay_id} --continue` goes on."
-        typer.echo(f"{done:,} of {len(wanted.choice.chosen):,} dead letters redriven.{back}{rest}")
-        views.print_redrive(console, type(wanted)(wanted.choice, None))
-    return 0 if is_over else WAITS
+        views.print_redriven(console, meant, ended)
+    return 0 if ended.plan.state is ReplayState.DONE else WAITS
 
 
-async def discard_letters(data_dir: Path, wish: Wish, reason: str, *, execute: bool, as_json: bool) -> None:
-    """Those named at once, those sought only with ``execute``."""
-    wish.check()
-    at_once = execute or bool(wish.places)
-    async with room(data_dir) as at:
-        came = await discard_work(at, wish.places, wish.sought, at_the_terminal(), reason, execute=at_once)
+def _print_dry_run(meant: Redrive, console: Console, *, as_json: bool) -> None:
     if as_json:
-        _print({"letters": came.letters, "taken": came.taken, "executed": at_once})
+        _print(views.redrive_plain(meant))
+        return
+    views.print_redrive(console, meant)
+    if meant.plan is None:
+        typer.echo("Nothing to redrive.")
+        return
+    typer.echo(
+        f"Nothing was written. `openv deadletters redrive {meant.plan.replay_id} --execute` writes just these "
+        f"{len(meant.choice.chosen):,} letters, within a day."
+    )
+
+
+async def discard_letters(data_dir: Path, wish: Wish, reason: str, aim: Aim, *, as_json: bool) -> None:
+    """Those named at once, those sought as the dry run found them."""
+    wish.check()
+    at_once = aim.execute or bool(wish.places)
+    async with room(data_dir) as at:
+        came = await discard_work(
+            at, wish.places, wish.sought, at_the_terminal(), reason, execute=at_once, at=aim.at, expected=aim.expected
+        )
+    if as_json:
+        _print(views.discarded_plain(came, executed=at_once))
     elif at_once:
         taken = f" {came.taken:,} were redriven or discarded by somebody else meanwhile." if came.taken else ""
         typer.echo(f"{came.letters:,} dead letters discarded.{taken}")
     else:
-        typer.echo(f"{came.letters:,} dead letters would be discarded; --execute does it.")
+        typer.echo(
+            f"{came.letters:,} dead letters would be discarded. The same with `--execute --expect {came.expected}` "
+            "does it, if they are these still."
+        )
 
 
 async def edit_letter(
@@ -132,10 +164,11 @@ async def edit_letter(
         (seen,) = await named(at, [place])
         if seen.standing is not Standing.OPEN and not again:
             raise StackError(f"{place} is {seen.standing}: say --again if it is to go once more.")
-        edit = prepared(seen, await _new_value(seen, new), kind=new.kind)
-        if not edit.difference and new.kind is None:
-            raise StackError("Nothing was changed: `openv deadletters redrive` sends it as it is.")
-        console.print(edit.difference, markup=False, highlight=False)
+        async with reading_words(at.log, at_the_terminal(), READ_LETTER, seen.place, shown=True):
+            edit = prepared(seen, await _new_value(seen, new), kind=new.kind)
+            if not edit.difference and new.kind is None:
+                raise StackError("Nothing was changed: `openv deadletters redrive` sends it as it is.")
+            console.print(edit.difference, markup=False, highlight=False)
         if not yes:
             if not sys.stdin.isatty():
                 raise StackError("Nothing was sent: say --yes, where nobody can be asked.")

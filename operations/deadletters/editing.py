@@ -1,19 +1,17 @@
 """Editing: another value is sent to the topic that a letter came from. The letter stays as it is; the audit says who
 sent what instead, by digests."""
 
-import secrets
 from dataclasses import dataclass
 
 from operations.audit import Actor, audited
 from operations.core.dead_letter_edits import BadEdit, compact, difference, digest, rebuilt
 from operations.core.dead_letters import Seen, Standing
+from operations.replay.naming import new_name
 from operations.replay.room import Room
 from operations.stack.errors import StackError
 from repo.clock import now_ms
 from schemas.codec import Encoded
 from schemas.dispositions import Disposition, Fate
-
-_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +28,7 @@ def prepared(seen: Seen, value: bytes, *, kind: str | None = None) -> Edit:
     """Another value, checked as its topic's readers will. Raises ``StackError`` with what is wrong."""
     if seen.letter.topic is None:
         raise StackError(f"No header says where {seen.place} came from: it can't be sent anywhere.")
-    edit_id = "e-" + "".join(secrets.choice(_LETTERS) for _ in range(8))
+    edit_id = new_name("e")
     try:
         after = compact(value)
         record = rebuilt(seen, after, edit_id, kind=kind)

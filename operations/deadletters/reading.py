@@ -1,6 +1,6 @@
 """Reading dead letters: those that are meant, with what became of each, in order within each partition."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field
 from heapq import heappush, heappushpop
 
@@ -101,6 +101,25 @@ async def named(room: Room, places: Sequence[str]) -> list[Seen]:
             raise StackError(f"There is no dead letter {partition}:{offset} (any more).")
         records += found
     return await Fates(room).seen(records)
+
+
+async def those(room: Room, places: Collection[tuple[int, int]]) -> list[Seen]:
+    """These letters (partition, offset), in order within each partition; those that are not kept any more are missing.
+    Raises ``Unavailable``."""
+    wanted, fates, found = frozenset(places), Fates(room), []
+    spans = {at: [offset for p, offset in wanted if p == at] for at, _ in wanted}
+    async with TopicReader(room.settings, CLIENT_ID) as reader:
+        starts, ends = await reader.starts(DEADLETTER.name), await reader.ends(DEADLETTER.name)
+        here = {
+            at: (max(starts[at], min(offsets)), min(ends[at], max(offsets) + 1))
+            for at, offsets in spans.items()
+            if at in ends
+        }
+        reader.begin(DEADLETTER.name, here)
+        while (batches := await reader.next(AT_A_TIME)) is not None:
+            records = [as_record(one) for some in batches.values() for one in some]
+            found += await fates.seen([one for one in records if (one.partition, one.offset) in wanted])
+    return sorted(found, key=lambda seen: (seen.record.partition, seen.record.offset))
 
 
 def as_record(one: ConsumerRecord) -> Record:

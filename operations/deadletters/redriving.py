@@ -6,12 +6,15 @@ whether it is written. So a redrive that was killed leaves nothing unclear: `ope
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from operations.audit import Actor, audited
-from operations.core.dead_letters import Seen, Sought, why_not
+from operations.core.dead_letters import Seen, Sought, Standing, why_not
 from operations.core.replay_names import ORIGIN_TOPIC
+from operations.core.replay_records import Rules, Skipped, written
 from operations.core.replay_scope import Asked
+from operations.deadletters.claims import claim
 from operations.deadletters.reading import letters, named
 from operations.replay.dry_run import CHOSEN_MAX, DryRun
 from operations.replay.dry_run import plan as dry_run
@@ -20,30 +23,30 @@ from operations.replay.execution import Wishes
 from operations.replay.room import Room, Tell
 from operations.stack.errors import StackError
 from repo.clock import now_ms
+from repo.ports import Unavailable
 from schemas.dispositions import Disposition, Fate
-from schemas.replay_plans import ReplayPlan
+from schemas.replay_plans import ReplayPlan, ReplayState
+from schemas.replays import MOST_REPLAYS
 from schemas.topics import DEADLETTER
 
-RATE = 50.0  # letters a second, unless an operator says otherwise: live traffic does not feel it
-KEPT_MS = DEADLETTER.retention_ms + 15 * 86_400_000  # of dispositions: longer than any letter
+SAME_LENGTH = "r-xxxxxxxx"  # as a replay's id
 
 
 @dataclass(slots=True)
 class Choice:
     """``chosen``: those that can be redriven, the oldest first within each partition; ``refused``: the others, by why.
 
-    ``overrules``: they were named one by one, so that one may go again that was redriven or discarded before.
-    ``left``: how many more there are than fit into one replay.
+    ``left``: how many more there are than fit into one replay; ``at``: when (ms) they began to be looked at.
     """
 
     chosen: list[Seen] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
-    overrules: bool = False
     left: int = 0
+    at: int = 0
 
     def take(self, seen: Seen) -> None:
         """One that is meant."""
-        if (reason := why_not(seen)) is not None:
+        if (reason := why_not(seen) or _left_out(seen)) is not None:
             self.refused[reason] += 1
         elif len(self.chosen) >= CHOSEN_MAX:
             self.left += 1
@@ -61,7 +64,7 @@ class Redrive:
 
 async def choose(room: Room, places: Sequence[str], sought: Sought) -> Choice:
     """Those of these ids, or where there are none, those sought."""
-    choice = Choice(overrules=bool(places))
+    choice = Choice(at=now_ms())
     if places:
         for seen in await named(room, places):
             choice.take(seen)
@@ -76,9 +79,13 @@ async def plan(room: Room, choice: Choice, tell: Tell, *, rehearse: bool = True)
     """The dry run: what would be written and what would change. Nothing is."""
     if not choice.chosen:
         return Redrive(choice, None)
+    return Redrive(choice, await dry_run(room, DryRun(asked_of(choice), rehearse, choice.at or None), tell))
+
+
+def asked_of(choice: Choice) -> Asked:
+    """The replay of just these."""
     places = tuple((one.record.partition, one.record.offset) for one in choice.chosen)
-    asked = Asked(source=DEADLETTER.name, target=ORIGIN_TOPIC, chosen=places)
-    return Redrive(choice, await dry_run(room, DryRun(asked, rehearse), tell))
+    return Asked(source=DEADLETTER.name, target=ORIGIN_TOPIC, chosen=places)
 
 
 async def redrive(room: Room, wanted: Redrive, actor: Actor, wishes: Wishes, tell: Tell, *, reason: str = "") -> Ended:
@@ -91,10 +98,22 @@ async def redrive(room: Room, wanted: Redrive, actor: Actor, wishes: Wishes, tel
         room.log, actor, "deadletters.redrive", target=made.replay_id, reason=reason, detail=detail
     ) as audit:
         await _claim(room, made.replay_id, choice, actor, reason)
-        ended = await execute(room, made.replay_id, None, actor, wishes, tell)
-        written = ended.plan.checkpoint.written if ended.plan.checkpoint else 0
-        audit.detail |= {"state": ended.plan.state, "written": str(written)}
+        try:
+            ended = await execute(room, made.replay_id, None, actor, wishes, tell, claimed=True)
+        except (StackError, Unavailable):
+            await _let_go(room, made.replay_id, choice)
+            raise
+        written_now = ended.plan.checkpoint.written if ended.plan.checkpoint else 0
+        audit.detail |= {"state": ended.plan.state, "written": str(written_now)}
     return ended
+
+
+async def _let_go(room: Room, replay_id: str, choice: Choice) -> None:
+    """Of one that never began. Where that can't be done, cancelling the replay does it."""
+    with suppress(Unavailable):
+        stands = await room.database.replays.replay(replay_id)
+        if stands is None or stands.state is ReplayState.PLANNED:
+            await room.database.dispositions.revoke([one.place for one in choice.chosen], replay_id)
 
 
 async def _claim(room: Room, replay_id: str, choice: Choice, actor: Actor, reason: str) -> None:
@@ -111,18 +130,25 @@ async def _claim(room: Room, replay_id: str, choice: Choice, actor: Actor, reaso
         )
         for one in choice.chosen
     ]
-    store = room.database.dispositions
-    await store.forget_dispositions(at - KEPT_MS)
-    known = [one for one in choice.chosen if one.disposition is not None]
-    over = {one.place for one in known}  # chosen in spite of it: named, or of a replay that ended without them
-    won = await store.dispose([one for one in claims if one.letter not in over])
-    won |= await store.dispose([one for one in claims if one.letter in over], over=True)
+    # Chosen in spite of it: named, or of a replay that ended without them.
+    known = {one.place for one in choice.chosen if one.disposition is not None}
+    won = await claim(room, claims, known)
     if len(won) < len(claims):
-        await store.revoke(won, replay_id)
+        await room.database.dispositions.revoke(won, replay_id)
         raise StackError(
             f"{len(claims) - len(won):,} of these letters were redriven or discarded by somebody else meanwhile. "
             "Nothing was written: look, and try again."
         )
+
+
+def _left_out(seen: Seen) -> str | None:
+    """Why a replay would pass over it, or None: it must not be claimed then, or it would count as redriven. Nor is one
+    that another replay has, which may write it at any moment."""
+    if seen.standing is Standing.REDRIVING and seen.disposition is not None:
+        return f"{seen.disposition.replay_id} has it, and is not over: continue or cancel that"
+    rules = Rules(SAME_LENGTH, ORIGIN_TOPIC, MOST_REPLAYS)
+    found = written(seen.record, seen.place, rules)
+    return found.value if isinstance(found, Skipped) else None
 
 
 def _light(seen: Seen) -> Seen:

@@ -10,12 +10,15 @@ from rich.table import Table
 from rich.text import Text
 
 from operations.core.dead_letters import By, Seen, as_it_was, times_replayed, user_of, why_not
+from operations.deadletters.discarding import Discarded
 from operations.deadletters.reading import Listing
 from operations.deadletters.redriving import Redrive
 from operations.replay import views as replays
+from operations.replay.execute import Ended
 from schemas.codec import Unreadable, decode
 from schemas.instants import to_iso
 from schemas.letters import NAMES
+from schemas.replay_plans import Checkpoint, ReplayState
 from schemas.shape import to_plain
 
 WIDE = 200
@@ -139,6 +142,23 @@ def print_redrive(console: Console, wanted: Redrive) -> None:
         console.print(table)
     if wanted.choice.left:
         console.print(f"{wanted.choice.left:,} more wait for the next redrive: one takes so many.")
+
+
+def print_redriven(console: Console, wanted: Redrive, ended: Ended) -> None:
+    """What came of it, in a line; and what was left out."""
+    plan, done = ended.plan, ended.plan.checkpoint or Checkpoint()
+    aside = f", {done.quarantined:,} put into the quarantine" if done.quarantined else ""
+    back = f" {ended.came_back:,} of them came back." if ended.came_back else ""
+    rest = "" if plan.state is ReplayState.DONE else f" `openv replay {plan.replay_id} --continue` goes on."
+    words = f"{done.written:,} of {len(wanted.choice.chosen):,} dead letters redriven{aside}.{back}{rest}"
+    console.print(Text(words), soft_wrap=True)
+    print_redrive(console, Redrive(wanted.choice, None))
+
+
+def discarded_plain(came: Discarded, *, executed: bool) -> dict[str, Any]:
+    """What was discarded, or would be; ``expect``: what discarding just these takes."""
+    expect = None if executed or came.expected is None else str(came.expected)
+    return {"letters": came.letters, "taken": came.taken, "executed": executed, "expect": expect}
 
 
 def redrive_plain(wanted: Redrive) -> dict[str, Any]:

@@ -24,12 +24,13 @@ async def check(around: Surroundings) -> list[Finding]:
 
 async def _strays(around: Surroundings, name: str | None) -> list[Finding]:
     listed, whole = await around.listing(name)
+    made_at = await around.mongo.made_at()
     strays: defaultdict[Stray, list[Found]] = defaultdict(list)
     for start in range(0, len(listed), PAGE):
         page = listed[start : start + PAGE]
         jobs = await _jobs_of(around, page)
         for one in page:
-            kind = judge(one, jobs, name, around.now(), around.older_than_ms)
+            kind = judge(one, jobs, around.now(), around.older_than_ms, made_at)
             if kind is not None:
                 strays[kind].append(one)
     words = f"{name or 'main'}: {len(listed)} objects{'' if whole else ' looked at, there are more'}"
@@ -40,15 +41,19 @@ async def _strays(around: Surroundings, name: str | None) -> list[Finding]:
 def judged(words: str, strays: Mapping[Stray, list[Found]], looked_at: int, store: str | None) -> list[Finding]:
     """What the strays of a store come to."""
     found: list[Finding] = []
-    for kind in (Stray.OF_DELETED, Stray.OF_ATTEMPTS, Stray.OF_NO_JOB, Stray.OF_PROBES):
+    for kind in (Stray.OF_DELETED, Stray.OF_ATTEMPTS, Stray.OF_NO_JOB, Stray.OF_BEFORE, Stray.OF_PROBES):
         of_kind = strays.get(kind, [])
         if not of_kind:
             continue
         size = sum(one.bytes for one in of_kind) / 1e6
         what = f"{words}; {len(of_kind)} {kind} ({size:.1f} MB): {first(one.key for one in of_kind)}"
-        if kind is Stray.OF_NO_JOB and looks_lost(len(of_kind), looked_at):
+        if kind in (Stray.OF_NO_JOB, Stray.OF_BEFORE) and looks_lost(len(of_kind), looked_at):
             why = "so many that it is the database which lacks them: nothing is deleted here"
             found.append(problem(CHECK, what, why, "openv rebuild --verify"))
+            continue
+        if kind is Stray.OF_BEFORE:
+            why = "a backup may still have their jobs, so they are left alone"
+            found.append(note(CHECK, what, why, "openv restore --merge FILE; openv rebuild"))
             continue
         keys = [one.key for one in of_kind[:TARGETS_MOST]]
         mend = "openv doctor --repair --only files"

@@ -1,7 +1,7 @@
 """What ``openv doctor --repair`` does: one audited action for each finding that says how it can be repaired.
 
-Nothing is decided here: files and documents that go were named by the findings, which a person has seen before. Each
-is looked at once more before it goes, because a while may have passed.
+Nothing is decided here: what goes was named by the findings. At a terminal a person has seen those; the admin API looks
+afresh, and its answer lists what was done. Each file and document is looked at once more before it goes.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -85,7 +85,7 @@ async def _files(around: Surroundings, targets: Sequence[str]) -> str:
             store, _, key = target.partition(":")
             by_store.setdefault(store or None, []).append(Found(key, 0, 0))
         for name, found in by_store.items():
-            keys = await _still_strays(around, name, found)
+            keys = await _still_strays(around, found)
             store_of = around.stores.named(name)
             if store_of is not None and keys:
                 await store_of.delete(keys)
@@ -93,12 +93,12 @@ async def _files(around: Surroundings, targets: Sequence[str]) -> str:
     return f"{gone} objects deleted{f', {left} are in use by now' if left else ''}"
 
 
-async def _still_strays(around: Surroundings, name: str | None, found: Sequence[Found]) -> list[str]:
+async def _still_strays(around: Surroundings, found: Sequence[Found]) -> list[str]:
     """Keys carry job, attempt, worker and session: what was written once under one is not written there again, so its
     age, which was looked at before, only grows; its job may have come."""
     ids = {job_id for one in found if (job_id := job_of(one)) is not None}
     jobs = await around.desk.database.upkeep.known_jobs(ids)
-    return [one.key for one in found if judge(one, jobs, name, around.now(), around.older_than_ms) in _GO]
+    return [one.key for one in found if judge(one, jobs, around.now(), around.older_than_ms) in _GO]
 
 
 async def _documents(around: Surroundings, targets: Sequence[str]) -> str:

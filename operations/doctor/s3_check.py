@@ -8,6 +8,7 @@ from operations.doctor.surroundings import Surroundings
 from repo.ports import ObjectStore, Unavailable
 from repo.s3 import S3ObjectStore
 from repo.s3_inspection import Answered, S3Inspection
+from repo.settings import FallbackSettings, ServerSettings
 
 CHECK = "s3"
 ANY = "*"
@@ -22,7 +23,20 @@ async def check(around: Surroundings) -> list[Finding]:
         found.append(
             note(CHECK, "there is no fallback store", "while S3 is away, finished videos wait in their workers")
         )
-    return found
+    return [*found, *same_bucket(around.servers, around.fallback)]
+
+
+def same_bucket(servers: ServerSettings, fallback: FallbackSettings) -> list[Finding]:
+    """What is put into the fallback store because the first refuses it would be refused there as well."""
+    other = fallback.as_servers(servers)
+    if other is None or _place(servers) != _place(other):
+        return []
+    why = "while it is away, the other is away too"
+    return [problem(CHECK, "main and fallback store are one bucket", why, "unset S3_FALLBACK_ENDPOINT_URL")]
+
+
+def _place(servers: ServerSettings) -> tuple[str, str]:
+    return (servers.s3_endpoint_url or "").rstrip("/").lower(), servers.s3_bucket
 
 
 async def _of(around: Surroundings, name: str, store: ObjectStore) -> list[Finding]:

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 from operations.audit import Action, Actor, audited
-from operations.core.job_acts import FULFILLED, WAYS, Verb, Way, refusal, standing, why_not
+from operations.core.job_acts import FULFILLED, Verb, Way, refusal, standing, way_of, why_not
 from operations.desk import Desk
 from operations.jobs.life import stored_job
 from operations.jobs.watching import reported
@@ -56,7 +56,7 @@ class Asked:
 async def act(desk: Desk, actor: Actor, verb: Verb, job_id: str, asked: Asked = Asked()) -> Act:
     """Do it, if the job's state has a way to. Raises ``StackError`` for an unknown job, ``Unavailable``."""
     job = await stored_job(desk, job_id)
-    way = WAYS[verb].get(job.state)
+    way = way_of(verb, job)
     if way is None:
         return Act(job, done=FULFILLED.get(verb) is job.state, decided=True, words=why_not(verb, job))
     detail = {"user": job.user_id, "state": str(job.state), "run": str(job.run), "attempt": str(job.attempt)}

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 
 from operations.audit import Actor
-from operations.core.job_acts import WAYS, Verb, why_not
+from operations.core.job_acts import Verb, way_of, why_not
 from operations.desk import Desk
 from operations.jobs.acts import Act, Asked, act
 from operations.jobs.listing import Sought, every
@@ -48,7 +48,7 @@ async def named_jobs(desk: Desk, verb: Verb, job_ids: Iterable[str]) -> list[Cho
 def _chosen(verb: Verb, job_id: str, job: Job | None) -> Chosen:
     if job is None:
         return Chosen(job_id, None, does=False, words="There is no such job.")
-    way = WAYS[verb].get(job.state)
+    way = way_of(verb, job)
     return Chosen(job_id, job, does=way is not None, words=why_not(verb, job) if way is None else str(way))
 
 

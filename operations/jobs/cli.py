@@ -56,7 +56,9 @@ def listed(
 @jobs_app.command("show")
 def show(
     job_id: Annotated[str, typer.Argument(metavar="ID", help="The job's id.")],
-    show_prompt: Annotated[bool, typer.Option("--show-prompt", help="What its user wrote as well.")] = False,
+    show_prompt: Annotated[
+        bool, typer.Option("--show-prompt", help="What its user wrote as well. The audit tells who read it.")
+    ] = False,
     records: Annotated[int, typer.Option(min=1, help="How many records of a topic are looked at, at most.")] = 200_000,
     as_json: AsJson = False,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,

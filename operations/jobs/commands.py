@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from operations.audit import at_the_terminal
+from operations.audit import READ_JOB, at_the_terminal, reading_words
 from operations.core.job_acts import Verb, standing
 from operations.core.printable import printable
 from operations.desk import NOT_DECIDED
@@ -18,7 +18,7 @@ from operations.desk import desk as open_desk
 from operations.jobs.acts import Asked
 from operations.jobs.bulk import Came, Chosen, named_jobs, on_each, sought_jobs
 from operations.jobs.following import follow
-from operations.jobs.life import life_of
+from operations.jobs.life import life_of, stored_job
 from operations.jobs.listing import Sought, page
 from operations.jobs.views import act_plain, cell, job_plain, life_plain, print_life, print_list, widened
 from operations.stack.errors import StackError
@@ -58,9 +58,11 @@ async def list_jobs(
 
 
 async def show_job(data_dir: Path, job_id: str, records: int, console: Console, *, prompt: bool, as_json: bool) -> int:
-    """A job's whole life."""
+    """A job's whole life. With ``prompt`` it is recorded before it is shown."""
     async with open_desk(data_dir) as desk, open_stores(ServerSettings(), FallbackSettings()) as stores:
-        life = await life_of(desk, stores, job_id, most=records)
+        await stored_job(desk, job_id)
+        async with reading_words(desk.log, at_the_terminal(), READ_JOB, job_id, shown=prompt):
+            life = await life_of(desk, stores, job_id, most=records)
     if as_json:
         typer.echo(json.dumps(life_plain(life, prompt=prompt), indent=2))
     else:

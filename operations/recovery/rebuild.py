@@ -7,16 +7,17 @@ never replaced. The database is closed meanwhile. A rebuild that was killed is r
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from operations.audit import Actor, audited
-from operations.core.recovery_merge import newest
+from operations.core.recovery_merge import Announced, newest
 from operations.core.recovery_table import ACCOUNTS, JOBS
 from operations.recovery.events import Span, span, stretches
 from operations.recovery.place import Place, Progress, Step, silent
 from operations.recovery.standing import close, reopen
 from operations.recovery.verify import Comparison, compare
 from operations.stack.errors import StackError
-from repo.core.documents import to_document
+from repo.core.documents import NotStorableError, to_document
 from repo.core.identity import CLOSED
 from schemas.identities import Standing
 from schemas.topics import EVENTS
@@ -55,14 +56,25 @@ async def rebuild(at: Place, actor: Actor, *, whole: bool = False, progress: Pro
 
 
 async def bring_up_to_date(at: Place, of: Span, progress: Progress = silent) -> tuple[Counter[str], int, int]:
-    """Documents stored, by collection; records read, and how many of them can't be. Raises ``Unavailable``."""
+    """Documents stored, by collection; records read, and how many of them can't be, or tell of what no document can
+    hold: the ledger has told none of those. Raises ``Unavailable``."""
     stored, read, unreadable = Counter[str]({JOBS: 0, ACCOUNTS: 0}), 0, 0
     async for records in stretches(at.log, EVENTS.name, of):
         told = newest(records)
         for name in (ACCOUNTS, JOBS):
-            documents = [to_document(one.value, one.document_id) for one in told.newest if one.collection == name]
+            found = [_document(one) for one in told.newest if one.collection == name]
+            documents = [one for one in found if one is not None]
             stored[name] += await at.database.copies.store_newer(name, documents, "version")
+            unreadable += len(found) - len(documents)
         read += len(records)
         unreadable += told.unreadable
         progress(Step("reading events", read, of.records))
     return stored, read, unreadable
+
+
+def _document(told: Announced) -> dict[str, Any] | None:
+    """None: it can't be stored. One record of that kind must not keep all others, and the database, from opening."""
+    try:
+        return to_document(told.value, told.document_id)
+    except NotStorableError:
+        return None

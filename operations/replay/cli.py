@@ -125,6 +125,17 @@ def show(replay_id: said.ReplayId, as_json: said.AsJson = False, data_dir: DataD
     run(commands.show(data_dir, replay_id, Console(), as_json=as_json))
 
 
+@replays_app.command("pause")
+def pause(replay_id: said.ReplayId, data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
+    """Stop a replay that runs, in whatever process or on whatever machine; it can be continued.
+
+    Example: `openv replays pause r-k3m8x2pq`
+    """
+    from operations.replay import commands
+
+    run(commands.pause(data_dir, replay_id))
+
+
 @replays_app.command("cancel")
 def cancel(replay_id: said.ReplayId, data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
     """End a replay for good, also one that runs. What it has written stays.

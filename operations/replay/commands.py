@@ -23,6 +23,7 @@ from operations.replay.execution import Wishes
 from operations.replay.room import Room, room
 from operations.replay.tenure import cancel as end_for_good
 from operations.replay.tenure import found
+from operations.replay.tenure import pause as hold
 from operations.stack.errors import StackError
 from schemas.replay_plans import ReplayState
 
@@ -105,6 +106,19 @@ async def show(data_dir: Path, replay_id: str, console: Console, *, as_json: boo
         _print(views.plain(plan))
     else:
         views.show(plan, console)
+
+
+async def pause(data_dir: Path, replay_id: str) -> None:
+    """Stop one that runs, whichever process executes it."""
+    async with room(data_dir) as at:
+        await found(at.database.replays, replay_id)
+        async with audited(at.log, at_the_terminal(), "replay.pause", target=replay_id) as audit:
+            plan = await hold(at.database.replays, replay_id)
+            written = plan.checkpoint.written if plan.checkpoint else 0
+            audit.detail["written"] = str(written)
+    typer.echo(
+        f"{replay_id} stops: at least {written:,} records are written. `openv replay {replay_id} --continue` goes on."
+    )
 
 
 async def cancel(data_dir: Path, replay_id: str) -> None:

@@ -3,7 +3,6 @@
 Nothing else is written: not to a topic, not to a document.
 """
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from operations.core.replay_records import Rules, Written
 from operations.core.replay_report import Tally
 from operations.core.replay_scope import Asked, digest
 from operations.replay.files import path_of
+from operations.replay.naming import new_name
 from operations.replay.rehearsal import REHEARSED, Rehearsal
 from operations.replay.room import CLIENT_ID, Progress, Room, Tell
 from operations.replay.sieve import Lanes, Sieve, lanes_of
@@ -27,16 +27,16 @@ from streams.settings import StreamsSettings
 
 AT_A_TIME = 2_000
 CHOSEN_MAX = 50_000
-KEPT_MS = 90 * 86_400_000  # plans that nobody has touched since
-_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that looks like another
 
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """``rehearse``: also run the ledger and the notifier over a copy, where the target is theirs."""
+    """``rehearse``: also run the ledger and the notifier over a copy, where the target is theirs. ``at``: when (ms) the
+    caller began to look at the records that it names one by one."""
 
     asked: Asked
     rehearse: bool = True
+    at: int | None = None
 
 
 def targets_of(target: str) -> list[str]:
@@ -61,15 +61,14 @@ async def plan(room: Room, dry_run: DryRun, tell: Tell = lambda _: None) -> Repl
     if is_file(asked.target) and path_of(asked.target).exists():
         raise StackError(f"{path_of(asked.target)} is there already: name another file.")
     now = now_ms()
-    replay_id = "r-" + "".join(secrets.choice(_LETTERS) for _ in range(8))
+    replay_id = new_name("r")
     async with TopicReader(room.settings, CLIENT_ID) as reader:
         resolved = await resolve(asked, reader, now)
         lanes = None if is_file(asked.target) else await lanes_of(reader, targets_of(asked.target))
         looking = _Looking(room, dry_run, resolved, rules_of(replay_id, asked), lanes)
         tally = await looking.run(reader, tell)
-    made = _plan_of(asked, resolved, tally, replay_id, now)
+    made = _plan_of(asked, resolved, tally, replay_id, now if dry_run.at is None else dry_run.at)
     await room.database.replays.store_replay(made, 0)
-    await room.database.replays.forget_replays(now - KEPT_MS)
     return made
 
 

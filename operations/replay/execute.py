@@ -13,6 +13,7 @@ from operations.replay.dry_run import rules_of, targets_of
 from operations.replay.execution import Execution, Landed, Wishes, clean
 from operations.replay.files import LinesWriter, measured, path_of
 from operations.replay.landing import landed
+from operations.replay.noting import NotingSink
 from operations.replay.room import CLIENT_ID, Room, Tell
 from operations.replay.sieve import Lanes, Sieve, lanes_of
 from operations.replay.sinks import FileSink, Sink, TopicSink
@@ -30,6 +31,7 @@ from schemas.topics import DEADLETTER
 
 PLAN_GOOD_MS = 24 * 3_600_000
 SETTLE_S = 5.0
+_UNFINISHED = frozenset({ReplayState.RUNNING, ReplayState.CANARY, ReplayState.PAUSED})
 _READERS = {"openv.commands": "ledger", "openv.events": "janitor", "openv.dispatch": "scheduler"}
 
 
@@ -42,9 +44,17 @@ class Ended:
 
 
 async def execute(
-    room: Room, replay_id: str, asked: Asked | None, actor: Actor, wishes: Wishes, tell: Tell = lambda _: None
+    room: Room,
+    replay_id: str,
+    asked: Asked | None,
+    actor: Actor,
+    wishes: Wishes,
+    tell: Tell = lambda _: None,
+    *,
+    claimed: bool = False,
 ) -> Ended:
     """Execute, or go on with, a replay that was planned. ``asked``: the words of now, which must be those of the plan.
+    ``claimed``: of dead letters chosen one by one it was noted that they are this replay's.
 
     Raises ``StackError`` where something differs from the dry run, another executes it, or it is over; ``Unavailable``.
     """
@@ -52,12 +62,19 @@ async def execute(
     scope = asked_of(plan)
     if asked is not None and asked.digest() != plan.asked_digest:
         raise StackError(f"That is not the scope of {replay_id}: {'; '.join(differences(plan.asked, asked.words()))}.")
+    are_letters = plan.source == DEADLETTER.name and plan.chosen is not None
+    if are_letters and plan.state is ReplayState.PLANNED and not claimed:
+        raise StackError(
+            f"{replay_id} is of dead letters chosen one by one: `openv deadletters redrive {replay_id} --execute` "
+            "notes that they are redriven, and writes them. `openv replays cancel "
+            f"{replay_id}` frees those noted for it."
+        )
     action = "replay.execute" if plan.state is ReplayState.PLANNED else "replay.continue"
     detail = {"source": plan.source, "into": plan.target, "in_scope": str(plan.in_scope)}
     async with TopicReader(room.settings, CLIENT_ID) as reader:
         await _still_holds(plan, reader)
         async with audited(room.log, actor, action, target=replay_id, detail=detail) as audit:
-            ended = await _executed(room, reader, plan, scope, wishes, tell)
+            ended = await _executed(room, reader, plan, scope, actor, wishes, tell)
             checkpoint = ended.plan.checkpoint or Checkpoint()
             audit.detail |= {"state": ended.plan.state, "written": str(checkpoint.written)}
             audit.detail["quarantined"] = str(checkpoint.quarantined)
@@ -79,17 +96,35 @@ def differences(planned: Mapping[str, str], said: Mapping[str, str]) -> list[str
 
 
 async def plan_of(room: Room, asked: Asked) -> str:
-    """The newest replay that was planned in these words, and not executed. Raises ``StackError`` that says what is
-    missing."""
-    for plan in await room.database.replays.planned_as(asked.digest()):
-        if plan.state is ReplayState.PLANNED:
-            return plan.replay_id
+    """The newest replay of these words: a dry run, or one that is not over, so that who says the same again goes on
+    with it. Raises ``StackError`` that says what is missing."""
+    same = [one for one in await room.database.replays.planned_as(asked.digest()) if not _came_to_nothing(one)]
+    if same:
+        return _meant(same)
     words = asked.words()
     for plan in await room.database.replays.replays():
         if plan.state is ReplayState.PLANNED and plan.source == asked.source:
             told = "; ".join(differences(plan.asked, words))
             raise StackError(f"There was no dry run of exactly this. {plan.replay_id} comes close: {told}.")
     raise StackError("There was no dry run of this yet: run it without --execute first, and look at what it finds.")
+
+
+def _came_to_nothing(plan: ReplayPlan) -> bool:
+    return plan.state is ReplayState.CANCELLED and plan.checkpoint is None
+
+
+def _meant(same: Sequence[ReplayPlan]) -> str:
+    """Of replays of the same words, the newest first. None is begun beside one that is not over, nor an older dry run
+    after one was carried out: what that has written would be written twice."""
+    newest, unfinished = same[0], next((one for one in same if one.state in _UNFINISHED), None)
+    if unfinished is not None and unfinished is not newest:
+        raise StackError(
+            f"{unfinished.replay_id} is the same, and not over: `openv replay {unfinished.replay_id} --continue` goes "
+            f"on, `openv replays cancel {unfinished.replay_id}` ends it."
+        )
+    if newest.state is not ReplayState.PLANNED and newest.state not in _UNFINISHED:
+        raise StackError(f"That was {newest.replay_id}, which is {newest.state}: plan it again (the dry run).")
+    return newest.replay_id
 
 
 def _place(text: str) -> tuple[int, int]:
@@ -120,18 +155,21 @@ async def _still_holds(plan: ReplayPlan, reader: TopicReader) -> None:
 
 
 async def _executed(
-    room: Room, reader: TopicReader, plan: ReplayPlan, asked: Asked, wishes: Wishes, tell: Tell
+    room: Room, reader: TopicReader, plan: ReplayPlan, asked: Asked, actor: Actor, wishes: Wishes, tell: Tell
 ) -> Ended:
     resolved = Resolved(plan.spans, plan.since, plan.until, plan.source_mark)
-    sieve = Sieve(asked, resolved, rules_of(plan.replay_id, asked))
+    rules = rules_of(plan.replay_id, asked)
+    sieve = Sieve(asked, resolved, rules)
     lanes = None if is_file(plan.target) else await lanes_of(reader, targets_of(plan.target))
     tenure = await begin(room.database.replays, plan, await _first_checkpoint(plan, reader, lanes))
     before: Landed = {}
-    if lanes is not None and plan.checkpoint is not None and not plan.checkpoint.clean:
+    if lanes is not None and plan.checkpoint is not None:
         before = await _landed(reader, plan)
     spans = _left(tenure.plan)
     async with AsyncExitStack() as stack:
         sink, lines = await _sink(room, plan, lanes, stack)
+        if plan.source == DEADLETTER.name and plan.chosen is None and rules.redrives:
+            sink = NotingSink(sink, room.database.dispositions, plan.replay_id, actor)
         source = opened(plan.source, reader, spans)
         stack.callback(source.close)
         execution = Execution(source, sieve, sink, tenure, plan, before)
@@ -167,21 +205,21 @@ async def _run(execution: Execution, tenure: Tenure, wishes: Wishes, tell: Tell,
 
 
 async def _first_checkpoint(plan: ReplayPlan, reader: TopicReader, lanes: Lanes | None) -> Checkpoint:
-    """Where it goes on. After a run that left nothing under way, ends are those of now."""
-    if plan.checkpoint is not None and (not plan.checkpoint.clean or lanes is None):
-        return plan.checkpoint
+    """Where it goes on. One that was begun keeps its ends, also where nothing was under way: this may be a copy of it
+    out of a backup, and what it has written since lies behind them."""
+    if plan.checkpoint is not None:
+        return replace(plan.checkpoint, clean=False) if lanes is not None else plan.checkpoint
     ends = []
     for topic in lanes.topics if lanes else ():
         ends += [Place(topic=topic, partition=p, offset=o) for p, o in (await reader.ends(topic)).items()]
     read = tuple(Place(topic="", partition=span.partition, offset=span.first) for span in plan.spans)
-    begun = plan.checkpoint or Checkpoint(read=read)
-    return replace(begun, ends=tuple(ends), clean=False)
+    return Checkpoint(read=read, ends=tuple(ends))
 
 
 async def _landed(reader: TopicReader, plan: ReplayPlan) -> Landed:
     assert plan.checkpoint is not None  # noqa: S101 -- looked at by the caller
     read = {one.partition: one.offset for one in plan.checkpoint.read}
-    everything = await landed(reader, plan.replay_id, plan.checkpoint.ends)
+    everything = await landed(reader, plan.replay_id, plan.checkpoint.ends, may_come=not plan.checkpoint.clean)
     return {at: where for at, where in everything.items() if at[1] >= read.get(at[0], 0)}
 
 

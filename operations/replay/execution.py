@@ -7,10 +7,10 @@ lies before those ends. So whoever goes on reads the targets from there, and lea
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from operations.core.replay_records import Written
 from operations.replay.room import Progress, Tell
@@ -25,8 +25,10 @@ from schemas.topics import QUARANTINE
 AT_A_TIME = 2_000
 UNDER_WAY = 4
 SAVE_EVERY_S = 1.0
+RENEW_EVERY_S = 1.0  # while something is waited for
 PAUSES_A_SECOND = 10  # of a replay with a rate: so that a second's records do not go out at once
 Landed = dict[tuple[int, int], Any]
+R = TypeVar("R")
 
 
 @dataclass(slots=True)
@@ -144,7 +146,7 @@ class Execution:
                 self._sink.put(record, judged, partition)
                 put += 1
             self._read[partition] = chunk.after
-        sent = await self._sink.send()
+        sent = await self._while_leased(self._sink.send())
         written = put + known - quarantined
         bundle = _Bundle(sent, dict(self._read), written, quarantined, skipped, len(self._landed))
         self._under_way.append(bundle)
@@ -153,7 +155,7 @@ class Execution:
 
     async def _confirm_oldest(self, wishes: Wishes, tell: Tell) -> None:
         bundle = self._under_way[0]
-        ends = await self._sink.durable(bundle.sent)
+        ends = await self._while_leased(self._sink.durable(bundle.sent))
         self._under_way.popleft()
         self._held_ends |= ends
         if not bundle.missed:  # else what an executor before wrote of what lies ahead would be before these ends
@@ -169,6 +171,19 @@ class Execution:
         done = sum(offset - self._firsts[at] for at, offset in bundle.read.items())
         one = self.checkpoint
         tell(Progress(done, self._total, one.written, one.quarantined, one.skipped, wishes.came_back))
+
+    async def _while_leased(self, work: Coroutine[Any, Any, R]) -> R:
+        """Its result. The lease is renewed meanwhile: a slow broker is no reason for somebody else to take over what is
+        still under way. Where that fails it is given up before the lease runs out, as ``run`` says."""
+        task = asyncio.create_task(work)
+        try:
+            while not (await asyncio.wait({task}, timeout=RENEW_EVERY_S))[0]:
+                await self._save_now_and_then()
+                if not self._tenure.holds:
+                    raise Unavailable("mongodb", "the lease of this replay could not be renewed")
+            return task.result()
+        finally:
+            task.cancel()
 
     async def _pace(self, wishes: Wishes, sent: int) -> None:
         """Wait until the next record is due; a stop ends the wait."""

@@ -19,20 +19,22 @@ AT_A_TIME = 5_000
 
 
 async def landed(
-    reader: TopicReader, replay_id: str, since: Iterable[Place]
+    reader: TopicReader, replay_id: str, since: Iterable[Place], *, may_come: bool = True
 ) -> dict[tuple[int, int], tuple[str, int, int]]:
-    """By partition and place in the source: where it lies. Raises ``StackError`` where the target has lost some."""
+    """By partition and place in the source: where it lies. ``may_come``: requests may still be on their way. Raises
+    ``StackError`` where the target has lost some."""
     positions = {(one.topic, one.partition): one.offset for one in since}
     found: dict[tuple[int, int], tuple[str, int, int]] = {}
     quiet_since = _now()
-    while _now() - quiet_since < QUIET_S:
+    while True:
         more = 0
         for topic in sorted({topic for topic, _ in positions}):
             more += await _read_on(reader, topic, positions, replay_id.encode(), found)
         if more:
             quiet_since = _now()
+        if not may_come or _now() - quiet_since >= QUIET_S:
+            return found
         await asyncio.sleep(LOOK_EVERY_S)
-    return found
 
 
 async def _read_on(

@@ -59,6 +59,8 @@ class Tenure:
             stands = await self._store.replay(self.plan.replay_id)
             if stands is None or stands.state is ReplayState.CANCELLED:
                 raise OustedError(f"{self.plan.replay_id} was cancelled.")
+            if stands.state is ReplayState.PAUSED:
+                raise OustedError(f"{self.plan.replay_id} was stopped by an operator.")
             raise OustedError(f"{self.plan.replay_id} was taken over by another process.")
         self.plan = after
 

@@ -20,6 +20,7 @@ _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.9.0:copy-dependencie
 _FETCH_WITHIN_S = 1800.0
 _COMPILE_WITHIN_S = 120.0
 _LISTED = "files.txt"
+_SOURCES = ("DurableMongo.java", "ByIdDatabase.java")
 INSTALL = "sudo apt-get install -y default-jdk-headless maven"
 
 Note = Callable[[str], None]
@@ -57,7 +58,7 @@ async def ensure_jars(note: Note, environ: Mapping[str, str]) -> Jars:
     """The jars, fetched and compiled first if this machine does not have them. Raises ``StackError``."""
     cache = cache_folder(environ)
     kafka = cache / f"jars-kafka-{_fingerprint('kafka.xml')}"
-    mongo = cache / f"jars-mongo-{_fingerprint('mongo.xml', 'DurableMongo.java')}"
+    mongo = cache / f"jars-mongo-{_fingerprint('mongo.xml', *_SOURCES)}"
     if not (_is_whole(kafka) and _is_whole(mongo)):
         async with cache_lock(cache):
             if not _is_whole(kafka):
@@ -65,7 +66,7 @@ async def ensure_jars(note: Note, environ: Mapping[str, str]) -> Jars:
                 await _build(kafka, "kafka.xml", environ)
             if not _is_whole(mongo):
                 note("Fetching the MongoDB stand-in with Maven (about 8 MB)")
-                await _build(mongo, "mongo.xml", environ, "DurableMongo.java")
+                await _build(mongo, "mongo.xml", environ, _SOURCES)
     return Jars(_class_path(kafka), kafka, _class_path(mongo))
 
 
@@ -125,25 +126,18 @@ def _class_path(folder: Path) -> str:
     return os.pathsep.join([str(folder), *(str(jar) for jar in sorted(folder.glob("*.jar")))])
 
 
-async def _build(target: Path, pom: str, environ: Mapping[str, str], source: str | None = None) -> None:
+async def _build(target: Path, pom: str, environ: Mapping[str, str], sources: tuple[str, ...] = ()) -> None:
     """Makes the folder beside its place and renames it there when it is whole. The caller holds the cache's lock."""
     maven = program("mvn")
     log = target.parent / f"{target.name}.log"
     with _unfinished(target, log) as folder:
         fetch = (maven, "-B", "-q", "-C", "-f", str(HERE / pom), _COPY, f"-DoutputDirectory={folder}")
         await _run(fetch, log, environ, _FETCH_WITHIN_S, "Maven could not fetch the servers' jars. Check the network")
-        if source is not None:
-            compiler = (
-                program("javac"),
-                "--release",
-                "17",
-                "-cp",
-                f"{folder}/*",
-                "-d",
-                str(folder),
-                str(HERE / source),
-            )
-            await _run(compiler, log, environ, _COMPILE_WITHIN_S, f"javac could not compile {source}. Is it 17+")
+        if sources:
+            files = (str(HERE / source) for source in sources)
+            compiler = (program("javac"), "--release", "17", "-cp", f"{folder}/*", "-d", str(folder), *files)
+            named = " and ".join(sources)
+            await _run(compiler, log, environ, _COMPILE_WITHIN_S, f"javac could not compile {named}. Is it 17+")
 
 
 @contextlib.contextmanager

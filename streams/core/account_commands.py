@@ -57,7 +57,7 @@ def redeem_voucher(case: Case, command: RedeemVoucher) -> Decision:
 
     Every use that counts is kept, so that it is never decided again: also a deleted user's, whom it gives nothing.
     One recorded before the last word on the role was issued (clocks disagree) is refused, not used up for nothing;
-    that word only gets newer, so a replay says the same.
+    that word only gets newer, so a replay says the same. One that is told again and never counted comes too late.
     """
     account = case.view.account
     used = next((use for use in account.vouchers if use.code == command.code), None)
@@ -65,7 +65,7 @@ def redeem_voucher(case: Case, command: RedeemVoucher) -> Decision:
         return case.account_decided(command, Outcome.DONE)
     if used is not None:
         return _refused(case, command, FailureCode.VOUCHER_USED)
-    if case.recorded_at > command.append_by or case.recorded_at < account.role_issued_at:
+    if case.is_late(command.append_by) or case.recorded_at < account.role_issued_at:
         return _refused(case, command, FailureCode.TOO_LATE)
     use = VoucherUse(code=command.code, command_id=command.command_id, used_at=case.recorded_at, role=command.role)
     role = account.role if account.deleted_at is not None else _raised(account, command.role)

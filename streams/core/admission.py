@@ -4,6 +4,7 @@ An admission is one compare-and-set of the account, which holds the job as pendi
 3); a refusal is a write of the job alone. What was decided is never decided again: the same command, an older one, or
 another with the same key meets the document. A decision afresh needs that it was recorded by ``append_by``, as long
 as records live (``forgetting.py``): what was set aside by our mistake, and is redriven, was promised to its sender.
+What is told again and was never set aside asks this of now: it was decided then, whatever the documents know of it.
 """
 
 from dataclasses import replace
@@ -55,7 +56,7 @@ def _submitted(case: Case, command: SubmitJob) -> Decision:
             return case.decided(
                 command, Outcome.REFUSED, job=known, code=known.refusal.code, left=known.refusal.remaining
             )
-    late = case.recorded_at > command.append_by or is_over(case.recorded_at, case.stamp)
+    late = case.is_late(command.append_by) or is_over(case.recorded_at, case.stamp)
     if late or case.precedes_deletion:
         return case.decided(command, Outcome.REFUSED, job=known, code=C.TOO_LATE)
     job = new_job(case, command, version=known.version + 1 if known else 1)
@@ -89,7 +90,7 @@ def retry(case: Case, command: RetryJob) -> Decision:
         return case.decided(command, Outcome.UNCHANGED, job=job)
     if job.refusal and _answered_before(case, command, job.refusal):
         return case.decided(command, Outcome.REFUSED, job=job, code=job.refusal.code, left=job.refusal.remaining)
-    if case.recorded_at > command.append_by:
+    if case.is_late(command.append_by):
         return case.decided(command, Outcome.REFUSED, job=job, code=C.TOO_LATE)
     measured = job if command.endpoint is None else replace(job, limits=command.limits)
     scope = scope_of(measured)

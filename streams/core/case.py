@@ -48,6 +48,12 @@ class Case:
         """Whether it is a dead letter that was written again: nobody had decided it."""
         return self.recorded is not None and self.recorded.set_aside
 
+    def is_late(self, append_by: int) -> bool:
+        """Whether a command that nothing has decided yet comes after its time. What was set aside was promised to its
+        sender when it was recorded. What is only told again was decided then: where no document says so any more (an
+        old backup of them was restored), it is not decided a second time."""
+        return (self.recorded_at if self.set_aside else self.now) > append_by
+
     @property
     def precedes_deletion(self) -> bool:
         """Whether it repeats what was recorded before the user was deleted, which stays gone should they come back."""

@@ -37,7 +37,7 @@ def measures_of(before: Job | None, after: Job) -> Measures:
     ended = _ended(before, after)
     is_made = ended is not None and ended[0] is State.COMPLETED
     return Measures(
-        admitted=after.state is State.QUEUED and (before is None or before.run != after.run),
+        admitted=after.state is State.QUEUED and _is_new(before, after),
         ended=ended,
         attempts=_attempts(before, after),
         waited=_waited(before, after),
@@ -47,6 +47,11 @@ def measures_of(before: Job | None, after: Job) -> Measures:
         charged=charged,
         refunded=refunded,
     )
+
+
+def _is_new(before: Job | None, after: Job) -> bool:
+    """A first run, another one, or one that was refused and asked for again."""
+    return before is None or before.run != after.run or (before.state is State.REJECTED and after.state in ACTIVE)
 
 
 def _ended(before: Job | None, after: Job) -> tuple[State, str] | None:
@@ -78,7 +83,7 @@ def _waited(before: Job | None, after: Job) -> int | None:
 
 def _charges(before: Job | None, after: Job) -> tuple[float, float, float]:
     """Reserved by this write, charged for good, given back."""
-    if before is None or before.run != after.run:
+    if before is None or _is_new(before, after):
         return (after.charge.seconds if after.charge.state is ChargeState.RESERVED else 0.0), 0.0, 0.0
     was = before.charge
     if was.state is not ChargeState.RESERVED or after.charge.state is ChargeState.RESERVED:

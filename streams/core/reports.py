@@ -82,7 +82,7 @@ def _succeeded(case: Case, job: Job, command: AttemptSucceeded) -> Job | None:
 
 
 def _handed_back(case: Case, job: Job, command: AttemptHandedBack) -> Job | None:
-    if _vanishes(job, command):
+    if vanishes(job, command.worker_id):
         return _failed(case, job, command, AttemptEnd.LOST, FailureCode.WORKER_LOST)
     return case.moved(
         job,
@@ -96,10 +96,10 @@ def _handed_back(case: Case, job: Job, command: AttemptHandedBack) -> Job | None
     )
 
 
-def _vanishes(job: Job, command: AttemptHandedBack) -> bool:
+def vanishes(job: Job, worker_id: str | None) -> bool:
     """Whether an external worker was handed this job and never heard of with it, once too often to cost nothing: it may
-    run it each time, and not be able to say so."""
-    if slot_of(command.worker_id) is None or job.state is not State.PROCESSING:
+    run it each time, and not be able to say so. Handed back by it once more, the attempt is lost."""
+    if slot_of(worker_id) is None or job.state is not State.PROCESSING:
         return False
     before = [
         one

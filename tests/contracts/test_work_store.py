@@ -61,16 +61,18 @@ async def test_of_many_who_take_it_one_has_it(store: WorkStore) -> None:
 
 
 async def test_pages_are_newest_first(store: WorkStore) -> None:
-    made = [a_work(created_at=NOW + 10_000_000 + number // 2) for number in range(6)]
+    made = [a_work(created_at=NOW + 10_000_000 + number // 2, result='{"large":1}') for number in range(6)]
     for one in made:
         assert await store.store_work(one, 0)
-    ordered = sorted(made, key=lambda one: (one.created_at, one.work_id), reverse=True)
+    bare = [replace(one, arguments="{}", result=None) for one in made]
+    ordered = sorted(bare, key=lambda one: (one.created_at, one.work_id), reverse=True)
     first = await store.works(limit=4)
     assert first == ordered[:4]
     last = first[-1]
     rest = await store.works(limit=50, before=(last.created_at, last.work_id))
     assert rest[:2] == ordered[4:]
     assert not set(first) & set(rest)
+    assert await store.work(made[0].work_id) == made[0], "it is left out of lists alone"
 
 
 async def test_what_waits_or_runs_is_found_and_what_ended_is_forgotten_in_time(store: WorkStore) -> None:

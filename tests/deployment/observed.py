@@ -62,6 +62,7 @@ def _gateway() -> CollectorRegistry:
     metrics.ended("/healthz", "GET", 200, 0.1)
     for outcome in (*Outcome, "late", "unavailable", "gone"):
         metrics.decided(str(outcome), 0.1)
+    metrics.told(5)
     for kind in KINDS:
         metrics.tally.opened[kind] += 1
     for code in (*(str(int(code)) for code in CloseCode), "lost"):
@@ -107,8 +108,9 @@ def _jobs(metrics: StreamsMetrics) -> None:
     for state in (State.FAILED, State.CANCELLED, State.TIMED_OUT, State.DELETED):
         metrics.wrote(running, replace(running, state=state, charge=refunded, failure=Failure(code=code, message="")))
     for end in AttemptEnd:
-        ended = EarlierAttempt(attempt=1, worker_id="w", end=end, code=code)
-        metrics.wrote(running, replace(queued, attempt=2, earlier_attempts=(ended,)))
+        for code in (FailureCode.ENGINE_ERROR, FailureCode.HANDLER_ERROR, FailureCode.INVALID_INPUT):
+            ended = EarlierAttempt(attempt=1, worker_id="w", end=end, code=code)
+            metrics.wrote(running, replace(queued, attempt=2, earlier_attempts=(ended,)))
 
 
 def _worker() -> CollectorRegistry:

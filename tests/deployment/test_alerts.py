@@ -78,6 +78,31 @@ def test_an_alert_names_labels_that_its_expression_keeps(rule: dict[str, Any]) -
     assert named <= kept, f"{rule['alert']} does not keep {named - kept}"
 
 
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["alert"]))
+def test_a_share_is_of_a_sum_that_holds_it(rule: dict[str, Any]) -> None:
+    """What never happened has no series, and nothing is greater than nothing: where all attempts fail, ``failed >
+    succeeded`` is silent."""
+    for part in re.split(r"\b(?:and|or)\b", rule["expr"]):
+        smaller, is_compared, larger = part.partition(">")
+        if not is_compared or "rate(" not in larger:
+            continue
+        (of,), (whole,) = read(smaller).selectors, read(larger).selectors
+        assert of.name == whole.name
+        narrowed = {one.label: set(one.values) for one in of.matchers if one.how in {"=", "=~"}}
+        for matcher in whole.matchers:
+            if matcher.how in {"=", "=~"}:
+                assert narrowed[matcher.label] <= set(matcher.values), f"{rule['alert']}: {matcher}"
+            else:
+                assert matcher in of.matchers
+
+
+def test_what_is_absent_keeps_its_labels() -> None:
+    """``absent`` tells the labels of a plain selector, and none of anything else."""
+    asked = [one for rule in RULES for one in re.findall(r"absent\(([^()]*)\)", rule["expr"])]
+    assert asked
+    assert all(re.fullmatch(r"\w+\{[^}]*\}", one) for one in asked), asked
+
+
 def test_every_page_is_an_alerts() -> None:
     assert {page.stem for page in RUNBOOKS.glob("*.md")} == {rule["alert"] for rule in RULES}
 

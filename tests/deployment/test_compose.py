@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from inference_worker.remote.settings import RunPodSettings, Signing
 from inference_worker.settings import RUNPOD, WorkerSettings
 from operations.admin.settings import AdminSettings
 from operations.cli import app
+from operations.endpoint_records import gateway_base
 from repo.environment import EnvironmentSettings
 from repo.metrics_server import MetricsSettings
 from repo.notify import STATUS_FILE_VARIABLE
@@ -63,6 +65,8 @@ def test_every_variable_is_one_that_the_part_reads(name: str) -> None:
     known = set[str]().union(*(kind.variables() for kind in kinds)) | LOGGING | TRACING
     if service["command"] == ["worker"]:
         known |= {MODEL_VARIABLE}
+    if service["command"] == ["admin"]:
+        known |= {"OPENV_PUBLIC_URL"}  # where workers are told that the gateway is
     if environment(service).get("OPENV_ENGINE") == RUNPOD:
         known |= RunPodSettings.variables() | Signing.variables()
     assert environment(service).keys() - known == set()
@@ -113,6 +117,17 @@ def test_the_settings_take_what_is_set(name: str, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setenv(variable, value)
     for kind in SETTINGS[service["command"][0]]:
         kind()
+
+
+def test_workers_are_told_of_the_gateways_public_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    public = "https://videos.example.org"
+    services = read(dict.fromkeys(mentioned(), "x") | {"OPENV_PUBLIC_URL": public})["services"]
+    for name in mentioned() | {"OPENV_URL"}:
+        monkeypatch.delenv(name, raising=False)
+    for variable in ("OPENV_HOST", "OPENV_PORT", "OPENV_PUBLIC_URL"):
+        if variable in environment(services["admin"]):
+            monkeypatch.setenv(variable, environment(services["admin"])[variable])
+    assert gateway_base(tmp_path) == public == environment(services["gateway"])["OPENV_PUBLIC_URL"]
 
 
 @pytest.mark.parametrize("name", OURS)

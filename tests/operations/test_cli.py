@@ -28,7 +28,7 @@ def test_the_commands_are_those_of_the_readme() -> None:
         "users list", "jobs list", "jobs show", "jobs tail", "jobs requeue", "jobs kill", "jobs cancel", "jobs delete",
         "backup", "restore", "rebuild",
         "workers list", "workers show", "workers pools", "workers drain", "doctor", "topics acls",
-        "replay", "replays list", "replays show", "replays cancel",
+        "replay", "replays list", "replays show", "replays pause", "replays cancel",
         "deadletters list", "deadletters show", "deadletters redrive", "deadletters edit", "deadletters discard",
     }  # fmt: skip
 

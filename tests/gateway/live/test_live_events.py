@@ -52,6 +52,9 @@ async def test_head_welcome_snapshot_events_with_their_positions(world: World, a
         events = [*await client.until("event"), *await client.until("event")]
         assert [one.data["data"]["jobId"] for one in events] == [IDS[1], IDS[3]]
         assert all(one.identity == one.data["position"] for one in events)
+    told = world.parts.metrics.registry.get_sample_value
+    assert told("openv_socket_delay_seconds_count") == 2, "bob's event is nobody's here"
+    assert (told("openv_sockets_opened_total", {"kind": "sse"}), told("openv_socket_frames_total")) == (1, 4)
 
 
 @pytest.mark.parametrize("by", ["header", "query"])

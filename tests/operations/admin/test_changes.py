@@ -2,31 +2,38 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from gateway.identity.keys import new_key
 from operations import desk
 from operations.admin.operation import Operation
 from operations.admin.table import OPERATIONS
+from operations.endpoint_wishes import Wishes, new_endpoint
 from repo.clock import now_ms
 from schemas.audit import AuditStage
 from schemas.codec import Record, encode
-from schemas.commands import CancelJob
+from schemas.commands import AttemptReport, CancelJob
 from schemas.dispatch import WorkerBeat, WorkerKind, WorkerState
+from schemas.events import JobEvent
+from schemas.jobs import AttemptEnd, EarlierAttempt
 from schemas.lifecycle import State
 from schemas.replay_plans import ReplayPlan, ReplayState
 from schemas.topics import AUDIT, COMMANDS, DISPATCH
 from streams.deadletters import CannotProcess, dead_letter
-from tests.gateway.world import job
+from tests.gateway.world import eventually, job
 from tests.operations.admin.house import House, opened
 
+SIGNING = "whsec_MDEyMzQ1Njc4OWFiY2RlZg=="
 SECRET_PROMPT = "prompt of"  # what the jobs' users wrote begins so
-READING = [row for row in OPERATIONS if row.action is None]
-CHANGING = [row for row in OPERATIONS if row.action is not None]
+READING = [row for row in OPERATIONS if row.method == "get"]
+CHANGING = [row for row in OPERATIONS if row.method != "get"]
 
 
 @pytest.fixture
@@ -41,6 +48,10 @@ async def furnish(house: House) -> None:
     """One of everything that a route may name."""
     for name, state in (("waits", State.QUEUED), ("failed", State.FAILED)):
         await house.database.jobs.store_job(job(name, state=state, at=now_ms()), 0)
+    runs = job("runs", state=State.PROCESSING, at=now_ms(), attempt=1, tries=1, worker_id="w-1")
+    await house.database.jobs.store_job(runs, 0)
+    assert await house.database.endpoints.store_endpoint(CAPTIONS, 0)
+    await house.database.access.store_api_key(ADAS_KEY)
     beat = WorkerBeat(
         pool="mochi-1",
         worker_id="w-1",
@@ -79,9 +90,12 @@ def replay(replay_id: str, state: ReplayState) -> ReplayPlan:
     )
 
 
+CAPTIONS = new_endpoint("captions", Wishes(external=True), now_ms())
+ADAS_KEY = new_key("ada", now=now_ms())[1]
 # How each changing route is asked, by its name: what stands in its path, and its body.
 ASKED: dict[str, tuple[dict[str, str], Any]] = {
     "requeueJob": ({"job_id": "failed"}, {"reason": "after the fix"}),
+    "killJob": ({"job_id": "runs"}, {"final": True, "reason": "hangs"}),
     "cancelJob": ({"job_id": "waits"}, {"reason": "asked by mail"}),
     "deleteJob": ({"job_id": "failed"}, {}),
     "drainWorker": ({"worker_id": "w-1"}, {"now": True}),
@@ -91,7 +105,10 @@ ASKED: dict[str, tuple[dict[str, str], Any]] = {
     "unblockUser": ({"user_id": "ada"}, {}),
     "grantCredits": ({"user_id": "ada"}, {"id": "order-1", "credits": 50, "reason": "order"}),
     "redriveDeadLetters": ({}, {"letters": ["0:0"], "execute": True, "reason": "fixed"}),
-    "discardDeadLetters": ({}, {"users": ["ada"], "execute": True, "reason": "nobody waits for them"}),
+    "discardDeadLetters": (
+        {},
+        {"users": ["ada"], "execute": True, "expect": f"1-9-{0:016x}", "reason": "nobody waits for them"},
+    ),
     "editDeadLetter": (
         {"place": "0:0"},
         {"value": {"commandId": "c-1", "userId": "ada", "jobId": "failed", "run": 1}, "reason": "the right one"},
@@ -105,11 +122,15 @@ ASKED: dict[str, tuple[dict[str, str], Any]] = {
     "repair": ({}, {"only": ["topics"]}),
     "makeBackup": ({}, {}),
     "deleteUser": ({"user_id": "ada"}, {"reason": "asked to"}),
+    "createKey": ({"user_id": "ada"}, {"name": "dashboard", "scopes": ["read"], "expiresDays": 90, "reason": "asked"}),
+    "revokeKey": ({"user_id": "ada", "prefix": ADAS_KEY.prefix}, {"reason": "lost"}),
+    "createEndpoint": ({}, {"endpointId": "clips", "webhookSecret": "generate", "reason": "a new one"}),
+    "updateEndpoint": ({"endpoint_id": "captions"}, {"webhookSecret": SIGNING, "users": None, "reason": "open"}),
+    "deleteEndpoint": ({"endpoint_id": "captions"}, {"reason": "unused"}),
+    "createWorkerKey": ({"endpoint_id": "captions"}, {"url": "https://openv.example.org", "reason": "new machine"}),
 }
 # What reads more of a topic than the memory twin offers is asked of the process (test_process.py).
 WANTS_SERVERS = {"listDeadLetters"}
-# Nothing is changed by these as the house is furnished: they are asked in tests of their own.
-NOT_POSSIBLE = {"killJob": ({"job_id": "waits"}, {"final": True})}
 
 
 async def ask(client: httpx.AsyncClient, row: Operation, names: dict[str, str], body: Any = None) -> httpx.Response:
@@ -118,7 +139,7 @@ async def ask(client: httpx.AsyncClient, row: Operation, names: dict[str, str], 
 
 
 def test_every_changing_route_is_asked_here() -> None:
-    assert {row.name for row in CHANGING} == ASKED.keys() | NOT_POSSIBLE.keys()
+    assert {row.name for row in CHANGING} == ASKED.keys()
     assert not any(row.path.startswith("/audit") for row in CHANGING), "the audit is for reading"
 
 
@@ -140,7 +161,13 @@ async def test_a_change_has_two_entries(house: House, row: Operation) -> None:
         assert entry.reason == body.get("reason", "")
     said = json.dumps([record.value.decode() for record in house.log.records(AUDIT.name)])
     assert SECRET_PROMPT not in said
+    assert not any(secret in said for secret in secrets_in(answer.json(), body))
     assert admin.headers["Authorization"].removeprefix("Bearer ") not in said
+
+
+def secrets_in(answer: Any, body: Any) -> list[str]:
+    """All that look like a key or a webhook's secret."""
+    return re.findall(r"ov_[\w-]{20,}|whsec_[\w+/=]+", json.dumps([answer, body]))
 
 
 @pytest.mark.parametrize("row", [row for row in CHANGING if row.name in ASKED], ids=lambda row: row.name)
@@ -166,6 +193,9 @@ async def test_what_can_not_be_recorded_is_not_done(house: House, row: Operation
     assert (len(house.log.records(COMMANDS.name)), len(house.log.records(DISPATCH.name))) == before
     assert await house.database.works.works(limit=1) == []
     assert await house.database.dispositions.dispositions(["0:0"]) == letter == {}
+    assert [one for one in await house.database.endpoints.endpoints() if one.version] == [CAPTIONS]
+    assert await house.database.access.api_keys("ada") == [ADAS_KEY]
+    assert await house.database.access.api_keys("endpoint:captions") == []
     assert {one.state for one in await house.database.replays.replays()} == {"planned", "running", "paused"}
     assert house.audit() == []
 
@@ -210,6 +240,38 @@ async def test_what_is_not_possible_is_refused_and_changes_nothing(house: House)
     assert house.audit() == []
 
 
+async def test_a_killed_attempt_is_told_of_once_the_ledger_has_ended_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk, "ANSWER_WITHIN_S", 60.0)
+
+    async def reports() -> list[AttemptReport]:
+        return [one for one in house.ledger.heard if isinstance(one, AttemptReport)]
+
+    async def decided() -> None:
+        runs = await house.database.jobs.job("runs")
+        assert runs is not None
+        (told,) = await reports()
+        assert (told.job_id, told.attempt, told.worker_id) == ("runs", 1, "w-1")
+        ended = EarlierAttempt(attempt=1, worker_id="w-1", end=AttemptEnd.LOST)
+        after = replace(runs, version=2, state=State.QUEUED, attempt=2, worker_id=None, earlier_attempts=(ended,))
+        assert await house.database.jobs.store_job(after, 1)
+        await house.log.append(encode(JobEvent(after), source="/test", at=now_ms()))
+
+    async with house.admin() as admin:
+        asking = asyncio.create_task(admin.post("/jobs/runs/kill", json={"reason": "hangs"}))
+        await eventually(reports)
+        await decided()
+        answer = await asking
+        assert (answer.status_code, answer.json()["done"]) == (200, True), answer.text
+        assert SECRET_PROMPT not in answer.text
+    begun, ended = house.audit()
+    assert (begun.action, begun.target, begun.reason, ended.stage) == ("jobs.kill", "runs", "hangs", AuditStage.DONE)
+    assert begun.detail is not None
+    assert ended.detail is not None
+    assert (begun.detail["worker"], ended.detail["outcome"], ended.detail["state"]) == ("w-1", "done", "queued")
+
+
 async def test_two_who_drain_the_same_worker_both_hear_of_it(house: House) -> None:
     async with house.admin() as one, house.admin() as other:
         answers = await asyncio.gather(*(admin.post("/workers/w-1/drain") for admin in (one, other)))
@@ -235,6 +297,72 @@ async def test_reading_writes_nothing(house: House) -> None:
                     refused = await admin.request(method, known)
                     assert refused.status_code == 405, (method, row.path)
     assert house.audit() == []
+
+
+# What the routes that show users' words on demand are asked for, and which words those are.
+WORDS = {
+    "getJob": ({"job_id": "waits"}, "prompt of waits"),
+    "getJobTimeline": ({"job_id": "waits"}, "prompt of waits"),
+    "getDeadLetter": ({"place": "0:0"}, '\\"jobId\\"'),
+}
+SHOWING = [row for row in READING if row.action is not None]
+
+
+def test_every_route_that_shows_users_words_is_asked_here() -> None:
+    assert {row.name for row in SHOWING} == WORDS.keys()
+    flags = [row.name for row in READING if {"prompt", "value"} & row.query.model_fields.keys()]
+    assert {*flags} == WORDS.keys()
+
+
+@pytest.mark.parametrize("row", SHOWING, ids=lambda row: row.name)
+async def test_who_reads_users_words_is_recorded_before_they_are_shown(house: House, row: Operation) -> None:
+    names, words = WORDS[row.name]
+    path, asked = row.path.format(**names), {str(row.audited_if): "true"}
+    async with house.admin() as admin:
+        assert (await admin.get(path, params={str(row.audited_if): "false"})).status_code == 200
+        nobodys = row.path.format_map(dict.fromkeys(names, "1:9" if "place" in names else "none"))
+        assert (await admin.get(nobodys, params=asked)).status_code == 404
+        assert house.audit() == []
+        answer = await admin.get(path, params=asked)
+        assert answer.status_code == 200
+        assert words in answer.text
+        begun, ended = house.audit()
+        assert (begun.stage, ended.stage) == (AuditStage.BEGUN, AuditStage.DONE)
+        assert (begun.action, begun.target) == (row.action, next(iter(names.values())))
+        assert begun.actor.startswith("root/ov_")
+        assert words not in json.dumps([record.value.decode() for record in house.log.records(AUDIT.name)])
+
+
+@pytest.mark.parametrize("row", SHOWING, ids=lambda row: row.name)
+async def test_users_words_are_not_shown_where_that_cant_be_recorded(house: House, row: Operation) -> None:
+    names, words = WORDS[row.name]
+    real = house.log.append
+
+    async def append(message: Any, **how: Any) -> Any:
+        house.log.away = message.topic == AUDIT.name
+        try:
+            return await real(message, **how)
+        finally:
+            house.log.away = False
+
+    house.log.append = append  # type: ignore[method-assign]
+    async with house.admin() as admin:
+        answer = await admin.get(row.path.format(**names), params={str(row.audited_if): "true"})
+    assert answer.status_code == 503
+    assert answer.json()["missing"] == ["kafka"]
+    assert words not in answer.text
+    assert house.audit() == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"audited_if": None}, {"action": None}, {"audited_if": "limit"}, {"audited_if": "none"}, {"method": "post"}],
+    ids=str,
+)
+def test_a_row_says_when_it_is_audited(changed: dict[str, Any]) -> None:
+    (row,) = (one for one in OPERATIONS if one.name == "getJob")
+    with pytest.raises(ValueError, match="getJob"):
+        replace(row, **changed)
 
 
 class _Names(dict[str, str]):

@@ -14,6 +14,7 @@ from operations.admin.works import UNDER_WAY_MAX, Kind, Works
 from operations.audit import Actor
 from operations.core.works import INTERRUPTED, LEASE_MS, TOO_OFTEN, TRIES_MAX
 from operations.stack.errors import StackError
+from repo.core.documents import DamagedDocumentError
 from repo.memory_works import MemoryWorkStore
 from schemas.works import TRANSITIONS, Work, WorkFact, WorkState
 from tests.gateway.world import eventually, until
@@ -247,6 +248,27 @@ async def test_an_outage_is_waited_out() -> None:
         await until(lambda: store.away)
         store.away = False
         assert (await ended(store, begun)).state is WorkState.DONE
+
+
+async def test_a_document_that_nobody_can_read_ends_no_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, looked = MemoryWorkStore(), 0
+    real = store.unfinished_works
+
+    async def damaged(limit: int = 100) -> list[Work]:
+        nonlocal looked
+        looked += 1
+        if looked < 3:
+            raise DamagedDocumentError("Work 'x': state: enum")
+        return await real(limit)
+
+    async def run(*_: Any) -> Any:
+        return {}
+
+    begun = await Works(store, {}, Clock()).begin("kind", {}, ROOT)
+    monkeypatch.setattr(store, "unfinished_works", damaged)
+    async with a_process(store, run, Clock()):
+        assert (await ended(store, begun)).state is WorkState.DONE
+    assert looked >= 3
 
 
 async def test_too_many_at_once_are_refused() -> None:

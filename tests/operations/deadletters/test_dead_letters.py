@@ -28,8 +28,8 @@ from schemas.dispatch import Tick
 from schemas.dispositions import Disposition, Fate
 from schemas.letters import letter_of
 from schemas.replay_plans import Checkpoint, Place, ReplayPlan, ReplayState
-from schemas.replays import replayed
-from schemas.topics import ASSIGNMENTS, COMMANDS, DEADLETTER
+from schemas.replays import MOST_REPLAYS, Replayed, replayed
+from schemas.topics import ASSIGNMENTS, COMMANDS, DEADLETTER, QUARANTINE
 from streams.core.recorded import Recorded, first_recorded
 from streams.deadletters import CannotProcess, dead_letter
 from tests.operations.replay.made import Made, a_plan
@@ -146,6 +146,31 @@ def plan_at(state: ReplayState, read: int | None = None) -> ReplayPlan:
 )
 def test_how_a_letter_stands(disposition: Disposition | None, plan: ReplayPlan | None, expected: Standing) -> None:
     assert standing_of(a_letter(), disposition, plan) is expected
+
+
+@pytest.mark.parametrize(
+    ("count", "plan", "expected"),
+    [
+        (4, None, Standing.REDRIVEN),
+        (5, None, Standing.QUARANTINED),
+        (5, replace(plan_at(ReplayState.DONE), max_replays=6), Standing.REDRIVEN),
+        (1, replace(plan_at(ReplayState.DONE), max_replays=1), Standing.QUARANTINED),
+        (1, replace(plan_at(ReplayState.CANCELLED, 10), max_replays=1), Standing.QUARANTINED),
+        (1, replace(plan_at(ReplayState.RUNNING, 9), max_replays=1), Standing.REDRIVING),
+    ],
+)
+def test_one_that_its_replay_put_into_the_quarantine_is_not_redriven(
+    count: int, plan: ReplayPlan | None, expected: Standing
+) -> None:
+    worn = a_letter()
+    told = Replayed("r-0", COMMANDS.name, 3, 77, AT, count)
+    record = replace(worn, headers=(*worn.headers, *told.headers()))
+    assert standing_of(record, disposed(Fate.REDRIVEN), plan) is expected
+    made = Made(DEADLETTER.name, 0, 9, record.timestamp, record.key, record.value, list(record.headers))
+    went = written(made, "0/9", Rules("r-1", ORIGIN_TOPIC, (plan.max_replays if plan else 0) or MOST_REPLAYS))
+    assert isinstance(went, Written)
+    if expected is not Standing.REDRIVING:
+        assert (went.topic == QUARANTINE.name) is (expected is Standing.QUARANTINED), "as it is said, so it is done"
 
 
 @pytest.mark.parametrize(

@@ -303,7 +303,22 @@ async def test_what_is_of_no_use_is_discarded_with_a_reason(mistake: Mistake) ->
     assert counted.letters == len(GARBAGE)
     with pytest.raises(StackError, match="Say why"):
         await discard(mistake.room, (), sought, OPERATOR, " ", execute=True)
-    assert (await discard(mistake.room, (), sought, OPERATOR, "garbage", execute=True)).letters == len(GARBAGE)
+    with pytest.raises(StackError, match="without --execute first"):
+        await discard(mistake.room, (), sought, OPERATOR, "garbage", execute=True)
+    assert counted.expected is not None
+    other = replace(counted.expected, digest="0" * 16)
+    with pytest.raises(StackError, match="but others"):
+        await discard(mistake.room, (), sought, OPERATOR, "garbage", execute=True, expected=other)
+    assert len(await mistake.seen(sought)) == len(GARBAGE)
+    about = ("deadletters", "discard", "--since=1h", f"--user={mistake.word}-0", f"--user={mistake.word}-1")
+    dry = await openv(mistake, *about, "--reason=garbage")
+    assert not dry["executed"]
+    done = await openv(mistake, *about, "--reason=garbage", "--execute", f"--expect={dry['expect']}")
+    assert (done["letters"], done["executed"]) == (dry["letters"], True)
+    rest = await discard(mistake.room, (), sought, OPERATOR, "garbage", execute=False)
+    assert rest.letters == len(GARBAGE) - dry["letters"]
+    again = await discard(mistake.room, (), sought, OPERATOR, "garbage", execute=True, expected=rest.expected)
+    assert again.letters == rest.letters
     assert await mistake.seen(sought) == []
     (one, *_) = await mistake.seen(mistake.sought(Standing.DISCARDED))
     assert one.disposition is not None

@@ -7,13 +7,26 @@ from typing import Any
 import pytest
 
 from operations.core.findings import Level, Mends, age, exit_code, first, note, ok, problem, worst
-from operations.core.strays import FEW, PROBES, Found, Stray, judge, looks_lost, missing_files
-from operations.doctor import disk_check, files_check, groups_check, jobs_check, kafka_check, s3_check, workers_check
+from operations.core.strays import FEW, MADE_SLACK_MS, PROBES, Found, Stray, judge, looks_lost, missing_files
+from operations.doctor import (
+    disk_check,
+    documents_check,
+    files_check,
+    groups_check,
+    jobs_check,
+    kafka_check,
+    s3_check,
+    topics_check,
+    workers_check,
+)
 from operations.doctor.groups_check import Standing
 from operations.workers.roster import Pool
 from repo.core.object_keys import file_key, input_key
 from repo.kafka_inspection import Cluster, Group, Replication
+from repo.mongo_inspection import OfJob
 from repo.s3_inspection import Answered
+from repo.settings import FallbackSettings, ServerSettings
+from repo.topic_admin import TopicState
 from schemas.jobs import Job, Output, StoredFile
 from schemas.lifecycle import State
 from streams.core.forgetting import LEAST_MS
@@ -104,11 +117,34 @@ def test_what_a_browser_gets(origin: str | None, answered: Answered, words: str)
     assert [words in one.what for one in wrong] == ([True] if words else [])
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "bucket", "same"),
+    [("http://S3:1/", "openv", True), ("http://s3:1", "second", False), ("http://s4:1", "openv", False)],
+)
+def test_a_fallback_that_is_none(endpoint: str, bucket: str, *, same: bool) -> None:
+    first = ServerSettings.model_construct(s3_endpoint_url="http://s3:1", s3_bucket="openv")
+    second = FallbackSettings.model_construct(endpoint_url=endpoint, bucket=bucket)
+    assert bool(s3_check.same_bucket(first, second)) is same
+    assert s3_check.same_bucket(first, FallbackSettings.model_construct(endpoint_url=None)) == []
+
+
 def test_disks() -> None:
     gb = 10**9
     assert disk_check.judged(100 * gb, 1_000 * gb, ".")[0].level is Level.OK
     assert disk_check.judged(49 * gb, 1_000 * gb, ".")[0].level is Level.PROBLEM
     assert disk_check.judged(gb, 10 * gb, ".")[0].level is Level.PROBLEM
+
+
+def test_no_topic_is_advised_to_be_deleted() -> None:
+    wrong = [
+        TopicState("openv.commands", 3, "7 d", ("it has 3 partitions instead of 8",)),
+        TopicState("openv.commands", None, "", ("it does not exist",)),
+        TopicState("openv.commands", 8, "1 h", ("retention.ms is 3600000 instead of 604800000",)),
+    ]
+    counted, missing, other = [topics_check.judged(state)[0] for state in wrong]
+    assert (counted.repair, missing.repair, other.repair) == (None, Mends.TOPICS, Mends.TOPICS)
+    assert counted.mend == "openv replay openv.commands --into file:openv.commands.ndjson"
+    assert missing.mend == other.mend == "openv topics apply"
 
 
 def test_pools_where_jobs_wait() -> None:
@@ -146,13 +182,14 @@ def test_a_file_is_judged_by_its_job() -> None:
     job = a_job()
     key, old = _video(job), NOW - 2 * DAY
 
-    def kind(jobs: dict[str, Job | None], at: int = old, key: str = key, store: str | None = None) -> Stray | None:
-        return judge(Found(key, at, 1), jobs, store, NOW, DAY)
+    def kind(jobs: dict[str, Job | None], at: int = old, key: str = key, made_at: int = 0) -> Stray | None:
+        return judge(Found(key, at, 1), jobs, NOW, DAY, made_at)
 
     one = job.job_id
     assert kind({one: replace(job, output=_shows(key))}) is None
-    assert kind({one: replace(job, output=_shows(key))}, store="fallback") is Stray.OF_ATTEMPTS
-    assert kind({one: replace(job, output=_shows(key, "fallback"))}, store="fallback") is None
+    for store in (None, "fallback"):
+        # In whichever store it was found: both may be one bucket, by two names.
+        assert kind({one: replace(job, output=_shows(key, store))}) is None
     assert kind({one: replace(job, output=Output(value_key=key))}) is None
     assert kind({one: job}) is Stray.OF_ATTEMPTS
     assert kind({one: job}, at=NOW - DAY + 1) is None
@@ -164,6 +201,9 @@ def test_a_file_is_judged_by_its_job() -> None:
     assert kind({one: None}) is Stray.FOREIGN, "a document that can't be read may show it"
     assert kind({}) is None
     assert kind({}, at=NOW - LEAST_MS) is Stray.OF_NO_JOB
+    assert kind({}, at=NOW - LEAST_MS, made_at=NOW) is Stray.OF_BEFORE
+    assert kind({}, at=NOW - LEAST_MS, made_at=NOW - LEAST_MS + MADE_SLACK_MS) is Stray.OF_NO_JOB
+    assert kind({one: replace(job, state=State.DELETED)}, made_at=NOW) is Stray.OF_DELETED
     assert kind({one: job}, key=input_key("ann", one)) is None
     assert kind({one: replace(job, state=State.DELETED)}, key=input_key("ann", one)) is Stray.OF_DELETED
     assert kind({}, key="backup.tar") is Stray.FOREIGN
@@ -178,6 +218,24 @@ def test_files_of_a_lost_database_are_not_offered_for_deletion() -> None:
     (few,) = files_check.judged("main", {Stray.OF_NO_JOB: of_no_job}, 2 * FEW + 2, None)
     assert (few.repair, len(few.targets)) == (Mends.FILES, FEW + 1)
     assert not looks_lost(FEW, FEW)
+
+
+def test_files_that_a_backup_may_know_are_told_and_left_alone() -> None:
+    before = [Found(_video(a_job(job_id=str(uuid.uuid4()))), 1, 1) for _ in range(FEW + 1)]
+    (told,) = files_check.judged("main", {Stray.OF_BEFORE: before}, 2 * FEW + 2, None)
+    assert (told.level, told.repair, told.targets) == (Level.NOTE, None, ())
+    assert "--merge" in told.mend
+    (lost,) = files_check.judged("main", {Stray.OF_BEFORE: before}, 2 * FEW, None)
+    assert (lost.level, lost.repair) == (Level.PROBLEM, None)
+
+
+def test_what_belongs_to_lost_jobs_is_not_offered_for_deletion() -> None:
+    strays = [OfJob("chunks", f"c{number}", f"j{number}") for number in range(FEW + 1)]
+    lost = documents_check.judged("chunks", strays, 2 * FEW)
+    assert (lost.repair, lost.targets, lost.mend) == (None, (), "openv rebuild --verify")
+    few = documents_check.judged("chunks", strays, 2 * FEW + 2)
+    assert (few.repair, len(few.targets)) == (Mends.DOCUMENTS, FEW + 1)
+    assert documents_check.judged("remote_runs", strays, 2 * FEW + 2).repair is None
 
 
 def test_jobs_whose_files_are_gone() -> None:

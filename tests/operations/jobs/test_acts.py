@@ -8,10 +8,10 @@ import pytest
 
 from operations import desk as desks
 from operations.audit import Actor
-from operations.core.job_acts import Verb
+from operations.core.job_acts import Verb, Way, way_of
 from operations.desk import Desk
 from operations.jobs.acts import Act, Asked, act
-from operations.jobs.bulk import on_each
+from operations.jobs.bulk import named_jobs, on_each
 from operations.jobs.following import follow
 from operations.jobs.listing import Sought
 from operations.stack.errors import StackError
@@ -108,6 +108,26 @@ async def test_a_report_names_job_attempt_and_worker(
     )
     assert done.detail is not None
     assert (done.stage, done.detail["outcome"], done.actor) == (AuditStage.DONE, "done", "ann@desk")
+
+
+async def test_a_requeue_that_would_cost_the_client_a_try_is_refused(
+    world: tuple[Desk, PlayedLedger, MemoryDatabase], running: Job
+) -> None:
+    """The third time in a run that an external worker gives a job back, the ledger takes it for lost."""
+    desk, log, _ = world
+    (given_back,) = ended(AttemptEnd.HANDED_BACK)
+    twice = tuple(replace(given_back, attempt=number, started_at=1) for number in (1, 2))
+    slot = "sdk:upscale:pod-1:0123456789ab:0"
+    held = replace(running, version=3, attempt=3, worker_id=slot, earlier_attempts=twice)
+    await desk.database.jobs.store_job(held, 2)
+    came = await done_to(desk, Verb.REQUEUE, held)
+    assert (came.done, came.decided) == (False, True)
+    assert "openv jobs kill" in came.words
+    assert log.records(COMMANDS.name) == []
+    assert [one.does for one in await named_jobs(desk, Verb.REQUEUE, [held.job_id])] == [False]
+    assert way_of(Verb.REQUEUE, replace(held, earlier_attempts=twice[:1])) is Way.HAND_BACK
+    assert way_of(Verb.REQUEUE, replace(held, worker_id="w-1")) is Way.HAND_BACK
+    assert way_of(Verb.KILL, held) is Way.END
 
 
 @pytest.mark.parametrize("verb", [Verb.REQUEUE, Verb.KILL])

@@ -130,6 +130,8 @@ async def test_a_job_that_was_killed_requeued_cancelled_and_retried_tells_its_wh
     text = await stage.done("jobs", "show", job_id)
     assert mark not in text + str(life), "what its user wrote is shown on demand alone"
     assert mark in await stage.done("jobs", "show", job_id, "--show-prompt")
+    steps = (await stage.told("jobs", "show", job_id))["timeline"]
+    assert sum(step["what"] == "jobs.read-words begun" for step in steps) == 1
 
 
 async def test_what_no_try_is_left_for_fails_and_is_not_charged(stage: Stage) -> None:

@@ -134,6 +134,18 @@ def test_what_is_told_again_replayed_or_put_aside_is_said_to_be() -> None:
     assert three.words == f"of openv.commands/0/{lost.offset}, put aside by openv-ledger: it is cursed"
 
 
+def test_a_dead_letter_with_headers_that_mean_nothing_is_shown_all_the_same() -> None:
+    log = Log()
+    lost = log.say(950, submitted())
+    log.records.pop()
+    dead = dead_letter(lost, "openv-ledger", CannotProcess("it is cursed"))
+    odd = ("kafka_dlt-original-offset", b"\xff" * 5_000)
+    headers = tuple(odd if name == odd[0] else (name, value) for name, value in dead.headers)
+    log.records.append(Record(DEADLETTER.name, 1, 7, 960, dead.key, dead.value, headers))
+    (step,) = log.steps()
+    assert step.words == "of openv.commands, put aside by openv-ledger: it is cursed"
+
+
 def test_what_is_about_another_job_is_left_out_and_what_cant_be_read_is_not() -> None:
     log = Log()
     other = submission("ann", "mochi", request=replace(JOB.request, prompt=f"like {ID}"))

@@ -12,8 +12,10 @@ from typer.testing import CliRunner
 from operations.cli import app
 from repo.mongo import MongoDatabase
 from repo.settings import ServerSettings
+from schemas.replay_plans import ReplayState
 from schemas.topics import AUDIT
 from tests.operations.replay.cluster import Row, fill, topics_named, whole
+from tests.streams.streams_process import eventually
 from tests.streams.submissions import new_id
 
 pytestmark = pytest.mark.servers
@@ -99,12 +101,37 @@ async def test_what_a_person_gets_wrong_is_said(names: tuple[str, str]) -> None:
         (("replay", "r-none", "--execute"), "no replay r-none", 1),
         (("replays", "show", "r-none"), "no replay r-none", 1),
         (("replays", "cancel", "r-none"), "no replay r-none", 1),
+        (("replays", "pause", "r-none"), "no replay r-none", 1),
         (("replay", source), "--into", 2),
         (("replay", "r-none", "--execute", "--key", "k"), "has its scope", 2),
     ):
         result = await openv(*words)
         assert result.exit_code == code, (words, result.output)
         assert expected in " ".join(result.output.replace("│", " ").split()), (words, result.output)
+
+
+async def test_one_that_runs_elsewhere_is_paused(
+    names: tuple[str, str], mongo: MongoDatabase, settings: ServerSettings
+) -> None:
+    source, target = names
+    planned = await told("replay", source, "--into", target, "--type", "thing", "--no-rehearse")
+    replay_id = planned["id"]
+    running = asyncio.create_task(openv("replay", replay_id, "--execute", "--rate", "0.01"))
+
+    async def runs() -> bool:
+        plan = await mongo.replays.replay(replay_id)
+        return plan is not None and plan.state is ReplayState.RUNNING
+
+    await eventually(runs)
+    assert f"openv replay {replay_id} --continue" in " ".join((await said("replays", "pause", replay_id)).split())
+    stopped = await running
+    assert stopped.exit_code == 1
+    assert "stopped by an operator" in stopped.output
+    assert (await told("replays", "show", replay_id))["state"] == "paused"
+    assert "does not run: it is paused" in (await openv("replays", "pause", replay_id)).output
+    entries = [json.loads(one.value) for one in await whole(settings, AUDIT.name)]
+    stages = [one["stage"] for one in entries if (one["action"], one.get("target")) == ("replay.pause", replay_id)]
+    assert stages == ["begun", "done", "begun", "failed"]
 
 
 async def test_a_dry_run_may_be_cancelled(names: tuple[str, str]) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import stat
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from operations.audit import Actor
+from operations.core.dead_letters import Seen, Standing, times_replayed
 from operations.core.replay_scope import Asked
+from operations.deadletters.reading import those
 from operations.replay import execute as executing
 from operations.replay import landing
 from operations.replay.dry_run import DryRun, plan
@@ -187,6 +190,28 @@ async def test_one_that_is_stopped_goes_on_and_one_that_is_cancelled_does_not(
     assert len(await since(room, target, replay_id)) == written
 
 
+@pytest.mark.parametrize("state", [ReplayState.CANARY, ReplayState.PAUSED, ReplayState.RUNNING])
+async def test_one_that_is_back_from_a_backup_writes_nothing_twice(
+    room: Room, names: tuple[str, str], state: ReplayState
+) -> None:
+    """The backup was made while it waited, or ran; after that it was carried on with, and then the backup restored."""
+    source, target = names
+    replay_id = await planned(room, Asked(source, target))
+    saved = (await execute(room, replay_id, None, ACTOR, Wishes(canary=2))).plan
+    assert saved.checkpoint is not None
+    assert (saved.checkpoint.written, saved.checkpoint.clean) == (2, True)
+    later = (await execute(room, replay_id, None, ACTOR, Wishes(canary=2))).plan
+    assert later.state is ReplayState.CANARY
+    kept = replace(saved.checkpoint, clean=state is not ReplayState.RUNNING)
+    restored = replace(saved, version=later.version + 1, state=state, checkpoint=kept)
+    assert await room.database.replays.store_replay(restored, later.version)
+    ended = await execute(room, replay_id, None, ACTOR, Wishes())
+    assert ended.plan.state is ReplayState.DONE
+    assert ended.plan.checkpoint is not None
+    assert ended.plan.checkpoint.written == len(ODD)
+    assert len(await since(room, target, replay_id)) == len(ODD)
+
+
 async def test_a_lease_that_ran_out_is_taken_over(room: Room, names: tuple[str, str]) -> None:
     source, target = names
     replay_id = await planned(room, Asked(source, target))
@@ -208,7 +233,7 @@ async def test_a_lease_that_ran_out_is_taken_over(room: Room, names: tuple[str, 
     assert len(await since(room, target, replay_id)) == len(ODD)
 
 
-async def test_dead_letters_go_back_and_those_that_came_too_often_are_put_aside(room: Room) -> None:
+async def test_dead_letters_go_back_and_those_that_came_too_often_are_put_aside(room: Room, tmp_path: Path) -> None:
     user = new_id("u-")
     begin = await room.log.ends(DEADLETTER.name)
     for count in (0, 5):
@@ -231,7 +256,23 @@ async def test_dead_letters_go_back_and_those_that_came_too_often_are_put_aside(
         assert back.partition == room.log.partition_of(COMMANDS.name, user.encode())
         assert replayed(back.headers) == Replayed(made.replay_id, COMMANDS.name, 4, 40, 1_790_000_000_000, 1)
         assert replayed(aside.headers) == Replayed(made.replay_id, COMMANDS.name, 1, 2, 3, 6)
-    assert await room.log.ends(DEADLETTER.name) != begin
+        now = await room.log.ends(DEADLETTER.name)
+        mine = [one for at, end in now.items() for one in await letters_at(room, at, begin[at], end)]
+        assert Counter(one.standing for one in mine) == {Standing.REDRIVEN: 1, Standing.QUARANTINED: 1}
+        assert {one.disposition.replay_id for one in mine if one.disposition} == {made.replay_id}, "the last word"
+        (worn,) = [one for one in mine if one.standing is Standing.QUARANTINED]
+        assert times_replayed(worn.record) == 5
+    copy = await execute(
+        room, await planned(room, replace(asked, target=f"file:{tmp_path}/copy")), None, ACTOR, Wishes()
+    )
+    assert copy.plan.state is ReplayState.DONE
+    (still, *_) = [one for at, end in now.items() for one in await letters_at(room, at, begin[at], end)]
+    assert still.disposition is not None
+    assert still.disposition.replay_id == made.replay_id, "who copies letters sends none of them back"
+
+
+async def letters_at(room: Room, partition: int, first: int, end: int) -> list[Seen]:
+    return await those(room, [(partition, offset) for offset in range(first, end)])
 
 
 async def test_too_many_that_come_back_stop_it(room: Room, names: tuple[str, str], settings: ServerSettings) -> None:

@@ -17,10 +17,11 @@ from operations.replay import execution as module
 from operations.replay.execution import Execution, Landed, Wishes
 from operations.replay.sieve import Sieve
 from operations.replay.sources import Resolved
-from operations.replay.tenure import Tenure
+from operations.replay.tenure import OustedError, Tenure
 from repo.memory_replays import MemoryReplayStore
-from schemas.replay_plans import Place, ReplayPlan, Span
+from schemas.replay_plans import Place, ReplayPlan, ReplayState, Span
 from tests.operations.replay.made import ListSource, Made, a_plan
+from tests.streams.streams_process import eventually
 
 ASKED = Asked("x.source", "x.target")
 Where = tuple[str, int]
@@ -181,4 +182,68 @@ async def test_an_executor_that_was_ousted_sends_nothing_more() -> None:
     execution = Execution(ListSource(records, {0: (0, 100)}), sieve, kafka, tenure, plan, {})
     with pytest.raises(Exception, match="taken over"):
         await execution.run(Wishes(), lambda _: None)
+    assert not kafka.lanes
+
+
+class SlowKafka(Kafka):
+    """It acknowledges when it is told to."""
+
+    def __init__(self, chance: random.Random, store: MemoryReplayStore) -> None:
+        super().__init__(chance, store)
+        self.acknowledges = asyncio.Event()
+        self.given_up = False
+
+    async def durable(self, sent: object) -> dict[Where, int]:
+        try:
+            await self.acknowledges.wait()
+        except asyncio.CancelledError:
+            self.given_up = True
+            raise
+        return await super().durable(sent)
+
+
+async def slow_one(monkeypatch: pytest.MonkeyPatch) -> tuple[SlowKafka, "asyncio.Task[str | None]"]:
+    monkeypatch.setattr(module, "SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr(module, "RENEW_EVERY_S", 0.01)
+    records = {0: [Made(offset=offset) for offset in range(10)]}
+    spans = [Span(partition=0, first=0, end=10)]
+    plan, store = a_plan(spans, ASKED), MemoryReplayStore()
+    await store.store_replay(plan, 0)
+    kafka = SlowKafka(random.Random(1), store)
+    kafka.live(10**6)
+    sieve = Sieve(ASKED, Resolved(tuple(spans), None, None), Rules("r-test", ASKED.target, 5))
+    execution = Execution(ListSource(records, {0: (0, 10)}), sieve, kafka, Tenure(store, plan, "me"), plan, {})
+    return kafka, asyncio.create_task(execution.run(Wishes(), lambda _: None))
+
+
+async def version_above(store: MemoryReplayStore, version: int) -> ReplayPlan:
+    async def found() -> ReplayPlan | None:
+        plan = await store.replay("r-test")
+        return plan if plan is not None and plan.version > version else None
+
+    plan = await eventually(found)
+    assert plan is not None
+    return plan
+
+
+async def test_the_lease_is_renewed_while_a_slow_broker_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    kafka, running = await slow_one(monkeypatch)
+    plan = await version_above(kafka.store, 4)
+    assert plan.lease is not None
+    assert not running.done()
+    kafka.acknowledges.set()
+    assert await running is None
+    assert len(kafka.lanes["x.target", b"a"[0] % 3]) == 10
+
+
+async def test_who_is_ousted_while_it_waits_gives_up_what_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    kafka, running = await slow_one(monkeypatch)
+    plan = await version_above(kafka.store, 2)
+    while not await kafka.store.store_replay(
+        replace(plan, version=plan.version + 1, state=ReplayState.PAUSED), plan.version
+    ):
+        plan = await version_above(kafka.store, plan.version)
+    with pytest.raises(OustedError, match="stopped by an operator"):
+        await running
+    assert kafka.given_up
     assert not kafka.lanes

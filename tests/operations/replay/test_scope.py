@@ -227,7 +227,7 @@ def test_dead_letters_that_can_not_go_back() -> None:
     assert written(orders, "0/0", Rules("r", "origin", 5)) is Skipped.FORBIDDEN_ORIGIN
     foreign = Made(topic=DEADLETTER.name, headers=[("kafka_dlt-original-topic", b"openv.commands")])
     assert written(foreign, "0/0", Rules("r", COMMANDS.name, 5)) is Skipped.OTHER_ORIGIN
-    odd = [("kafka_dlt-original-topic", b"t"), ("kafka_dlt-original-partition", b"123456789"),
+    odd = [("kafka_dlt-original-topic", b"t"), ("kafka_dlt-original-partition", b"12345678x"),
            ("kafka_dlt-original-offset", b"1")]  # fmt: skip
     assert origin_of_letter(odd) is None
 
@@ -235,3 +235,18 @@ def test_dead_letters_that_can_not_go_back() -> None:
 def test_what_the_headers_make_too_large_is_not_sent() -> None:
     assert written(Made(value=b"x" * (RECORD_MAX - 1_200)), "0/0", Rules("r", "t", 5)) is Skipped.TOO_LARGE
     assert isinstance(written(Made(value=b"x" * (RECORD_MAX - 4_000)), "0/0", Rules("r", "t", 5)), Written)
+
+
+def test_headers_and_keys_count_as_well() -> None:
+    """Else one record with headers as large as a batch would stop a replay for ever: its topic refuses it each time."""
+    large = Made(value=b"{}", headers=[("h", b"x" * (RECORD_MAX - 1_100))])
+    assert written(large, "0/0", Rules("r", "t", 5)) is Skipped.TOO_LARGE
+    assert written(Made(key=b"x" * (RECORD_MAX - 1_100)), "0/0", Rules("r", "t", 5)) is Skipped.TOO_LARGE
+
+
+def test_what_lies_in_the_quarantine_does_not_go_there_again() -> None:
+    worn_out = as_written(Made(), "t", most=0)
+    assert worn_out.topic == QUARANTINE.name
+    lies_there = Made(topic=QUARANTINE.name, headers=worn_out.headers)
+    assert written(lies_there, "0/0", Rules("r", "t", 1)) is Skipped.WORN_OUT
+    assert as_written(lies_there, "t", most=2).topic == "t", "an operator may raise the bound"

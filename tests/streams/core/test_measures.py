@@ -65,6 +65,13 @@ def test_a_cancel_stops_what_runs_and_keeps_what_was_used(before: Job, attempts:
     assert made.refunded == pytest.approx(SECONDS * 3 / 4)
 
 
+def test_a_refused_job_that_is_asked_for_again_is_let_in_then() -> None:
+    refusal = Refusal(command_id="c", code=FailureCode.QUOTA_EXCEEDED)
+    refused = charged(replace(QUEUED, state=State.REJECTED, refusal=refusal), ChargeState.NONE)
+    assert measures_of(refused, replace(QUEUED, version=2)) == Measures(admitted=True, reserved=SECONDS)
+    assert measures_of(refused, replace(refused, version=2)) == Measures()
+
+
 def test_a_refusal_is_an_end_that_cost_nothing() -> None:
     refusal = Refusal(command_id="c", code=FailureCode.QUOTA_EXCEEDED)
     refused = charged(replace(QUEUED, state=State.REJECTED, refusal=refusal), ChargeState.NONE)

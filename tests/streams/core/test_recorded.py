@@ -248,3 +248,32 @@ def test_reports_of_old_attempts_told_again_change_nothing() -> None:
     assert documents.job().state is State.COMPLETED
     for number, report in enumerate(told_before):
         assert documents.do(report, now=LATER, recorded=Recorded(NOON + 10 + number)).write is None
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_was_never_set_aside_is_not_decided_again_where_its_document_is_gone(known: bool) -> None:
+    """MongoDB was restored from an old backup, not rebuilt, and all commands are replayed."""
+    wishes = [
+        submit(append_by=SOON),
+        RedeemVoucher(command_id="v", user_id=USER, code="x", role=Role.ADMIN, append_by=SOON),
+    ]
+    for wish in wishes:
+        documents = Documents()
+        if known:
+            documents.do(wish, now=NOON)
+        before = dict(documents.jobs), documents.account
+        told_again = documents.do(wish, now=LATER, recorded=Recorded(NOON))
+        assert told_again.write is None
+        assert (dict(documents.jobs), documents.account) == before
+        assert told_again.answer is not None
+        assert told_again.answer.code is (None if known else FailureCode.TOO_LATE)
+
+
+def test_a_retry_that_is_told_again_makes_no_run_that_was_forgotten() -> None:
+    documents = Documents()
+    documents.do(submit(), now=NOON)
+    documents.do(cancel(), now=NOON + 10)
+    asked = retry(append_by=SOON)
+    assert documents.ask(asked, now=LATER, recorded=Recorded(NOON + 20)).code is FailureCode.TOO_LATE
+    assert documents.job().run == 1
+    assert documents.ask(asked, now=LATER, recorded=Recorded(NOON + 20, set_aside=True)).outcome is Outcome.ADMITTED
