@@ -48,7 +48,9 @@ async def log(monkeypatch: pytest.MonkeyPatch) -> Log:
     """With a job, and a dead letter at 0:0, that the commands find."""
     log, database = Log(), MemoryDatabase()
     await database.jobs.store_job(job("j-1", at=now_ms()), 0)
-    cancel = encode(CancelJob(command_id="c-1", user_id="ada", job_id="j-1", run=int(VALUE)), source="/test", at=now_ms())
+    cancel = encode(
+        CancelJob(command_id="c-1", user_id="ada", job_id="j-1", run=int(VALUE)), source="/test", at=now_ms()
+    )
     record = Record(cancel.topic, 0, 0, now_ms(), cancel.key, cancel.value, cancel.headers)
     await log.append(dead_letter(record, "ledger", CannotProcess("of no use")), partition=0)
 

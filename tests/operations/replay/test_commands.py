@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -10,10 +11,16 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from operations.cli import app
+from operations.replay import execute as executing
+from repo.kafka import KafkaEventLog
 from repo.mongo import MongoDatabase
 from repo.settings import ServerSettings
+from schemas.codec import Record, encode
+from schemas.commands import CancelJob
 from schemas.replay_plans import ReplayState
-from schemas.topics import AUDIT
+from schemas.replays import Replayed
+from schemas.topics import AUDIT, COMMANDS
+from streams.deadletters import CannotProcess, dead_letter
 from tests.operations.replay.cluster import Row, fill, topics_named, whole
 from tests.streams.streams_process import eventually
 from tests.streams.submissions import new_id
@@ -102,6 +109,11 @@ async def test_what_a_person_gets_wrong_is_said(names: tuple[str, str]) -> None:
         (("replays", "show", "r-none"), "no replay r-none", 1),
         (("replays", "cancel", "r-none"), "no replay r-none", 1),
         (("replays", "pause", "r-none"), "no replay r-none", 1),
+        (("deadletters", "redrive", "r-none"), "is a dry run", 1),
+        (("deadletters", "redrive", "r-none", "--execute"), "no replay r-none", 1),
+        (("deadletters", "redrive", "r-none", "0:1", "--execute"), "Say one dry run", 1),
+        (("deadletters", "discard", "--user", "nobody", "--reason", "x", "--execute"), "without --execute first", 1),
+        (("deadletters", "discard", "--user", "nobody", "--reason", "x", "--expect", "7"), "--expect", 2),
         (("replay", source), "--into", 2),
         (("replay", "r-none", "--execute", "--key", "k"), "has its scope", 2),
     ):
@@ -132,6 +144,32 @@ async def test_one_that_runs_elsewhere_is_paused(
     entries = [json.loads(one.value) for one in await whole(settings, AUDIT.name)]
     stages = [one["stage"] for one in entries if (one["action"], one.get("target")) == ("replay.pause", replay_id)]
     assert stages == ["begun", "done", "begun", "failed"]
+
+
+async def test_a_dead_letter_is_redriven_by_the_id_of_its_dry_run(
+    kafka_log: KafkaEventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executing, "SETTLE_S", 0.01)  # no streams run here
+    user = new_id("u-")
+    made = encode(CancelJob(command_id=new_id(), user_id=user, job_id=new_id()), source="/t", at=1)
+    for count in (0, 5):
+        worn = Replayed("r-0", COMMANDS.name, 1, 2, 3, count).headers() if count else ()
+        record = Record(COMMANDS.name, 4, 40 + count, 1_790_000_000_000, made.key, made.value, (*made.headers, *worn))
+        await kafka_log.append(dead_letter(record, "openv-ledger", CannotProcess("mended")))
+    words = ("deadletters", "redrive", "--user", user)
+    dry = await said(*words)
+    (replay_id,) = set(re.findall(r"openv deadletters redrive (r-\w+) --execute", dry))
+    assert "writes just these 2 letters" in " ".join(dry.split())
+    await kafka_log.append(dead_letter(record, "openv-ledger", CannotProcess("since")))
+    refused = " ".join((await openv(*words, "--execute")).output.split())
+    assert f"{replay_id}, the dry run of" in refused
+    assert "1 are new since, 0 are gone" in refused
+    done = await said("deadletters", "redrive", replay_id, "--execute")
+    assert "1 of 2 dead letters redriven, 1 put into the quarantine." in done
+    assert (await told("deadletters", "list", "--user", user, "--state", "all"))["states"] == {
+        "redriven": 1, "quarantined": 1, "open": 1
+    }  # fmt: skip
+    assert "is done" in (await openv("deadletters", "redrive", replay_id, "--execute")).output
 
 
 async def test_a_dry_run_may_be_cancelled(names: tuple[str, str]) -> None:

@@ -155,9 +155,11 @@ async def test_two_replays_of_everything_change_nothing(past: Past, tmp_path: Pa
     files: dict[str, Asked] = {}
     for topic in READERS:
         name = f"file:{tmp_path}/{topic}.jsonl"
+        by_then = len(await records(past.fleet, topic))
         written = (await whole_replay(past, Asked(topic, name)))[1].plan.checkpoint
         assert written is not None
-        assert written.written == len(await records(past.fleet, topic))
+        # The scheduler's ticks go on meanwhile; what had been there is there.
+        assert 0 < by_then <= written.written <= len(await records(past.fleet, topic))
         files[topic] = Asked(name, topic)
 
     replays: list[str] = []
