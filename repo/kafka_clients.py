@@ -87,7 +87,9 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         finally:
             stopping.cancel()
         await asyncio.gather(stopping, return_exceptions=True)
-        await self._client.close()  # a stop that broke off has not come so far; a second time it does nothing
+        # A stop that broke off may not have come so far. Where it had, it took the connections' futures with it, and
+        # waiting for those raises CancelledError in turn.
+        await asyncio.gather(asyncio.create_task(self._client.close()), return_exceptions=True)
 
 
 C = TypeVar("C", bound=Client)

@@ -82,11 +82,14 @@ def _bounded(headers: tuple[tuple[str, bytes], ...]) -> tuple[tuple[str, bytes],
     if _size(present) <= _HEADERS_MAX:
         return present
     kept: list[tuple[str, bytes]] = []
+    room = _HEADERS_MAX
     for name, value in present:
-        if len(name.encode()) + len(value) <= _HEADER_MAX and _size(kept) < _HEADERS_MAX:
+        size = _size(((name, value),))
+        if size <= _HEADER_MAX + _PER_HEADER and room > 0:
             kept.append((name, value))
+            room -= size
     return tuple(kept)
 
 
-def _size(headers: "tuple[tuple[str, bytes], ...] | list[tuple[str, bytes]]") -> int:
+def _size(headers: tuple[tuple[str, bytes], ...]) -> int:
     return sum(len(name.encode()) + len(value) + _PER_HEADER for name, value in headers)

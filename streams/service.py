@@ -302,7 +302,10 @@ def _committed(app: App, topic: str) -> dict[int, int]:
 def _complain_of_ended(tasks: "list[asyncio.Task[None]]") -> None:
     """None of them ends while all is well. What ended may be what keeps us honest, so the process ends as well."""
     for task in tasks:
-        if task.done():
+        if task.cancelled():  # by nobody here: a library that it waited for did so
+            log.error("unexpected failure", cause="a background task was cancelled")
+            end_process("a background task was cancelled")
+        elif task.done():
             error = task.exception()
             if error is None:
                 end_process("Faust crashed")

@@ -94,7 +94,10 @@ def announced(record: Record) -> Announced | None:
 
 
 def differing(told: Job | Account, stored: Job | Account) -> list[str]:
-    """The paths of the members that differ, never their values. What an account has pending is not announced."""
+    """The paths of the members that differ, never their values. What an account has pending is not announced; and a job
+    that was decided again, as the same version, was written later than it was announced at first."""
+    if isinstance(told, Job) and isinstance(stored, Job):
+        told = replace(told, updated_at=max(told.updated_at, stored.updated_at))
     if isinstance(told, Account) and isinstance(stored, Account):
         told, stored = replace(told, pending={}), replace(stored, pending={})
     return list(_paths(to_stored(told), to_stored(stored), ""))

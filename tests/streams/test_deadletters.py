@@ -60,6 +60,15 @@ def test_headers_full_of_junk_do_not_make_it_too_large() -> None:
     assert sum(len(value) for _, value in letter.headers) < 100_000
 
 
+def test_of_very_many_headers_the_first_are_kept_as_far_as_there_is_room() -> None:
+    junk = tuple((f"h{number}", b"y" * 20) for number in range(5_000))
+    letter = dead_letter(Record("t", 0, 0, 0, b"", b"v", (("ce_id", b"1"), *junk)), "g", CannotProcess("r"))
+
+    kept = [name for name, _ in letter.headers if name.startswith("h")]
+    assert kept == [name for name, _ in junk[: len(kept)]]
+    assert 120_000 < sum(len(name) + len(value) + 16 for name, value in letter.headers) < 140_000
+
+
 def test_a_record_without_key_or_value_has_a_letter_too() -> None:
     empty = Record("t", 0, 0, 0, None, None, (("a", None),))  # type: ignore[arg-type]
     letter = dead_letter(empty, "g", CannotProcess("no value"))

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from operations.core import recovery_merge
-from operations.core.recovery_merge import newest
+from operations.core.recovery_merge import differing, newest
 from schemas.codec import Message, Record, encode
 from schemas.events import AccountEvent, JobEvent
 from tests.operations.recovery.rig import THEN, a_job, an_account
@@ -70,3 +70,11 @@ def test_only_what_may_be_the_newest_is_read(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(recovery_merge, "decode", counting)
     (found,) = newest(told).newest
     assert (found.version, read) == (99, [98])
+
+
+def test_a_job_that_was_decided_again_was_written_later() -> None:
+    """An empty database under an old log: the same versions come out, stamped with the time of their writing."""
+    told = a_job(1, 2)
+    assert differing(told, replace(told, updated_at=told.updated_at + 5)) == []
+    assert differing(told, replace(told, updated_at=told.updated_at - 5)) == ["updatedAt"]
+    assert differing(told, replace(told, updated_at=told.updated_at + 5, attempt=told.attempt + 1)) == ["attempt"]

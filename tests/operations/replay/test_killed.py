@@ -37,7 +37,9 @@ async def own(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict[st
 
 async def ended_midway(openv: OpenV, replay_id: str, how: signal.Signals, chance: random.Random) -> None:
     """Begun, and ended by this signal a random moment after it said that it had written something."""
-    process = await openv.start("replay", replay_id, "--execute", "--json", "--rate", "900")
+    process = await openv.start(
+        "replay", replay_id, "--execute", "--json", "--rate", "400"
+    )  # so that all the signals come before its end
     assert process.stdout is not None
     async with asyncio.timeout(90):
         line = await process.stdout.readline()
