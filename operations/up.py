@@ -27,10 +27,11 @@ from operations.local import STACK_FILE, running_stack
 from operations.parts import our_parts, sockets_of
 from operations.preflight import require_prompt, require_settings
 from operations.prepare import one_time_token, prepare
+from operations.running import DEFAULT_DATA_DIR
 from operations.stack.data_dir import DataDir
 from operations.stack.errors import StackError, last_words, sentence_in
 from operations.stack.listening import require_address
-from operations.stack.log_files import keep_small
+from operations.stack.log_files import keep_small, open_log
 from operations.stack.ports import RememberedPorts
 from operations.stack.readiness import NotifySocket
 from operations.stack.servers import embedded_servers
@@ -216,7 +217,7 @@ async def detached(options: Options, console: Console) -> int:
     argv += ["--port", str(options.port), "--workers", str(options.workers)]
     argv += ["--prompt", options.prompt] if options.prompt else []
     try:
-        with log.open("wb") as output:
+        with open_log(log, "wb") as output:
             process = subprocess.Popen(  # noqa: ASYNC220 -- it must outlive this loop
                 argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
             )
@@ -229,8 +230,12 @@ async def detached(options: Options, console: Console) -> int:
             os.environ.update(stack["environment"])
             link = f"{stack['url']}/?token={await one_time_token()}"
             console.print(f"OpenV runs in the background: {link}", highlight=False, markup=False, soft_wrap=True)
+            where = "" if options.data_dir == DEFAULT_DATA_DIR else f" --data-dir {options.data_dir}"
             console.print(
-                "(the token opens the page once; then a cookie does. `openv down` stops it.)", highlight=False
+                f"(the token opens the page once; then a cookie does. `openv down{where}` stops it.)",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
             )
             return 0
         if process.poll() is not None:

@@ -10,10 +10,10 @@ from pymongo.errors import OperationFailure
 
 from repo.clock import now_ms
 from repo.mongo import INDEXES, MongoDatabase
+from repo.mongo_guard import COLLECTION
 from repo.ports import Unavailable
 from schemas.instants import from_datetime
 
-PROBES = "doctor_probes"
 OF_JOBS: Sequence[str] = ("chunks", "chunk_bundles", "remote_runs")  # collections whose documents belong to jobs
 _COMMAND_NOT_FOUND = 59
 _LEFT_MS = 3_600_000
@@ -77,11 +77,14 @@ class MongoInspection:
 
     async def probe_write(self) -> None:
         """A document is stored by a majority, read, and deleted again. Raises ``Unavailable``, also where it is not
-        there when it is read."""
-        probes, probe_id, at = self._connection.collection(PROBES), str(uuid4()), now_ms()
-        await self._answer(lambda: probes.insert_one({"_id": probe_id, "at": at}))
+        there when it is read.
+
+        Beside the database's identity: every collection of its own would be one that backups have to know.
+        """
+        probes, probe_id, at = self._connection.collection(COLLECTION), f"probe:{uuid4()}", now_ms()
+        await self._answer(lambda: probes.insert_one({"_id": probe_id, "probedAt": at}))
         found = await self._answer(lambda: probes.find_one({"_id": probe_id}))
-        left = {"$or": [{"_id": probe_id}, {"at": {"$lt": at - _LEFT_MS}}]}
+        left = {"$or": [{"_id": probe_id}, {"probedAt": {"$lt": at - _LEFT_MS}}]}
         await self._answer(lambda: probes.delete_many(left))  # also what a doctor that died left behind
         if found is None:
             raise Unavailable("mongodb", "it does not give back what was written")

@@ -55,6 +55,8 @@ async def carry_out(_: Desk, settings: AdminSettings, arguments: Mapping[str, An
             if stands.state is ReplayState.RUNNING:
                 raise
             return views.plain(stands)
+        except (NotAllowed, BadScope) as error:
+            raise StackError(str(error)) from None
     return {**views.plain(ended.plan), "cameBack": ended.came_back}
 
 

@@ -72,7 +72,7 @@ def standing(job: Job) -> str:
             return f"it waits as attempt {job.attempt} ({tries}), due {to_iso(job.due_at)}."
         case State.PROCESSING:
             return f"it runs as attempt {job.attempt} ({tries}) on {job.worker_id}."
-    code = f", {job.failure.code}" if job.failure else ""
+    code = f", {job.failure.code}" if job.failure and str(job.failure.code) != str(job.state) else ""
     return f"it is {job.state}{code}; {job.charge.seconds:g} s {job.charge.state}."
 
 

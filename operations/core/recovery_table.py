@@ -34,6 +34,7 @@ IDENTITY = "identity"  # which database this is: told in a backup's header, neve
 OFFSETS = "applied_offsets"
 JOBS = "jobs"
 ACCOUNTS = "accounts"
+_NOT_COPIED = frozenset({IDENTITY, "doctor_probes"})  # the second: of `openv doctor` in older versions
 
 # In the order in which a backup reads them. The offsets first: what they say was applied is in all that follows.
 # Accounts before jobs: a job that is admitted meanwhile is in its account, or in the log. What names something before
@@ -60,8 +61,8 @@ TABLE: Mapping[str, Holding] = MappingProxyType({one.name: one for one in HOLDIN
 
 
 def unknown(names: Iterable[str]) -> list[str]:
-    """The collections that are not in the table."""
-    return sorted(set(names) - set(TABLE) - {IDENTITY})
+    """The collections that are not in the table and may hold what somebody needs."""
+    return sorted(set(names) - set(TABLE) - _NOT_COPIED)
 
 
 def is_restored(name: str, document: Mapping[str, Any]) -> bool:

@@ -8,6 +8,8 @@ from schemas.topics import ASSIGNMENTS, AUDIT, COMMANDS, DEADLETTER, DISPATCH, E
 FILE = "file:"
 ORIGIN_TOPIC = "origin"  # of dead letters: each goes back to where it came from
 TARGETS = (COMMANDS.name, EVENTS.name, DISPATCH.name)
+_MIXED = (DEADLETTER.name, QUARANTINE.name)  # what lies there came from the targets
+_KAFKAS = "__"
 
 _REFUSED: Mapping[str, str] = MappingProxyType(
     {
@@ -50,8 +52,15 @@ def check(source: str, target: str) -> None:
         )
     if target in _REFUSED:
         raise NotAllowed(f"Nothing is replayed into {target}: {_REFUSED[target]}.")
+    if target.startswith(_KAFKAS):
+        raise NotAllowed(f"Nothing is replayed into {target}: topics whose names begin with __ are Kafka's own.")
     if target == ORIGIN_TOPIC and source != DEADLETTER.name and not is_file(source):
         raise NotAllowed(f"Only dead letters go back to their origin; say into which topic {source} is to go.")
+    if target in TARGETS and source in TOPICS and source not in _MIXED:
+        raise NotAllowed(
+            f"The records of {source} do not belong on {target}: its readers could read none of them. Into a topic of "
+            f"ours go dead letters, the quarantine, files, and topics that are not ours."
+        )
 
 
 def is_ours(topic: str) -> bool:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from operations.core.replay_names import ORIGIN_TOPIC, TARGETS, is_file
+from schemas.instants import LAST
 from schemas.letters import CUT, PREFIX, REASON, letter_of
 from schemas.replays import OURS, SOURCE_AT, Replayed, replayed
 from schemas.topics import DEADLETTER, QUARANTINE, RECORD_MAX
@@ -106,7 +107,8 @@ def written(record: Readable, at: str, rules: Rules) -> Written | Skipped:
 def _told(record: Readable, first: Replayed | None, rules: Rules) -> Replayed:
     """What its headers say from now on. ``first``: where it lay at first, where that is not here."""
     if first is None:
-        return Replayed(rules.replay_id, record.topic, record.partition, record.offset, max(0, record.timestamp), 1)
+        at = min(max(0, record.timestamp), LAST)  # their writer may have said nanoseconds, or nothing
+        return Replayed(rules.replay_id, record.topic, record.partition, record.offset, at, 1)
     return Replayed(rules.replay_id, first.topic, first.partition, first.offset, first.recorded_at, first.count + 1)
 
 

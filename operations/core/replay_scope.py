@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-import jmespath  # type: ignore[import-untyped]  # ships no types
 import orjson
-from jmespath.exceptions import JMESPathError  # type: ignore[import-untyped]
 
+from operations.core.replay_where import Expression, expressions
 from schemas.replays import MOST_REPLAYS
 
 Headers = Sequence[tuple[str, bytes | None]]
@@ -113,8 +112,8 @@ def checks_of(asked: Asked) -> list[Test]:
         users = set(asked.users)
         tests.append(lambda key, value, _h: _of_user(users, key, value))
     if asked.where:
-        expressions = [_compiled(one) for one in asked.where]
-        tests.append(lambda _k, value, _h: _where(expressions, value))
+        conditions = _conditions(asked.where)
+        tests.append(lambda _k, value, _h: _where(conditions, value))
     return tests
 
 
@@ -172,30 +171,18 @@ def _of_user(users: set[str], key: bytes | None, value: bytes | None) -> str | N
     return None if data.get("userId") in users else "another user"
 
 
-def _compiled(text: str) -> Any:
+def _conditions(said: Sequence[str]) -> list[Expression]:
     try:
-        return jmespath.compile(text)
-    except JMESPathError as error:
-        words = " ".join(str(error).split())
-        raise BadScope(f"--where {text!r} is no JMESPath expression: {words}") from None
+        return expressions(said)
+    except ValueError as error:
+        raise BadScope(f"--where {error}") from None
 
 
-def _where(expressions: Sequence[Any], value: bytes | None) -> str | None:
+def _where(conditions: Sequence[Expression], value: bytes | None) -> str | None:
     data = _json(value)
     if data is None:
         return UNREADABLE
-    for one in expressions:
-        try:
-            if _is_true(one.search(data)):
-                return None
-        except JMESPathError:  # a function was given what it does not take: this record does not have that form
-            continue
-    return "the expression is not true of it"
-
-
-def _is_true(found: Any) -> bool:
-    """As JMESPath means it: 0 is true, what is empty is not."""
-    return found is not None and found is not False and found not in ("", [], {})
+    return None if any(one.is_true(data) for one in conditions) else "the expression is not true of it"
 
 
 def _json(value: bytes | None) -> dict[str, Any] | None:

@@ -1,7 +1,8 @@
 """Consumer groups and applied offsets: who reads, how far behind, and whether anything was lost on the way."""
 
+import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from operations.core.findings import Finding, age, ok, problem
 from operations.core.readers import READERS, behind
@@ -11,14 +12,19 @@ from repo.ports import EventLog
 
 CHECK = "groups"
 LATE_MS = 60_000
+APART_S = 3.0  # two looks: many times as long as a role keeps what it applied to itself
+LOOKED_AT = 50  # offsets that are read to find a record
 ROLES = ("ledger", "scheduler", "janitor", "notifier")
+RESTART = "restart that `openv streams` process (its log says why it stands still)"
 SOFT = ("scheduler",)  # rebuilt from the documents: what it never saw is no loss
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
     """Of one reader, by partition: the last applied offset, the first kept, the next; and the oldest record's age (ms)
-    that is not applied, where there is one. ``group`` None: it has no consumer group."""
+    that is not applied, where there is one. ``group`` None: it has no consumer group. ``late``: the partitions whose
+    oldest record waits for ``LATE_MS`` or longer; ``still``: those of them in which a second look found nothing more
+    applied."""
 
     name: str
     topic: str
@@ -27,16 +33,35 @@ class Standing:
     ends: Mapping[int, int]
     oldest_ms: int | None
     group: Group | None
+    late: tuple[int, ...] = ()
+    still: tuple[int, ...] = ()
 
 
 async def check(around: Surroundings) -> list[Finding]:
     """Raises ``Unavailable``."""
-    found: list[Finding] = []
+    standings: list[Standing] = []
     async with KafkaInspection(around.servers) as kafka:
         for name, topic in READERS.items():
             group = await kafka.group(f"openv-{name}") if name in ROLES else None
-            found += judged(await _standing(around, name, topic, group))
-    return found
+            standings.append(await _standing(around, name, topic, group))
+    return [finding for one in await _looked_again(around, standings) for finding in judged(one)]
+
+
+async def _looked_again(around: Surroundings, standings: list[Standing]) -> list[Standing]:
+    """At those that are late although their process is in the group: it may live, and do nothing."""
+    if not any(_is_suspect(one) for one in standings):
+        return standings
+    await asyncio.sleep(APART_S)
+    return [await _again(around, one) if _is_suspect(one) else one for one in standings]
+
+
+def _is_suspect(at: Standing) -> bool:
+    return bool(at.late and at.group and at.group.members)
+
+
+async def _again(around: Surroundings, at: Standing) -> Standing:
+    now = await around.desk.database.jobs.applied_offsets(at.name)
+    return replace(at, still=tuple(number for number in at.late if now.get(number) == at.applied.get(number)))
 
 
 async def _standing(around: Surroundings, name: str, topic: str, group: Group | None) -> Standing:
@@ -44,13 +69,19 @@ async def _standing(around: Surroundings, name: str, topic: str, group: Group | 
     applied = await around.desk.database.jobs.applied_offsets(name)
     starts, ends = await log.starts(topic), await log.ends(topic)
     waiting = {at: max(applied.get(at, -1) + 1, starts[at]) for at, lag in behind(applied, starts, ends).items() if lag}
-    times = [time for at, offset in waiting.items() if (time := await _time_of(log, topic, at, offset)) is not None]
-    return Standing(name, topic, applied, starts, ends, around.now() - min(times) if times else None, group)
+    now = around.now()
+    ages = {
+        at: now - time
+        for at, offset in waiting.items()
+        if (time := await _time_of(log, topic, at, offset, ends[at])) is not None
+    }
+    late = tuple(at for at, waits in ages.items() if waits >= LATE_MS)
+    return Standing(name, topic, applied, starts, ends, max(ages.values(), default=None), group, late)
 
 
-async def _time_of(log: EventLog, topic: str, partition: int, offset: int) -> int | None:
-    """Of the first record there; an offset may be one of a transaction's marks."""
-    records = await log.read(topic, partition, offset, offset + 1)
+async def _time_of(log: EventLog, topic: str, partition: int, offset: int, end: int) -> int | None:
+    """Of the first record from there on; the first offsets may be a transaction's marks."""
+    records = await log.read(topic, partition, offset, min(offset + LOOKED_AT, end))
     return records[0].timestamp if records else None
 
 
@@ -58,7 +89,14 @@ def judged(at: Standing) -> list[Finding]:
     """What its standing says."""
     waiting = {number: lag for number, lag in behind(at.applied, at.starts, at.ends).items() if lag}
     found = [*_lost(at), *_members(at, sum(waiting.values()))]
-    if waiting and at.oldest_ms is not None and at.oldest_ms >= LATE_MS:
+    if at.still and at.oldest_ms is not None:
+        what = (
+            f"{at.name} stands still: {sum(waiting[number] for number in at.still)} records of {at.topic} wait in "
+            f"partitions {list(at.still)}, the oldest for {age(at.oldest_ms)}, and none was applied in {APART_S:g} s"
+        )
+        why = "its process is in the group and does nothing there: what users ask and workers report is not decided"
+        found.append(problem(CHECK, what, why, RESTART))
+    elif waiting and at.oldest_ms is not None and at.oldest_ms >= LATE_MS:
         worst, most = max(waiting.items(), key=lambda one: one[1])
         what = (
             f"{at.name} is behind: {sum(waiting.values())} records of {at.topic} are not applied, "

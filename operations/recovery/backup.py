@@ -49,7 +49,8 @@ async def backup(at: Place, actor: Actor, file: Path, progress: Progress = silen
     """Write the file (``-``: standard output). Raises ``StackError``, ``Unavailable``; then there is no file."""
     identity = await at.database.identities.identity()
     _require_open(identity)
-    strange = unknown(await at.database.copies.names())
+    copies = at.database.copies
+    strange = [name for name in unknown(await copies.names()) if not await copies.is_empty(name)]
     if strange:
         raise StackError(
             f"The database holds {', '.join(strange)}, which this OpenV does not know: back it up with the version "

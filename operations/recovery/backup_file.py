@@ -10,13 +10,16 @@ import hashlib
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import IO, Annotated, Any
 
+import bson
 import orjson
+from bson import Code, DBRef
 from bson.errors import BSONError
 from bson.json_util import CANONICAL_JSON_OPTIONS, JSONMode, JSONOptions, dumps, loads
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
+from operations.core.printable import printable
 from operations.core.recovery_table import TABLE
 from operations.stack.errors import StackError
 from schemas.instants import Instant
@@ -26,8 +29,13 @@ FORMAT = "openv-backup"
 VERSION = 1
 LINE_MAX = 128 * 1024 * 1024  # a document of 16 MiB, written out
 READ_AT_ONCE = 500
+DOCUMENT_MAX = 16 * 1024 * 1024  # MongoDB's own limits; what breaks one is refused when the database is closed already
+DEPTH_MAX = 100
 _READING = JSONOptions(json_mode=JSONMode.CANONICAL, tz_aware=True)
 Document = dict[str, Any]
+Word = Annotated[str, Field(max_length=100)]
+Offset = Annotated[int, Field(ge=0, lt=2**63)]
+Offsets = Annotated[Mapping[Annotated[int, Field(ge=0, lt=2**31)], Offset], Field(max_length=100_000)]
 
 
 @shape
@@ -38,12 +46,12 @@ class Header:
 
     format: str = FORMAT
     format_version: int = VERSION
-    backup_id: str
-    openv_version: str
+    backup_id: Word
+    openv_version: Word
     created_at: Instant
-    database: str
-    identity: str | None = None
-    positions: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    database: Word
+    identity: Word | None = None
+    positions: Annotated[Mapping[Word, Offsets], Field(max_length=10)] = field(default_factory=dict)
     collections: tuple[str, ...]
 
 
@@ -178,21 +186,40 @@ def _header(line: bytes) -> Header:
     told = orjson.loads(line.removeprefix(b"#header "))
     if not isinstance(told, dict) or told.get("format") != FORMAT:
         raise StackError("It is no backup of OpenV.")
-    newer = told.get("formatVersion") != VERSION or set(told.get("collections", ())) - set(TABLE)
-    if newer:
+    named = told.get("collections", [])
+    if not isinstance(named, list) or not all(isinstance(one, str) for one in named):
+        raise StackError("It is damaged: its header names no collections.")
+    if told.get("formatVersion") != VERSION or set(named) - set(TABLE):
+        maker = printable(str(told.get("openvVersion"))[:40])
         raise StackError(
-            f"It was made by OpenV {str(told.get('openvVersion'))[:40]}, whose backups hold what this one does not "
-            "know: restore it with that version."
+            f"It was made by OpenV {maker}, whose backups hold what this one does not know: restore it "
+            "with that version."
         )
     return from_json(Header, line.removeprefix(b"#header "))
 
 
 def documents_of(lines: Sequence[bytes]) -> list[Document]:
-    """The documents of lines. Raises ``StackError``; what is wrong is not quoted."""
+    """The documents of lines. Raises ``StackError`` for what MongoDB would not store; what is wrong is not quoted."""
+    return [_document(line) for line in lines]
+
+
+def _document(line: bytes) -> Document:
+    # Whoever forges a line chooses among the errors of a JSON parser, a codec, decimals, dates and the stack.
     try:
-        found = [loads(line, json_options=_READING) for line in lines]
-    except (BSONError, ValueError, TypeError, KeyError) as error:
+        found = loads(line, json_options=_READING)
+        if not isinstance(found, dict) or not isinstance(found.get("_id"), str):
+            raise StackError("It holds a document without a name.")
+        size = len(bson.encode(found))
+    except (BSONError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         raise StackError(f"It holds a line that is no document ({type(error).__name__}).") from None
-    if not all(isinstance(one, dict) and isinstance(one.get("_id"), str) for one in found):
-        raise StackError("It holds a document without a name.")
+    if size > DOCUMENT_MAX or any(name.startswith("$") for name in found) or not _is_plain(found, DEPTH_MAX):
+        raise StackError("It holds a document that MongoDB does not store: it is too large, too deep, or a command.")
     return found
+
+
+def _is_plain(value: Any, depth: int) -> bool:
+    """Whether it is nested no deeper, and holds neither code nor references, which no document of OpenV does."""
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return depth > 0 and all(_is_plain(one, depth - 1) for one in inner)
+    return not isinstance(value, Code | DBRef)

@@ -9,6 +9,7 @@ import rich.progress
 from rich.console import Console
 from rich.table import Table
 
+from operations.core.printable import printable
 from operations.core.recovery_table import TABLE
 from operations.recovery.backup import BackupMade
 from operations.recovery.backup_file import Checked
@@ -65,8 +66,8 @@ def show_checked(checked: Checked, console: Console, *, as_json: bool) -> None:
         return
     console.print(_counts(counts, "documents"))
     console.print(
-        f"The file is whole. Made at {to_iso(header.created_at)} of database {header.database} by OpenV "
-        f"{header.openv_version}.",
+        f"The file is whole. Made at {to_iso(header.created_at)} of database {printable(header.database)} by OpenV "
+        f"{printable(header.openv_version)}.",
         highlight=False,
         markup=False,
         soft_wrap=True,

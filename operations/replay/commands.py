@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from operations.audit import at_the_terminal, audited
+from operations.core.printable import printable
 from operations.core.replay_names import NotAllowed
 from operations.core.replay_scope import Asked, BadScope
 from operations.replay import views
@@ -57,24 +58,25 @@ async def carry_out(
                 replay_id = await plan_of(at, asked)
             ended = await _one_run(at, replay_id, asked, wishes, console, as_json=as_json)
             if ended.plan.state is ReplayState.CANARY and not as_json and sys.stdin.isatty():
-                typer.echo(_told(ended))
+                typer.echo(told(ended))
                 if await asyncio.to_thread(typer.confirm, "Write the rest?"):
                     ended = await _one_run(at, replay_id, asked, replace(wishes, canary=None), console, as_json=as_json)
     if as_json:
         _print({**views.plain(ended.plan), "cameBack": ended.came_back})
     else:
-        typer.echo(_told(ended))
+        typer.echo(told(ended))
     return 0 if ended.plan.state is ReplayState.DONE else WAITS
 
 
 async def _one_run(
     at: Room, replay_id: str, asked: Asked | None, wishes: Wishes, console: Console, *, as_json: bool
 ) -> Ended:
-    with views.Follow(console, as_json=as_json) as tell:
+    with views.Follow(console, as_json=as_json) as tell, _in_words():
         return await execute(at, replay_id, asked, at_the_terminal(), wishes, tell)
 
 
-def _told(ended: Ended) -> str:
+def told(ended: Ended) -> str:
+    """How it ended, on one line."""
     plan, done = ended.plan, ended.plan.checkpoint
     written = f"{done.written:,} of {plan.in_scope - plan.quarantine:,} written" if done else "nothing written"
     if done and plan.quarantine:
@@ -82,7 +84,7 @@ def _told(ended: Ended) -> str:
     back = f" {ended.came_back:,} of them came back as dead letters." if ended.came_back else ""
     if plan.state is ReplayState.DONE:
         return f"Done: {written}.{back}"
-    return (
+    return printable(
         f"{plan.reason[:1].upper()}{plan.reason[1:]}: {written}.{back} `openv replay {plan.replay_id} --continue` goes "
         f"on, `openv replays cancel {plan.replay_id}` ends it."
     )
@@ -144,7 +146,7 @@ class _in_words:  # noqa: N801 -- reads as a sentence where it is used
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         if isinstance(error, NotAllowed | BadScope):
-            raise StackError(str(error)) from None
+            raise StackError(printable(str(error))) from None
 
 
 @asynccontextmanager

@@ -148,8 +148,8 @@ class _Looking:
         tally = self._tally
         tally.read += len(chunk.records)
         rehearsed: list[tuple[int, Written]] = []
-        for number, (record, place) in enumerate(zip(chunk.records, chunk.places, strict=True)):
-            judged = self._sieve.judge(record, chunk.partition, place)
+        judgements = await self._sieve.judgements(chunk)
+        for number, (record, judged) in enumerate(zip(chunk.records, judgements, strict=True)):
             if not isinstance(judged, Written):
                 tally.skip(judged)
                 continue

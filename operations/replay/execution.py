@@ -127,13 +127,13 @@ class Execution:
 
     async def _send(self, chunks: list[Chunk]) -> int:
         """How many records went out."""
+        judged_of = [await self._sieve.judgements(chunk) for chunk in chunks]
         if not self._tenure.holds:
             await self._renew()
         put = quarantined = skipped = known = 0
-        for chunk in chunks:
-            judge, partition = self._sieve.judge, chunk.partition
-            for record, place in zip(chunk.records, chunk.places, strict=True):
-                judged = judge(record, partition, place)
+        for chunk, judgements in zip(chunks, judged_of, strict=True):
+            partition = chunk.partition
+            for record, place, judged in zip(chunk.records, chunk.places, judgements, strict=True):
                 if judged.__class__ is not Written:
                     skipped += 1
                     continue

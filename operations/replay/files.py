@@ -22,7 +22,15 @@ from operations.stack.errors import StackError
 FORMAT = 1
 MARK = "openvRecords"
 LINE_MAX = 16 * 1024 * 1024
+TOPIC_MAX = 249  # characters, as Kafka has it
+_PARTITION_MAX = 2**31 - 1
+_OFFSET_MAX = 10**18 - 1  # what the headers of a replay hold
+_TIME_MAX = 2**63 - 1
 _CHUNK = 1 << 20
+
+
+class OutOfRangeError(ValueError):
+    """A member of a line that no record can have; says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +95,26 @@ def from_line(data: bytes, place: int) -> Line:
         headers = [(str(name), _bytes(value)) for name, value in said["headers"]]
         numbers = (said["partition"], said["offset"], said["timestamp"])
         if not isinstance(said["topic"], str) or not all(type(one) is int for one in numbers):
-            raise ValueError("a member has another kind")
+            raise TypeError
+        _check_ranges(said["topic"], *numbers)
         return Line(place, said["topic"], *numbers, _bytes(said["key"]), _bytes(said["value"]), headers)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except OutOfRangeError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"no record: {type(error).__name__}") from None
+
+
+def _check_ranges(topic: str, partition: int, offset: int, timestamp: int) -> None:
+    """As Kafka could have given them; a record without a time has -1."""
+    if not 0 < len(topic) <= TOPIC_MAX or "/" in topic:
+        raise OutOfRangeError("no record: its topic's name can't be one")
+    for name, number, least, most in (
+        ("partition", partition, 0, _PARTITION_MAX),
+        ("offset", offset, 0, _OFFSET_MAX),
+        ("timestamp", timestamp, -1, _TIME_MAX),
+    ):
+        if not least <= number <= most:
+            raise OutOfRangeError(f"no record: its {name} is not from {least} to {most}")
 
 
 class LinesReader:
@@ -113,9 +137,15 @@ class LinesReader:
             try:
                 found.append(from_line(data, self.place))
             except ValueError as error:
-                raise StackError(f"{self._path} at byte {self.place}: {error}.") from None
+                raise StackError(f"{self._path}, line {self._line():,}: {error}.") from None
             self.place += len(data)
         return found
+
+    def _line(self) -> int:
+        """Which one begins at ``place``, from 1: counted when somebody is to be told."""
+        self._file.seek(0)
+        sizes = (min(_CHUNK, self.place - at) for at in range(0, self.place, _CHUNK))
+        return 1 + sum(self._file.read(size).count(b"\n") for size in sizes)
 
     def close(self) -> None:
         """Done with it."""

@@ -1,15 +1,18 @@
 """Which records of a source are written, and how: the same for the dry run and for the execution."""
 
+import asyncio
+
 from operations.core.replay_names import is_ours
 from operations.core.replay_records import Readable, Rules, Written, written
 from operations.core.replay_scope import Asked, checks_of
-from operations.replay.sources import Resolved
+from operations.replay.sources import Chunk, Resolved
 from operations.stack.errors import StackError
 from repo.topic_reader import TopicReader
 from repo.topic_writer import partition_for
 from schemas.topics import QUARANTINE, TOPICS
 
 _KEYS_KEPT = 50_000
+_LARGE = 4096  # bytes of a value, over which an expression may take longer than others should wait
 OUTSIDE = "outside --from and --to"
 NOT_CHOSEN = "not among those that were chosen"
 
@@ -24,6 +27,19 @@ class Sieve:
         self._until = 2**63 if resolved.until is None else resolved.until
         self._chosen = None if asked.chosen is None else frozenset(asked.chosen)
         self._rules = rules
+        self._slow = bool(asked.where)
+
+    async def judgements(self, chunk: Chunk) -> list[Written | str]:
+        """``judge`` of each of its records. While expressions are evaluated, what else runs here goes on."""
+        found: list[Written | str] = []
+        for record, place in zip(chunk.records, chunk.places, strict=True):
+            if self._slow and len(record.value or b"") > _LARGE:
+                found.append(await asyncio.to_thread(self.judge, record, chunk.partition, place))
+                continue
+            if self._slow:
+                await asyncio.sleep(0)
+            found.append(self.judge(record, chunk.partition, place))
+        return found
 
     def judge(self, record: Readable, partition: int, place: int) -> Written | str:
         """As it is written, or why it is not (``Skipped``, or words: it is not of the scope)."""

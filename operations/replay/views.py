@@ -10,8 +10,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from operations.core.printable import printable
 from operations.replay.room import Progress
-from schemas.instants import to_iso
+from schemas.instants import LAST, to_iso
 from schemas.replay_plans import ReplayPlan
 
 _ROWS = 15
@@ -42,11 +43,11 @@ def show(plan: ReplayPlan, console: Console) -> None:
     """Everything about one."""
     shown = plain(plan)
     found = shown["found"]
-    table = Table(title=f"Replay {plan.replay_id}", show_header=False)
+    table = Table(title=f"Replay {_shown(plan.replay_id)}", show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in _about(plan, shown, found).items():
-        table.add_row(name, escape(str(value)))
+        table.add_row(name, _shown(value))
     console.print(table)
     for title, counts in _histograms(found):
         _histogram(title, counts, console)
@@ -68,7 +69,7 @@ def _about(plan: ReplayPlan, shown: Mapping[str, Any], found: Mapping[str, Any])
         "to the quarantine": f"{found['quarantine']:,} (replayed {plan.max_replays} times already)",
     }
     if found["oldest"] is not None:
-        rows["recorded"] = f"{to_iso(found['oldest'])} to {to_iso(found['newest'])}"
+        rows["recorded"] = f"{_time(found['oldest'])} to {_time(found['newest'])}"
     if plan.checkpoint is not None:
         done = plan.checkpoint
         rows["written"] = f"{done.written:,}, and {done.quarantined:,} to the quarantine"
@@ -85,7 +86,7 @@ def _histogram(title: str, counts: Mapping[str, int], console: Console) -> None:
     table = Table("", "records", "", title=title, title_justify="left")
     most = max(counts.values())
     for name, count in list(counts.items())[:_ROWS]:
-        table.add_row(escape(name), f"{count:,}", "█" * max(1, round(20 * count / most)))
+        table.add_row(_shown(name), f"{count:,}", "█" * max(1, round(20 * count / most)))
     if len(counts) > _ROWS:
         table.add_row("…", f"{sum(list(counts.values())[_ROWS:]):,}", f"{len(counts) - _ROWS} more")
     console.print(table)
@@ -96,8 +97,8 @@ def _records(title: str, records: list[Mapping[str, Any]], console: Console) -> 
         return
     table = Table("partition", "offset", "time", "type", "key", "id", title=title, title_justify="left")
     for one in records:
-        words = (one["partition"], one["offset"], to_iso(max(0, one["timestamp"])), one["type"], one["key"], one["id"])
-        table.add_row(*("–" if word is None else escape(str(word)) for word in words))
+        words = (one["partition"], one["offset"], _time(one["timestamp"]), one["type"], one["key"], one["id"])
+        table.add_row(*("–" if word is None else _shown(word) for word in words))
     console.print(table)
 
 
@@ -107,7 +108,7 @@ def _effects(effects: Mapping[str, Any], console: Console) -> None:
     table = Table("would change", "", title=f"What would change ({about})", title_justify="left")
     for name in ("jobs", "deliveries", "deadLetters", "refusals", "outcomes", "announced"):
         for key, count in list(effects[name].items())[:_ROWS]:
-            table.add_row(f"{name}: {escape(key)}", f"{count:,}")
+            table.add_row(f"{name}: {_shown(key)}", f"{count:,}")
     table.add_row("generations started", f"{effects['generations']:,}")
     table.add_row("charged", f"{effects['seconds']:g} s, {effects['credits']:g} credits")
     table.add_row("accounts written", f"{effects['accounts']:,}")
@@ -120,8 +121,18 @@ def show_all(plans: list[ReplayPlan], console: Console) -> None:
     for plan in plans:
         written = plan.checkpoint.written if plan.checkpoint else 0
         words = (plan.replay_id, plan.state.value, to_iso(plan.created_at), plan.source, plan.target)
-        table.add_row(*map(escape, words), f"{plan.in_scope:,}", f"{written:,}")
+        table.add_row(*map(_shown, words), f"{plan.in_scope:,}", f"{written:,}")
     console.print(table)
+
+
+def _shown(value: object) -> str:
+    """Names, keys, types and reasons are as whoever wrote the records chose them."""
+    return escape(printable(str(value)))
+
+
+def _time(at: int) -> str:
+    """A record may bear any number as its time."""
+    return to_iso(at) if 0 <= at <= LAST else f"{at} ms"
 
 
 class Follow:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from operations.stack.errors import StackError, last_words
-from operations.stack.log_files import set_aside
+from operations.stack.log_files import open_log, set_aside
 from operations.stack.space import full_disk, is_full
 
 _TETHER = Path(__file__).with_name("tether.py")
@@ -56,7 +56,7 @@ class Child:
         argv = [sys.executable, "-I", "-S", str(_TETHER), str(os.getpid()), *command.argv]
         try:
             set_aside(log)
-            with log.open("ab") as output:
+            with open_log(log, "ab") as output:
                 log_from = output.tell()
                 process = subprocess.Popen(
                     argv,

@@ -4,10 +4,25 @@ import asyncio
 import os
 import shutil
 from contextlib import suppress
+from io import BufferedWriter
 from pathlib import Path
+from typing import Literal
 
+PRIVATE = 0o600  # they tell of users and jobs, and of one-time links
 CAP_BYTES = 10 * 1024 * 1024
 _LOOK_EVERY_S = 10.0
+
+
+def open_log(log: Path, mode: Literal["ab", "wb"]) -> BufferedWriter:
+    """A log that its owner alone reads, also where an older version made it for all. Raises ``OSError``."""
+    return open(log, mode, opener=_private)
+
+
+def _private(path: str, flags: int) -> int:
+    handle = os.open(path, flags, PRIVATE)
+    with suppress(OSError):  # another's
+        os.fchmod(handle, PRIVATE)
+    return handle
 
 
 def set_aside(log: Path) -> None:
@@ -31,7 +46,7 @@ def _empty_large_ones(folder: Path) -> None:
     for log in folder.glob("*.log"):
         with suppress(OSError):
             if log.stat().st_size > CAP_BYTES:
-                shutil.copyfile(log, _aside(log))
+                shutil.copy(log, _aside(log))  # with its mode
                 os.truncate(log, 0)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from rich.console import Console
@@ -19,7 +20,7 @@ from typer.testing import CliRunner
 from operations.audit import SOURCE as AUDIT_SOURCE
 from operations.cli import app
 from operations.core.findings import Finding, Level, Mends
-from operations.doctor import commands
+from operations.doctor import commands, groups_check
 from operations.doctor.examine import CHECKS, examine
 from operations.doctor.surroundings import DAY_MS, Surroundings, surroundings
 from repo.clock import now_ms
@@ -188,6 +189,32 @@ async def test_a_ledger_that_does_not_run_is_behind(around: Surroundings, kafka_
     assert "1 records of openv.commands" in behind.what
     assert behind.mend == "openv streams --role ledger"
     assert any("no ledger runs" in one.what for one in await problems(around, "groups"))
+
+
+async def test_a_ledger_that_runs_and_does_nothing_stands_still(
+    around: Surroundings, kafka_log: KafkaEventLog, settings: ServerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs, ends = around.desk.database.jobs, await kafka_log.ends(COMMANDS.name)
+    await jobs.store_applied_offsets("ledger", {at: end - 1 for at, end in ends.items() if end})
+    command = CancelJob(command_id=str(uuid.uuid4()), user_id="ann", job_id="nobody's")
+    at = await kafka_log.append(encode(command, source="/tests", at=now_ms()))
+    idle = AIOKafkaConsumer(
+        COMMANDS.name, group_id="openv-ledger", enable_auto_commit=False, **connection_options(settings)
+    )
+    await idle.start()
+    try:
+        assert not await of_ledger(around), "it may just be about to apply it"
+        around.now = lambda: now_ms() + 3_600_000
+        monkeypatch.setattr(groups_check, "APART_S", 0.0)
+        (still,) = await of_ledger(around)
+        assert f"stands still: 1 records of openv.commands wait in partitions [{at.partition}]" in still.what
+        assert "restart that `openv streams` process" in still.mend
+    finally:
+        await idle.stop()
+
+
+async def of_ledger(around: Surroundings) -> list[Finding]:
+    return [one for one in await problems(around, "groups") if "ledger" in one.what]
 
 
 async def test_dead_letters_that_nobody_dealt_with_are_counted(

@@ -2,7 +2,8 @@
 
 import uuid
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -20,9 +21,11 @@ from operations.doctor import (
     workers_check,
 )
 from operations.doctor.groups_check import Standing
+from operations.doctor.surroundings import Surroundings
 from operations.workers.roster import Pool
 from repo.core.object_keys import file_key, input_key
 from repo.kafka_inspection import Cluster, Group, Replication
+from repo.memory import MemoryJobStore
 from repo.mongo_inspection import OfJob
 from repo.s3_inspection import Answered
 from repo.settings import FallbackSettings, ServerSettings
@@ -88,6 +91,7 @@ def _standing(**changes: Any) -> Standing:
         (_standing(), ""),
         (_standing(ends={0: 20}, oldest_ms=59_999), ""),
         (_standing(ends={0: 20}, oldest_ms=60_000), "ledger is behind: 10 records"),
+        (_standing(ends={0: 20, 1: 5}, oldest_ms=60_000, late=(0, 1), still=(1,)), "ledger stands still: 5 records"),
         (_standing(starts={0: 10}), ""),
         (_standing(starts={0: 12}, ends={0: 12}), "2 records of openv.commands went before the ledger applied them"),
         (_standing(name="scheduler", starts={0: 12}, ends={0: 12}), ""),
@@ -98,6 +102,21 @@ def _standing(**changes: Any) -> Standing:
 def test_readers_against_their_topic(standing: Standing, words: str) -> None:
     wrong = [one.what for one in groups_check.judged(standing) if one.level is Level.PROBLEM]
     assert [one.startswith(words) for one in wrong] == ([True] if words else [])
+
+
+async def test_who_applied_something_between_two_looks_does_not_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(groups_check, "APART_S", 0.0)
+    jobs = MemoryJobStore()
+    around = cast("Surroundings", SimpleNamespace(desk=SimpleNamespace(database=SimpleNamespace(jobs=jobs))))
+    late = _standing(applied={0: 9, 1: 3}, ends={0: 20, 1: 5, 2: 1}, oldest_ms=60_000, late=(0, 1, 2))
+    nobody = replace(late, group=Group("openv-ledger", "Empty", 0, {}))
+    foreign = replace(late, name="inspector openv.progress", group=None)
+    await jobs.store_applied_offsets("ledger", {0: 9, 1: 4})
+    looked = await groups_check._looked_again(around, [late, nobody, foreign, _standing()])
+    assert [one.still for one in looked] == [(0, 2), (), (), ()]
+    await jobs.store_applied_offsets("ledger", {0: 10, 2: 0})
+    (moved,) = await groups_check._looked_again(around, [late])
+    assert [one.what.startswith("ledger is behind") for one in groups_check.judged(moved)] == [True]
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,18 @@
 """Backups: what is in one, that it comes back as it was, that a damaged one changes nothing, what a merge keeps."""
 
 import gzip
+import io
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from operations.core.recovery_table import HOLDINGS, IDENTITY, TABLE, unknown
+from operations.doctor.commands import doctor
 from operations.recovery import restore as restoring
 from operations.recovery.restore import Into, checked
 from operations.stack.errors import StackError
@@ -136,8 +141,29 @@ async def test_a_database_that_changes_its_identity_meanwhile_makes_no_backup(
 
 async def test_a_collection_that_nobody_knows_is_said(room: Room) -> None:
     await room.database.connection.collection("invoices").insert_one({"_id": "1"})
-    with pytest.raises(StackError, match="holds invoices"):
+    await room.database.connection.collection("doctor_probes").insert_one({"_id": "2", "at": THEN})
+    with pytest.raises(StackError, match="holds invoices, which"):
         await room.back_up()
+    await room.database.connection.collection("invoices").delete_many({})
+    assert "invoices" in await room.database.copies.names()
+    await room.back_up()  # nothing in it would be missed
+
+
+async def test_a_backup_is_made_after_the_doctor_looked(
+    room: Room, servers: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(room)
+    for name, value in {**servers, "MONGODB_DATABASE": room.place.name}.items():
+        monkeypatch.setenv(name, value)
+    identities = room.database.connection.collection(IDENTITY)
+    await identities.insert_one({"_id": "probe:of a doctor that died", "probedAt": THEN})
+    before, identity, names = await room.everything(), await identities.find_one({"_id": "database"}), set(TABLE)
+    said = io.StringIO()
+    assert await doctor(Path("nowhere"), Console(file=said), only=["mongodb"], older_than_ms=1) == 0, said.getvalue()
+    assert set(await room.database.copies.names()) <= names | {IDENTITY}
+    assert await identities.find({}).to_list(None) == [identity], "its own probe went, and the other's"
+    assert (await room.back_up()).counts["jobs"] == len(before["jobs"])
+    assert await room.everything() == before
 
 
 async def test_a_damaged_file_changes_nothing(room: Room) -> None:

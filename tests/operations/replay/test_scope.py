@@ -11,6 +11,7 @@ from operations.core.replay_scope import Asked, BadScope, asked_in, checks_of
 from operations.core.replay_times import moment
 from schemas.codec import Record, encode
 from schemas.commands import CancelJob
+from schemas.instants import LAST
 from schemas.replays import COUNT, ORIGIN, OURS, RECORDED_AT, REPLAY_ID, SOURCE_AT, Replayed, replayed
 from schemas.topics import ASSIGNMENTS, AUDIT, COMMANDS, DEADLETTER, PROGRESS, QUARANTINE, RECORD_MAX
 from streams.deadletters import CannotProcess, dead_letter
@@ -66,6 +67,13 @@ def test_short_names_are_ours() -> None:
         ("x", QUARANTINE.name, "too often"),
         ("x", DEADLETTER.name, "name the topic"),
         ("openv.events", "origin", "Only dead letters"),
+        ("their.topic", "__consumer_offsets", "Kafka's own"),
+        ("file:/a", "__transaction_state", "Kafka's own"),
+        ("openv.audit", COMMANDS.name, "do not belong on openv.commands"),
+        ("openv.progress", "openv.events", "do not belong on openv.events"),
+        ("openv.assignments", "openv.dispatch", "do not belong on openv.dispatch"),
+        ("openv.events", COMMANDS.name, "do not belong on openv.commands"),
+        ("openv.commands", "openv.dispatch", "do not belong on openv.dispatch"),
     ],
 )
 def test_what_must_not_be_says_what_to_do_instead(source: str, target: str, words: str) -> None:
@@ -77,7 +85,7 @@ def test_what_may_be() -> None:
     for source, target in (
         ("openv.deadletter", "openv.commands"), ("openv.deadletter", "origin"), ("openv.events", "theirs"),
         ("file:/a", "openv.commands"), ("openv.audit", "file:/a"), ("openv.quarantine", "openv.commands"),
-        ("openv.progress", "theirs"),
+        ("openv.progress", "theirs"), ("their.topic", "openv.events"), ("_theirs", "_others"),
     ):  # fmt: skip
         check(source, target)
 
@@ -169,6 +177,11 @@ def test_the_first_replay_notes_where_it_lay() -> None:
     assert found.headers[:2] == [TYPE, ("ce_id", b"j:1")]
     assert replayed(found.headers) == Replayed("r-2", "openv.events", 3, 8, NOW, 1)  # type: ignore[arg-type]
     assert dict(found.headers)[SOURCE_AT] == b"7/9"
+
+
+def test_a_time_that_is_none_is_noted_as_one_that_can_be() -> None:
+    for at, noted in ((-1, 0), (2**63 - 1, LAST), (NOW * 1_000_000, LAST)):
+        assert dict(as_written(Made(timestamp=at)).headers)[RECORDED_AT] == str(noted).encode()
 
 
 def test_later_ones_keep_the_origin_and_raise_the_count_until_it_is_too_often() -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -47,6 +48,15 @@ async def test_a_program_that_is_not_there_is_named_in_the_log(tmp_path: Path) -
 def test_a_log_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="no/such/log"):
         Child.start(command("pass"), tmp_path / "no" / "such" / "log")
+
+
+async def test_a_log_is_for_its_owner_alone(tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    old.write_text("of an older version\n")
+    old.chmod(0o644)
+    for log in (tmp_path / "new", old):
+        assert await Child.start(command("print('fine')"), log).wait() == 0
+        assert stat.S_IMODE(log.stat().st_mode) == 0o600
 
 
 async def test_a_large_log_is_set_aside(tmp_path: Path) -> None:
