@@ -41,18 +41,19 @@ class Traced:
         self.receiver = receiver
 
     async def spans(self, job_id: str, *wanted: str) -> list[Kept]:
-        """The job's trace, once spans of these names and the parents of all are in it."""
+        """The job's trace, once spans of these names and the parents of all are in it. A name may be followed by the
+        state or the type that the span tells of."""
         trace_id = trace_id_of(job_id)
 
         async def look() -> list[Kept] | None:
             found = self.collector.of(trace_id)
             whole = {one.span_id for one in found} >= {one.parent_id for one in found if one.parent_id}
-            return found if whole and {one.name for one in found} >= set(wanted) else None
+            return found if whole and told(found) >= set(wanted) else None
 
         try:
             return await until(look, "the spans", 60)
         except AssertionError:
-            found = sorted({one.name for one in self.collector.of(trace_id)})
+            found = sorted(told(self.collector.of(trace_id)))
             missing = sorted(set(wanted) - set(found)) or "a parent"
             raise AssertionError(f"missing {missing}; there are {found}") from None
 
@@ -72,6 +73,12 @@ async def traced(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Trac
             async with fleet.person("first") as first:
                 await first.state((await first.submit("first", prompt="film first"))["jobId"], "completed")
             yield Traced(fleet, collector, receiver)
+
+
+def told(spans: list[Kept]) -> set[str]:
+    """Names, alone and with what they are about."""
+    about = {f"{one.name} {one.attributes.get(key)}" for one in spans for key in ("openv.state", "openv.type")}
+    return {one.name for one in spans} | about
 
 
 def named(spans: list[Kept], name: str, **attributes: Any) -> list[Kept]:
@@ -120,7 +127,8 @@ async def test_one_job_is_one_trace_through_every_part(traced: Traced) -> None:
             "upload",
             "s3 put file",
             "process openv.events",
-            "push",
+            "process openv.commands completed",
+            "push dev.openv.job.completed.v1",
             "deliver webhook",
         )
     check_tree(spans, job_id)
@@ -208,7 +216,8 @@ async def test_the_logs_name_job_user_and_trace_and_nothing_that_is_nobodys_to_r
         about = [line for line in told if line.get("job_id") == job_id]
         assert {line["part"] for line in about} >= {"gateway", "worker"}
         posts = [line for line in told if line["event"] == "request" and line["method"] == "POST"]
-        (asked,) = [line for line in posts if line.get("user_id") == "lena" and "job_id" not in line]
+        (asked,) = [line for line in posts if line.get("user_id") == "lena" and line["path"] == "/api/runpod"]
+        assert asked["job_id"] == job_id
         assert len(asked["request_id"]) == 32
         delivered = [line for line in told if line["event"] == "delivery tried"]
         assert delivered
