@@ -12,7 +12,7 @@ from bench.figures import Figure
 from bench.measurement import Measurement
 from bench.rounds import by_turns
 from bench.world import World
-from operations.audit import Actor
+from operations.audit.recording import Actor
 from operations.recovery.backup import backup
 from operations.recovery.events import span
 from operations.recovery.place import Place

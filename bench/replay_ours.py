@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from bench.driver import Answer, serve
-from operations.audit import Actor
+from operations.audit.recording import Actor
 from operations.core.replay_scope import Asked
 from operations.replay.dry_run import DryRun, plan
 from operations.replay.execute import execute
-from operations.replay.execution import Wishes
+from operations.replay.pace import Wishes
 from operations.replay.room import CLIENT_ID, Room
 from repo.kafka import KafkaEventLog
 from repo.mongo import MongoDatabase

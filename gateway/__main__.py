@@ -17,6 +17,7 @@ from gateway.settings import GatewaySettings
 from repo import logs, notify, tracing
 from repo.environment import SettingsError
 from repo.kafka import KafkaEventLog
+from repo.last_resort import attended
 from repo.metrics import new_registry
 from repo.metrics_server import MetricsSettings, serve_metrics
 from repo.mongo import MongoDatabase
@@ -112,7 +113,7 @@ def main() -> int:
     metrics = GatewayMetrics(new_registry("gateway"))
     serve_metrics(metrics.registry, served)
     with suppress(KeyboardInterrupt):
-        asyncio.run(serve(settings, servers, fallback, listener, metrics))
+        asyncio.run(attended(serve(settings, servers, fallback, listener, metrics)))
     tracing.close(TRACES_S)
     return 0
 

@@ -112,7 +112,7 @@ def create_app(
 
 
 def _middleware(settings: GatewaySettings, metrics: GatewayMetrics) -> list[Middleware]:
-    around = [Middleware(Envelope, https=settings.origin.startswith("https:"), metrics=metrics)]
+    around = [Middleware(Envelope, https=settings.origin.startswith("https:"), metrics=metrics.requests)]
     if settings.allowed_origins:
         around.append(
             Middleware(

@@ -1,22 +1,18 @@
 """What a gateway counts of its requests and decisions, and what it shows of the rest (``docs/observability.md``)."""
 
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from gateway.core.tally import Tally
 from gateway.core.window import Window
+from gateway.request_metrics import RequestMetrics
 from repo.clock import now_ms
 from repo.metrics import SHORT_S, Beat, Read, Sample, labelled, one, show_beat
 
 KINDS = ("ws", "sse")
-NO_ROUTE = "none"  # nothing is at that address
 # A caller waits for two seconds: what the alert asks (1.5 s) and the end are bounds of their own.
 DECISION_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 5.0)
-# Lives as long as its client listens; how long that is says nothing about us.
-STREAMS = frozenset({"/api/live/events"})
-_Children: TypeAlias = "tuple[Counter, Histogram | None]"
 
 
 class GatewayMetrics:
@@ -27,17 +23,7 @@ class GatewayMetrics:
         self.registry = CollectorRegistry(auto_describe=True) if registry is None else registry
         self.tally = Tally()
         self.beat = Beat()
-        self._requests = Counter(
-            "openv_http_requests_total", "Answered.", ("route", "method", "status"), registry=self.registry
-        )
-        self._seconds = Histogram(
-            "openv_http_request_duration_seconds",
-            "From the head to the end of the answer; event streams are left out.",
-            ("route", "method"),
-            buckets=SHORT_S,
-            registry=self.registry,
-        )
-        self._in_flight = 0
+        self.requests = RequestMetrics(self.registry)
         self._decisions = Counter(
             "openv_decisions_total", "Commands, by what their caller heard.", ("outcome",), registry=self.registry
         )
@@ -50,29 +36,8 @@ class GatewayMetrics:
             buckets=SHORT_S,
             registry=self.registry,
         )
-        self._children: dict[tuple[str, str, int], _Children] = {}
         self._read = Read(self.registry)
         self._show_connections()
-
-    def began(self) -> None:
-        """A request is here."""
-        self._in_flight += 1
-
-    def ended(self, route: str | None, method: str, status: int, seconds: float) -> None:
-        """It is over. ``status`` 0: its client did not wait for an answer."""
-        self._in_flight -= 1
-        key = (route or NO_ROUTE, method, status // 100)
-        requests, duration = self._children.get(key) or self._new_children(key)
-        requests.inc()
-        if duration is not None:
-            duration.observe(seconds)
-
-    def _new_children(self, key: tuple[str, str, int]) -> _Children:
-        route, method, hundreds = key
-        status = f"{hundreds}xx" if hundreds else "gone"
-        duration = None if route in STREAMS else self._seconds.labels(route, method)
-        children = self._children[key] = (self._requests.labels(route, method, status), duration)
-        return children
 
     def decided(self, outcome: str, seconds: float) -> None:
         """A command was answered, or its caller was told that it is late, or not recorded."""
@@ -86,11 +51,6 @@ class GatewayMetrics:
     def _show_connections(self) -> None:
         tally, counter = self.tally, self._read.counter
         show_beat(self.registry, self.beat.age)
-        self._read.gauge(
-            "openv_http_requests_in_flight",
-            "Being answered now, event streams too.",
-            lambda: one(self._in_flight),
-        )
         counter(
             "openv_sockets_opened_total",
             "Live connections: sockets and event streams.",

@@ -14,8 +14,8 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import Problem, Refused
-from gateway.metrics import GatewayMetrics
 from gateway.refusals import refusal_at
+from gateway.request_metrics import RequestMetrics
 from gateway.tracing import RequestTrace, traced
 from schemas.api.openai import job_id_in
 from schemas.ids import is_job_id
@@ -49,9 +49,9 @@ class Envelope:
     ``https``: browsers reach this gateway over TLS, and shall do so from then on.
     """
 
-    def __init__(self, app: ASGIApp, https: bool = False, metrics: GatewayMetrics | None = None) -> None:
+    def __init__(self, app: ASGIApp, https: bool = False, metrics: RequestMetrics | None = None) -> None:
         self._app = app
-        self._metrics = metrics or GatewayMetrics()
+        self._metrics = metrics or RequestMetrics()
         words = {**HEADERS, "Strict-Transport-Security": HSTS} if https else HEADERS
         self._headers = [(name.lower().encode(), value.encode()) for name, value in words.items()]
 

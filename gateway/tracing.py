@@ -12,7 +12,7 @@ from contextvars import ContextVar
 import structlog
 
 from repo import tracing
-from repo.tracing import Attributes, Kind, Span
+from repo.spans import Attributes, Kind, Span
 from schemas.codec import Message, Record, type_of
 from schemas.topics import EVENTS, TOPIC_OF
 from schemas.traces import HEADER, parent_of, trace_id_of

@@ -26,6 +26,7 @@ from inference_worker.work_dir import WorkDir
 from repo import logs, tracing
 from repo.environment import SettingsError
 from repo.kafka import KafkaEventLog
+from repo.last_resort import attended
 from repo.metrics import new_registry
 from repo.metrics_server import MetricsSettings, serve_metrics
 from repo.mongo import MongoDatabase
@@ -127,7 +128,7 @@ def main() -> int:
     if settings.chosen_engine() != RUNPOD:
         metrics.registry.register(GpuMetrics())
     serve_metrics(metrics.registry, served)
-    asyncio.run(serve_and_end(settings, servers, fallback, metrics))
+    asyncio.run(attended(serve_and_end(settings, servers, fallback, metrics)))
     return 0
 
 

@@ -13,7 +13,7 @@ from inference_worker.core.inputs import Heard, Input
 from inference_worker.core.worker import Worker
 from inference_worker.messages import Progress
 from repo import tracing
-from repo.tracing import Attributes, Kind, Span
+from repo.spans import SILENT, Attributes, Kind, Span
 from schemas.codec import Message
 from schemas.commands import AttemptFailed, AttemptHandedBack, AttemptStarted
 from schemas.dispatch import AssignmentDeclined, RunAttempt, WorkerBeat
@@ -31,8 +31,8 @@ class AttemptTrace:
         self._orders: dict[tuple[str, int], str | None] = {}
         self._key: tuple[str, int] | None = None
         self._from: str | None = None
-        self._attempt: Span = tracing.SILENT
-        self._phase: Span = tracing.SILENT
+        self._attempt: Span = SILENT
+        self._phase: Span = SILENT
         self._phase_name: Phase | None = None
 
     def ordered(self, order: object, traceparent: str | None) -> None:
@@ -100,7 +100,7 @@ class AttemptTrace:
         if tracing.is_on():
             bound["trace_id"] = trace_id_of(order.job_id)
         structlog.contextvars.bind_contextvars(**bound)
-        return self._phase if (order.job_id, order.attempt) == self._key else tracing.SILENT
+        return self._phase if (order.job_id, order.attempt) == self._key else SILENT
 
     def _begin(self, order: RunAttempt, worker: Worker) -> None:
         self._end()
@@ -138,5 +138,5 @@ class AttemptTrace:
     def _end(self) -> None:
         self._phase.end()
         self._attempt.end()
-        self._attempt = self._phase = tracing.SILENT
+        self._attempt = self._phase = SILENT
         self._key = self._phase_name = None

@@ -33,6 +33,7 @@ from inference_worker.messages import (
     Unloadable,
 )
 from inference_worker.pipe import BadFrame, FrameReader, to_frame
+from repo import logs
 from schemas.failures import FailureCode
 
 HEARTBEAT_SECONDS = 1.0
@@ -177,7 +178,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--preview-ms", type=int, default=1000, help="least time between two previews")
     chosen = parser.parse_args(arguments)
     faulthandler.enable()
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    logs.set_up("model")
     channel, inbox = Channel(socket.socket(fileno=chosen.fd)), Inbox()
     threading.Thread(target=channel.beat, name="heartbeat", daemon=True).start()
     threading.Thread(target=read, args=(channel, inbox), name="reader", daemon=True).start()

@@ -1,6 +1,6 @@
 """``python -m operations``: the ``openv`` command without its script."""
 
-from operations.cli import main
+from operations.entry import main
 
 if __name__ == "__main__":
     main()

@@ -1,10 +1,7 @@
 """The ``openv`` command line. Each command says what it does, with an example; the work is in the modules beside."""
 
-import asyncio
 import os
-import signal
 import sys
-from collections.abc import Coroutine
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,17 +9,18 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from operations.audit_cli import audit_app
+from operations import entry
+from operations.audit.cli import audit_app
 from operations.deadletters.cli import deadletters_app
 from operations.doctor.cli import doctor_app
-from operations.endpoints_cli import endpoints_app
+from operations.endpoints.cli import endpoints_app
 from operations.jobs.cli import jobs_app
 from operations.recovery.cli import recovery_app
 from operations.replay.cli import replay_app
-from operations.running import DEFAULT_DATA_DIR, DataDirOption
+from operations.running import DEFAULT_DATA_DIR, DataDirOption, ended_by_sigterm
 from operations.running import run as _run
 from operations.stack.errors import StackError
-from operations.users_cli import users_app
+from operations.users.cli import users_app
 from operations.workers.cli import workers_app
 
 app = typer.Typer(
@@ -162,27 +160,7 @@ def generate(
             asked = {name: value for name, value in body.items() if value is not None}
             await make(client, asked, output, Console(), as_json=as_json)
 
-    _run(_ended_by_sigterm(run()))
-
-
-async def _ended_by_sigterm(work: Coroutine[Any, Any, None]) -> int:
-    """Let SIGTERM cancel the work, as Ctrl-C does, so that it can clean up. The exit code: 0, or 143 after SIGTERM."""
-    task = asyncio.create_task(work)
-    loop = asyncio.get_running_loop()
-    asked = asyncio.Event()
-
-    def end() -> None:
-        asked.set()
-        task.cancel()
-
-    loop.add_signal_handler(signal.SIGTERM, end)
-    try:
-        await task
-    except asyncio.CancelledError:
-        if asked.is_set():
-            return 128 + signal.SIGTERM
-        raise
-    return 0
+    _run(ended_by_sigterm(run()))
 
 
 def _part(module: str, arguments: list[str]) -> None:
@@ -264,14 +242,17 @@ def topics_acls(
 
 
 @topics_app.command("describe")
-def topics_describe(data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
+def topics_describe(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+) -> None:
     """Show every topic as it is, and what differs from the table (exit code 3 then).
 
     Example: `openv topics describe`
     """
     from operations.topics import describe
 
-    _run(describe(data_dir, Console()))
+    _run(describe(data_dir, Console(), as_json=as_json))
 
 
 @keys_app.command("create")
@@ -312,7 +293,9 @@ def keys_link(
 
 @keys_app.command("list")
 def keys_list(
-    user: Annotated[str, typer.Option(help="Whose keys.")], data_dir: DataDirOption = DEFAULT_DATA_DIR
+    user: Annotated[str, typer.Option(help="Whose keys.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
     """List a user's keys and sessions by their first characters: what for, when last used (UTC), until when.
 
@@ -320,7 +303,7 @@ def keys_list(
     """
     from operations.keys import show
 
-    _run(show(data_dir, user, Console()))
+    _run(show(data_dir, user, Console(), as_json=as_json))
 
 
 @keys_app.command("revoke")
@@ -340,10 +323,13 @@ def keys_revoke(
     _run(revoke(data_dir, user, prefix))
 
 
-def main() -> None:
-    """Entry point of the ``openv`` command."""
+def command_line() -> None:
+    """Read what was typed, do it, and exit."""
     try:
         app()
     except StackError as error:
         typer.echo(f"openv: {error}", err=True)
         sys.exit(1)
+
+
+main = entry.main  # where the installed script begins

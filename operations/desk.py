@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from gateway.tracing import sending
 from operations.local import server_environment
 from operations.stack.errors import StackError
 from repo.clock import now_ms
@@ -51,7 +52,8 @@ class Desk:
         partition = self.log.partition_of(EVENTS.name, command.key.encode())
         begin = (await self.log.ends(EVENTS.name))[partition]
         try:
-            await self.log.append(encode(command, source=SOURCE, at=now_ms()))
+            with sending(command) as traceparent:
+                await self.log.append(encode(command, source=SOURCE, at=now_ms(), traceparent=traceparent))
         except Unavailable as absent:
             raise UncertainError(
                 f"{absent}. The command may be recorded all the same, and is then carried out; "

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
 from operations.client import OpenVClient, RefusedError
+from operations.tables import is_plain
 
 PHASES = {
     "load": "loading the model",
@@ -43,7 +45,7 @@ async def generate(
     job_id = row["jobId"]
     target = output or Path.cwd() / file_name(str(body["prompt"]), job_id)
     try:
-        row = await _follow(client, job_id, console, quiet=as_json)
+        row = await _follow(client, job_id, quiet=as_json)
     except asyncio.CancelledError:
         if cancel_on_leave:
             await client.cancel(job_id)
@@ -61,7 +63,7 @@ async def generate(
             "your key.",
         ) from error
     if as_json:
-        console.print_json(json.dumps(row | {"path": str(target)}))
+        typer.echo(json.dumps(row | {"path": str(target)}, indent=2))
     else:
         console.print(f"[bold green]✓[/] {target}", soft_wrap=True, highlight=False)
     return target
@@ -77,11 +79,12 @@ def _require_place(target: Path) -> None:
         raise RefusedError(0, f"{target.parent} can't be written: name a file in another folder with -o.")
 
 
-async def _follow(client: OpenVClient, job_id: str, console: Console, *, quiet: bool) -> dict[str, Any]:
-    """The job's last row, drawing the bar on the way."""
+async def _follow(client: OpenVClient, job_id: str, *, quiet: bool) -> dict[str, Any]:
+    """The job's last row, drawing the bar on the way where a person looks."""
+    console = Console(stderr=True)
     row: dict[str, Any] = {}
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[note]}"))
-    with Progress(*columns, console=console, transient=False, disable=quiet) as bar:
+    with Progress(*columns, console=console, transient=False, disable=quiet or is_plain(console)) as bar:
         task = bar.add_task("queued", total=1.0, note="")
         async for frame in client.watch(job_id):
             if frame["type"] == "event":

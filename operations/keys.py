@@ -1,23 +1,25 @@
 """``openv keys``: API keys and the page's sessions. The store keeps hashes only, so a key is printed once."""
 
 import hmac
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from gateway.identity.keys import PREFIX_LENGTH, hash_of, new_key
 from gateway.settings import GatewaySettings
-from operations.audit import Actor, at_the_terminal, audited
+from operations.audit.recording import Actor, at_the_terminal, audited
+from operations.core.columns import Column
 from operations.desk import Desk
 from operations.desk import desk as open_desk
-from operations.jobs.views import cell
 from operations.local import require_user_id, running_stack, server_environment
 from operations.prepare import one_time_token
 from operations.stack.errors import StackError
+from operations.tables import Cell, print_rows
 from repo.clock import now_ms
 from repo.database import Database
 from repo.mongo import MongoDatabase
@@ -25,10 +27,21 @@ from repo.settings import ServerSettings
 from schemas.access import ALL_SCOPES, ONE_TIME, ApiKey, Scope
 from schemas.accounts import Role
 from schemas.instants import to_datetime
+from schemas.shape import to_plain
 
 DAY_MS = 86_400_000
-WIDE = 200
 LABEL_MAX = 100
+_KEYS = (
+    Column("key"),
+    Column("kind", 4),
+    Column("name", 2, folds=10),
+    Column("role", 3),
+    Column("scopes", 6, folds=11),
+    Column("created", 7),
+    Column("last used", 1),
+    Column("expires", 5),
+    Column("state"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,22 +130,28 @@ async def link(data_dir: Path, user: str) -> int:
     return 0
 
 
-async def show(data_dir: Path, user: str, console: Console) -> int:
+async def show(data_dir: Path, user: str, console: Console, *, as_json: bool = False) -> int:
     """List a user's API keys and sessions, newest first; what is good for one use is neither."""
     server_environment(data_dir)
     async with MongoDatabase(ServerSettings()) as database:
         keys = await lasting_keys(database, user)
     now = now_ms()
-    table = Table("key", "kind", "name", "role", "scopes", "created", "last used", "expires", "state")
-    for key in reversed(keys):
-        times = (_minute(at) for at in (key.created_at, key.last_used_at, key.expires_at))
-        table.add_row(
-            f"{key.prefix}…", key.kind, cell(key.name), key.role, ", ".join(key.scopes), *times, state_of(key, now)
-        )
-    if not console.is_terminal:
-        console.width = max(console.width, WIDE)  # else what reads it gets names and dates cut to 80 columns
-    console.print(table)
+    if as_json:
+        typer.echo(json.dumps([_plain(key, now) for key in reversed(keys)], indent=2))
+        return 0
+    print_rows(console, _KEYS, [_row(key, now) for key in reversed(keys)])
     return 0
+
+
+def _row(key: ApiKey, now: int) -> tuple[Cell, ...]:
+    times = (_minute(at) for at in (key.created_at, key.last_used_at, key.expires_at))
+    return f"{key.prefix}…", key.kind, key.name, key.role, ", ".join(key.scopes), *times, state_of(key, now)
+
+
+def _plain(key: ApiKey, now: int) -> dict[str, Any]:
+    """Without the hash that stands for the secret."""
+    bare = {name: value for name, value in to_plain(key).items() if name != "keyHash"}
+    return bare | {"state": state_of(key, now)}
 
 
 async def revoke(data_dir: Path, user: str, prefix: str) -> int:

@@ -3,6 +3,7 @@
 ``stack.json`` in the data directory (mode 0600) is written by ``openv up``; the directory's lock tells if that lives.
 """
 
+import asyncio
 import json
 import os
 import signal
@@ -14,13 +15,16 @@ from typing import Any
 import httpx
 
 from operations.client import Endpoint
+from operations.stack.alive import Life, lives
 from operations.stack.data_dir import DataDir, is_data_dir
 from operations.stack.errors import StackError
 from schemas.ids import is_name
 
 STACK_FILE = "stack.json"
 SERVER_VARIABLES = ("KAFKA_BOOTSTRAP_SERVERS", "MONGODB_URI", "S3_ENDPOINT_URL")
+DATABASE = "MONGODB_DATABASE"
 _STOP_WITHIN_S = 20.0
+_PARTS = {"mongodb": "mongo"}  # a server that the gateway misses, by the name of its part
 
 
 def running_stack(data_dir: Path) -> dict[str, Any] | None:
@@ -61,7 +65,10 @@ def require_user_id(user: str) -> None:
 
 
 def server_environment(data_dir: Path) -> None:
-    """Put the local stack's servers into the environment, unless the environment names servers itself."""
+    """Put the local stack's servers into the environment, unless the environment names servers itself.
+
+    A database that it names stays named: whoever tries a restore in another one must not meet the stack's own.
+    """
     if any(os.environ.get(name) for name in SERVER_VARIABLES):
         return
     stack = running_stack(data_dir)
@@ -70,7 +77,8 @@ def server_environment(data_dir: Path) -> None:
             f"No OpenV runs on {data_dir.absolute()}: start one with `openv up`, name its folder (--data-dir), or set "
             f"{', '.join(SERVER_VARIABLES)}."
         )
-    os.environ.update(stack["environment"])
+    database = os.environ.get(DATABASE, "").strip()
+    os.environ.update(stack["environment"] | ({DATABASE: database} if database else {}))
 
 
 def stop(data_dir: Path) -> str:
@@ -93,30 +101,41 @@ def stop(data_dir: Path) -> str:
 
 
 def show_status(data_dir: Path, *, as_json: bool) -> tuple[str, bool]:
-    """The stack's parts and the gateway's own word, as text or JSON, and whether all is ready."""
+    """The stack's parts and what they say themselves, as text or JSON, and whether all of them are ready."""
     stack = running_stack(data_dir)
     if stack is None:
         return (json.dumps({"running": False}) if as_json else f"No OpenV runs on {data_dir}."), False
-    ready, missing = _gateway_ready(stack.get("url"))
+    told = {one.part: one for one in asyncio.run(lives(stack, data_dir / "logs"))}
+    gateway_ready, missing = _gateway_ready(stack.get("url"))
+    unwell = [one for one in told.values() if not one.is_well]
+    missing = list(dict.fromkeys([*(_PARTS.get(name, name) for name in missing), *(one.part for one in unwell)]))
+    parts = {name: _with_life(part, told.get(name)) for name, part in stack.get("parts", {}).items()}
     shown = {
         "running": True,
-        "ready": ready,
+        "ready": gateway_ready and not unwell,
         "missing": missing,
         "pid": stack.get("pid"),
         "url": stack.get("url"),
         "adminUrl": stack.get("adminUrl"),
-        "parts": stack.get("parts", {}),
+        "parts": parts,
     }
     if as_json:
-        return json.dumps(shown, indent=2), ready
+        return json.dumps(shown, indent=2), bool(shown["ready"])
     lines = [f"OpenV runs on {data_dir} (process {shown['pid']}), {shown['url'] or 'starting'}."]
-    lines += [
-        f"  {name:<12} {part['state']:<10} {part.get('metrics', '')}".rstrip() for name, part in shown["parts"].items()
-    ]
+    for name, part in parts.items():
+        word = part["state"] if part["answers"] or part["state"] != "ready" else "UNWELL"
+        lines.append(f"  {name:<12} {word:<10} {part.get('metrics', '')}".rstrip())
+    lines += [f"{one.part}: {one.words}. → {one.mend}" for one in unwell]
     if shown["adminUrl"]:
         lines.append(f"The admin API is at {shown['adminUrl']}.")
-    lines.append("Ready." if ready else f"Not ready: {', '.join(missing) or 'it is starting'}.")
-    return "\n".join(lines), ready
+    lines.append("Ready." if shown["ready"] else f"Not ready: {', '.join(missing) or 'it is starting'}.")
+    return "\n".join(lines), bool(shown["ready"])
+
+
+def _with_life(part: Mapping[str, Any], life: Life | None) -> dict[str, Any]:
+    """The part as the supervisor has it, with whether it answers, and if not, what is wrong and what mends it."""
+    wrong = {"problem": life.words, "mend": life.mend} if life is not None and not life.is_well else {}
+    return {**part, "answers": not wrong, **wrong}
 
 
 def _gateway_ready(url: str | None) -> tuple[bool, list[str]]:

@@ -1,13 +1,23 @@
 """``openv topics``: make Kafka's topics as the table in ``schemas/topics.py`` says, or show them."""
 
+import json
 from pathlib import Path
 
+import typer
 from rich.console import Console
-from rich.table import Table
 
+from operations.core.columns import Column
 from operations.local import server_environment
+from operations.tables import print_rows
 from repo.settings import ServerSettings
 from repo.topic_admin import TopicAdmin
+
+_TOPICS = (
+    Column("topic"),
+    Column("partitions", 2, right=True),
+    Column("kept", 3, folds=14),
+    Column("differs", 1, folds=24),
+)
 
 
 async def apply(data_dir: Path, console: Console) -> int:
@@ -15,17 +25,22 @@ async def apply(data_dir: Path, console: Console) -> int:
     server_environment(data_dir)
     async with TopicAdmin(ServerSettings()) as admin:
         for line in await admin.apply():
-            console.print(line, highlight=False)
+            console.print(line, highlight=False, soft_wrap=True)
     return 0
 
 
-async def describe(data_dir: Path, console: Console) -> int:
+async def describe(data_dir: Path, console: Console, *, as_json: bool = False) -> int:
     """Returns the exit code: 3 where a topic is missing or differs from the table."""
     server_environment(data_dir)
     async with TopicAdmin(ServerSettings()) as admin:
         rows = await admin.describe()
-    table = Table("topic", "partitions", "kept", "differs")
-    for row in rows:
-        table.add_row(row.name, str(row.partitions or "–"), row.kept, "; ".join(row.differs) or "–")
-    console.print(table)
+    if as_json:
+        shown = [
+            {"topic": row.name, "partitions": row.partitions, "kept": row.kept, "differs": list(row.differs)}
+            for row in rows
+        ]
+        typer.echo(json.dumps(shown, indent=2))
+    else:
+        cells = [(row.name, str(row.partitions or "–"), row.kept, "; ".join(row.differs)) for row in rows]
+        print_rows(console, _TOPICS, cells)
     return 3 if any(row.differs for row in rows) else 0

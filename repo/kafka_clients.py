@@ -70,7 +70,13 @@ class Producer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka ships no typ
         with suppress(TimeoutError):
             await asyncio.wait_for(self._message_accumulator.flush(), flush_within_s)
         self._message_accumulator.fail_all(ProducerClosed())
-        with suppress(TimeoutError, asyncio.CancelledError):
+        for batches in self._message_accumulator._batches.values():  # noqa: SLF001 -- there is no other way to them
+            for batch in batches:  # nobody waits for their turn any more, and the loop's log would tell of each
+                _look_at(batch._drain_waiter)  # noqa: SLF001
+        # KeyError: a request that failed just now wants to put a batch back, which was given up meanwhile.
+        if self._sender.sender_task is not None:
+            self._sender.sender_task.remove_done_callback(self._sender._fail_all)  # noqa: SLF001 -- all have failed
+        with suppress(TimeoutError, asyncio.CancelledError, KeyError):
             await asyncio.wait_for(self._sender.close(), _CLOSE_WITHIN_S)
         await self.client.close()
 
@@ -153,9 +159,9 @@ class Reconnecting(Generic[C]):
         await asyncio.gather(*self._ending, return_exceptions=True)
 
 
-def _look_at(connecting: "asyncio.Task[Any]") -> None:
-    if not connecting.cancelled():
-        connecting.exception()
+def _look_at(done: "asyncio.Future[Any]") -> None:
+    if not done.cancelled():
+        done.exception()
 
 
 async def settle(connecting: "asyncio.Task[Any]") -> None:

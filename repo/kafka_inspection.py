@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
-from repo.kafka_clients import connection_options, within
+from repo.kafka_admin import KafkaAdmin
+from repo.kafka_clients import within
 from repo.ports import Unavailable
 from repo.settings import ServerSettings
 
@@ -27,14 +26,13 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Replication:
-    """Of one topic: the fewest replicas and replicas in sync that a partition of it has, the least that must be in sync
-    for a write, and how many partitions have no leader."""
+    """Of one topic: the fewest replicas and replicas in sync that a partition of it has, and the least that must be in
+    sync for a write."""
 
     topic: str
     replicas: int
     in_sync: int
     least_in_sync: int
-    leaderless: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,29 +46,11 @@ class Group:
     committed: Mapping[tuple[str, int], int]
 
 
-class KafkaInspection:
+class KafkaInspection(KafkaAdmin):
     """``async with KafkaInspection(settings) as kafka``. Everything raises ``Unavailable``, also entering."""
 
     def __init__(self, settings: ServerSettings, *, timeout_s: float = 10.0) -> None:
-        self._settings = settings
-        self._timeout_s = timeout_s
-
-    async def __aenter__(self) -> Self:
-        options = connection_options(self._settings)
-        self._client = AIOKafkaAdminClient(
-            client_id="openv-inspection", request_timeout_ms=int(self._timeout_s * 1000), **options
-        )
-        try:
-            await within(self._timeout_s, self._client.start())
-        except BaseException:
-            await self._client.close()
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._client.close()
+        super().__init__(settings, "openv-inspection", timeout_s)
 
     async def cluster(self) -> Cluster:
         """The brokers."""
@@ -136,5 +116,4 @@ def _replication(described: Mapping[str, Any], least: int) -> Replication:
         min(len(one["replicas"]) for one in partitions),
         min(len(one["isr"]) for one in partitions),
         least,
-        sum(one["leader"] < 0 for one in partitions),
     )

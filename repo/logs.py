@@ -1,5 +1,7 @@
 """Logging for every part: structlog and the libraries' own ``logging``, through one chain of processors.
 
+Nothing of an exception but its type and place is written, whoever raised or logged it (``repo/last_resort.py``).
+
 ``OPENV_LOG_FORMAT``: ``json`` (one object a line) or ``pretty`` (for a terminal); without it, ``pretty`` where standard
 error is a terminal. ``OPENV_LOG_LEVEL``: ``debug``, ``info`` (default), ``warning`` or ``error``.
 """
@@ -8,10 +10,12 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 
 import structlog
 from structlog.types import Processor
 
+from repo import last_resort
 from repo.tracebacks import print_told, told
 
 LEVELS: Mapping[str, int] = {
@@ -62,7 +66,8 @@ def set_up(part: str, environment: Mapping[str, str] = os.environ) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Handler(sys.stderr)
+    handler.addFilter(last_resort.WithoutWords())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -74,6 +79,33 @@ def set_up(part: str, environment: Mapping[str, str] = os.environ) -> None:
     root.setLevel(LEVELS[level])
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(max(LEVELS[level], logging.WARNING))
+    last_resort.install()
+
+
+def at_a_terminal() -> None:
+    """For a command of a person's: its lines go to standard error, for standard output is for answers."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.StackInfoRenderer(),
+            structlog.dev.set_exc_info,
+            structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False),
+            structlog.dev.ConsoleRenderer(exception_formatter=print_told),
+        ],
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
+    last_resort.install()
+
+
+class _Handler(logging.StreamHandler):  # type: ignore[type-arg]
+    """A line that can't be written is not shown with its arguments, as the library would."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 -- the library's name
+        """Say which kind of line is missing."""
+        kind = sys.exc_info()[0]
+        with suppress(OSError, ValueError, AttributeError):
+            sys.stderr.write(f"a log line of {record.name} is lost: {kind.__name__ if kind else 'unknown'}\n")
 
 
 class _Part:

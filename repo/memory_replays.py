@@ -1,7 +1,10 @@
 """The memory twin of ``ReplayStore``."""
 
+from dataclasses import replace
+
 from repo.core.documents import to_document
 from repo.ports import Unavailable
+from repo.replays import MOVES
 from schemas.replay_plans import ReplayPlan
 
 
@@ -36,7 +39,8 @@ class MemoryReplayStore:
         stored = self._plans.get(plan.replay_id)
         if (stored.version if stored else 0) != expected:
             return stored == plan
-        self._plans[plan.replay_id] = plan
+        moved = {name: getattr(plan, name) for name in MOVES}
+        self._plans[plan.replay_id] = replace(stored, **moved) if stored else plan
         return True
 
     async def forget_replays(self, before: int) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from repo.core.documents import to_document
-from repo.ports import Unavailable
+from repo.ports import AccountPage, Unavailable
 from schemas.accounts import Account, Role
 from schemas.failures import FailureCode
 from schemas.jobs import ChargeState, Job
@@ -171,7 +171,7 @@ class MemoryJobStore:
         blocked: bool | None = None,
         deleted: bool | None = None,
         limit: int = 100,
-    ) -> list[Account]:
+    ) -> AccountPage:
         """See ``JobStore.accounts``."""
         self._check()
         found = [
@@ -182,7 +182,8 @@ class MemoryJobStore:
             and blocked in (None, one.blocked)
             and deleted in (None, one.deleted_at is not None)
         ]
-        return found[: max(0, limit)]
+        page = found[: max(0, limit)]
+        return AccountPage(tuple(page), page[-1].user_id if page and len(found) > len(page) else None)
 
     async def store_account(self, account: Account, expected: int) -> bool:
         """See ``JobStore.store_account``."""

@@ -59,6 +59,7 @@ class MongoConnection:
             self._settings.mongodb_uri,
             appname="openv",
             tz_aware=True,
+            datetime_conversion="DATETIME_AUTO",  # one beyond the calendar damages its document, not all
             retryWrites=False,  # the stand-in has no sessions; our writes may be repeated anyway
             w="majority",
             journal=True,

@@ -4,7 +4,7 @@ Only what MongoDB 8 and the embedded stand-in do alike: plain cursors, unordered
 at by their code.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from repo.mongo_connection import Document, MongoConnection
 from repo.mongo_jobs import DUPLICATE_KEY
 
 WRITTEN_AT_ONCE = 500
+SENT_AT_ONCE = 100  # documents by the server: MongoDB sends no more than 16 MiB, the stand-in as much as they are
 
 Write = InsertOne[Document] | ReplaceOne[Document] | UpdateOne
 
@@ -35,12 +36,13 @@ class MongoCopies:
         """Whether the collection holds nothing."""
         return await self._connection.answer(lambda: self._connection.collection(name).find_one({})) is None
 
-    async def read(self, name: str, at_once: int) -> AsyncIterator[list[Document]]:
-        """All documents, in any order. One that is written meanwhile may be its older or newer form."""
-        cursor = self._connection.collection(name).find({}, batch_size=at_once)
+    async def read(self, name: str, at_once: int | Callable[[], int]) -> AsyncIterator[list[Document]]:
+        """All documents, so many at once, in any order. One that is written meanwhile may be its older or newer one."""
+        pace = at_once if callable(at_once) else lambda: at_once
+        cursor = self._connection.collection(name).find({}, batch_size=SENT_AT_ONCE)
         try:
             # Never repeated: what a lost answer held would be left out.
-            while found := await self._connection.answer(lambda: cursor.to_list(at_once), repeat=False):
+            while found := await self._connection.answer(lambda: cursor.to_list(pace()), repeat=False):
                 yield found
         finally:
             await cursor.close()
@@ -93,6 +95,12 @@ class MongoCopies:
         """Delete these."""
         wanted = {"_id": {"$in": list(ids)}}
         await self._connection.answer(lambda: self._connection.collection(name).delete_many(wanted))
+
+    async def delete_as(self, name: str, document: Document) -> bool:
+        """Delete this one, unless a member of it changed since it was read; whether it was."""
+        members = {key: {"$eq": value} for key, value in document.items() if "." not in key and not key.startswith("$")}
+        done = await self._connection.answer(lambda: self._connection.collection(name).delete_one(members))
+        return int(done.deleted_count) == 1
 
     async def _write(self, name: str, writes: Sequence[Write]) -> int:
         """How many documents it inserted or changed; what is there already is left out."""

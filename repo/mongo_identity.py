@@ -13,6 +13,7 @@ from repo.mongo_guard import COLLECTION, DOCUMENT_ID
 from schemas.identities import Identity
 
 INDEXES: Mapping[str, tuple[tuple[tuple[str, int], ...], ...]] = {COLLECTION: ()}  # by _id alone
+_COMPARED = ("identity", "standing", "holder")  # a missing member is None to a query
 
 
 class MongoIdentityStore:
@@ -34,11 +35,18 @@ class MongoIdentityStore:
             with suppress(DuplicateKeyError):  # another process was first
                 await self._answer(lambda: self._identities.insert_one(made))
 
-    async def store(self, identity: Identity) -> None:
-        """This is what it is from now on, for every process."""
+    async def replace(self, identity: Identity, known: Identity | None) -> bool:
+        """This is what it is from now on, for every process; False where it is not ``known`` (None: none) any more.
+
+        Also True where this very identity stands there already.
+        """
         document = to_document(identity, DOCUMENT_ID)
-        known = {"_id": DOCUMENT_ID}
-        try:
-            await self._answer(lambda: self._identities.replace_one(known, document, upsert=True))
-        except DuplicateKeyError:  # two upserts of the first one met: now it is there to be replaced
-            await self._answer(lambda: self._identities.replace_one(known, document, upsert=True))
+        if known is None:
+            with suppress(DuplicateKeyError):
+                await self._answer(lambda: self._identities.insert_one(document))
+                return True
+        else:
+            wanted = {"_id": DOCUMENT_ID, **{name: getattr(known, name) for name in _COMPARED}}
+            if (await self._answer(lambda: self._identities.replace_one(wanted, document))).matched_count == 1:
+                return True
+        return await self.identity() == identity

@@ -14,7 +14,8 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from repo.core.documents import from_document, to_document, to_moment
 from repo.mongo_compared import compare_and_set
 from repo.mongo_connection import Collection, Document, MongoConnection
-from repo.mongo_sound import sound_jobs
+from repo.mongo_sound import sound_accounts, sound_jobs
+from repo.ports import AccountPage
 from schemas.accounts import Account, Role
 from schemas.failures import FailureCode
 from schemas.jobs import ChargeState, Job
@@ -246,7 +247,7 @@ class MongoJobStore:
         blocked: bool | None = None,
         deleted: bool | None = None,
         limit: int = 100,
-    ) -> list[Account]:
+    ) -> AccountPage:
         """See ``JobStore.accounts``."""
         given = {"role": role, "blocked": blocked}
         wanted: Document = {name: value for name, value in given.items() if value is not None}
@@ -255,10 +256,10 @@ class MongoJobStore:
         if deleted is not None:
             wanted["deletedAt"] = {"$exists": deleted}
         if limit < 1:
-            return []
+            return AccountPage(())
         by_id = [("_id", ASCENDING)]
-        found = await self._answer(lambda: self._accounts.find(wanted).sort(by_id).limit(limit).to_list(None))
-        return [from_document(Account, document) for document in found]
+        found = await self._answer(lambda: self._accounts.find(wanted).sort(by_id).limit(limit + 1).to_list(None))
+        return sound_accounts(found, limit)
 
     async def store_account(self, account: Account, expected: int) -> bool:
         """See ``JobStore.store_account``."""

@@ -9,12 +9,12 @@ from pymongo.errors import BulkWriteError
 
 from repo.core.documents import from_document, to_document, to_moment
 from repo.mongo_connection import MongoConnection
+from repo.mongo_jobs import DUPLICATE_KEY
 from schemas.dispositions import Disposition
 
 T = TypeVar("T")
 
 AT_A_TIME = 500
-DUPLICATE_KEY = 11_000  # MongoDB's code
 
 # Beside the queries below that they serve.
 INDEXES: Mapping[str, tuple[tuple[tuple[str, int], ...], ...]] = {

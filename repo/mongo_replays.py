@@ -1,12 +1,15 @@
 """The store of replays on MongoDB."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
+from pydantic.alias_generators import to_camel
 from pymongo import DESCENDING
 
-from repo.core.documents import from_document, to_moment
+from repo.core.documents import from_document, to_document, to_moment
 from repo.mongo_compared import compare_and_set
 from repo.mongo_connection import MongoConnection
+from repo.replays import MOVES
 from schemas.replay_plans import ReplayPlan
 
 # Beside the queries below that they serve.
@@ -17,6 +20,7 @@ INDEXES: Mapping[str, tuple[tuple[tuple[str, int], ...], ...]] = {
         (("updatedAt", DESCENDING),),  # forget_replays
     ),
 }
+_MOVES = frozenset(to_camel(name) for name in MOVES)
 _NEWEST_FIRST = [("createdAt", DESCENDING), ("_id", DESCENDING)]
 
 
@@ -42,7 +46,13 @@ class MongoReplayStore:
 
     async def store_replay(self, plan: ReplayPlan, expected: int) -> bool:
         """See ``ReplayStore.store_replay``."""
-        return await compare_and_set(self._answer, self._replays, plan, plan.replay_id, expected)
+        if expected == 0 or plan.version <= expected:
+            return await compare_and_set(self._answer, self._replays, plan, plan.replay_id, expected)
+        change = _moved(plan)
+        at = {"_id": plan.replay_id, "version": expected}
+        if (await self._answer(lambda: self._replays.update_one(at, change))).matched_count == 1:
+            return True
+        return await self.replay(plan.replay_id) == plan  # then its answer was lost
 
     async def forget_replays(self, before: int) -> int:
         """See ``ReplayStore.forget_replays``."""
@@ -55,3 +65,12 @@ class MongoReplayStore:
             lambda: self._replays.find(dict(wanted)).sort(_NEWEST_FIRST).limit(most).to_list(None)
         )
         return [from_document(ReplayPlan, document) for document in found]
+
+
+def _moved(plan: ReplayPlan) -> dict[str, dict[str, object]]:
+    """Its change of what is stored, without making a document of what never changes."""
+    document = to_document(replace(plan, chosen=None, report="", asked={}, spans=()), plan.replay_id)
+    wanted = {name: document.get(name) for name in _MOVES}
+    change = {"$set": {name: value for name, value in wanted.items() if value is not None}}
+    gone = {name: "" for name, value in wanted.items() if value is None}
+    return change | ({"$unset": gone} if gone else {})

@@ -1,4 +1,4 @@
-"""Lists of jobs for people who look into what went wrong: a document that can't be read is named and passed by."""
+"""Lists for people who look into what went wrong: a document that can't be read is named and passed by."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -7,6 +7,8 @@ import structlog
 
 from repo.core.documents import DamagedDocumentError, from_document
 from repo.mongo_connection import Document
+from repo.ports import AccountPage
+from schemas.accounts import Account
 from schemas.instants import from_datetime
 from schemas.jobs import Job
 
@@ -38,11 +40,26 @@ async def sound_jobs(
         before = min(places)
 
 
+def sound_accounts(found: list[Document], limit: int) -> AccountPage:
+    """The first ``limit`` of these, by id; one more says that there are more."""
+    accounts: list[Account] = []
+    damaged: list[str] = []
+    for document in found[:limit]:
+        try:
+            accounts.append(from_document(Account, document))
+        except DamagedDocumentError:
+            damaged.append(str(document["_id"]))
+    last = found[limit - 1]["_id"] if len(found) > limit else None
+    return AccountPage(tuple(accounts), last, tuple(damaged))
+
+
 def _read(document: Document) -> Job | None:
     try:
         return from_document(Job, document)
     except DamagedDocumentError:
-        log.error("job can't be read and is left out: repair or delete its document", job_id=str(document["_id"]))
+        log.error(
+            "job can't be read and is left out: openv rebuild puts it as it was announced", job_id=str(document["_id"])
+        )
         return None
 
 

@@ -103,6 +103,16 @@ class EventLog(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class AccountPage:
+    """``last``: the id to go on after; None where there are no more. ``damaged``: the ids of documents that can't be
+    read, which were passed by."""
+
+    accounts: tuple[Account, ...]
+    last: str | None = None
+    damaged: tuple[str, ...] = ()
+
+
 class JobStore(Protocol):
     """MongoDB, the system of record. Writers of jobs and accounts: the ledger alone."""
 
@@ -220,7 +230,7 @@ class JobStore(Protocol):
         blocked: bool | None = None,
         deleted: bool | None = None,
         limit: int = 100,
-    ) -> list[Account]:
+    ) -> AccountPage:
         """Stored accounts by user id, from the one after ``after`` on: all, or those of which all that is given is
         true. Who never submitted anything and was never changed has none."""
         ...

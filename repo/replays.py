@@ -7,6 +7,9 @@ from typing import Protocol
 
 from schemas.replay_plans import ReplayPlan
 
+# What moves while a replay is carried out; all else a dry run has fixed, and it may be long.
+MOVES = frozenset({"version", "state", "updated_at", "checkpoint", "lease", "reason"})
+
 
 class ReplayStore(Protocol):
     """MongoDB; each write is one document, compared."""
@@ -24,7 +27,8 @@ class ReplayStore(Protocol):
         ...
 
     async def store_replay(self, plan: ReplayPlan, expected: int) -> bool:
-        """Compare-and-set: True if the stored version was ``expected`` (0: none) and now is this one's.
+        """Compare-and-set: True if the stored version was ``expected`` (0: none) and now is this one's. Of one that is
+        there only what moves is written, each second, and so it must be the same in the rest.
 
         Also True where this very document is stored already. Raises ValueError unless its version is higher.
         """

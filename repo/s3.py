@@ -23,6 +23,7 @@ from repo import tracing
 from repo.core.dispositions import attachment
 from repo.ports import Listed, Unavailable
 from repo.settings import FallbackSettings, ServerSettings
+from repo.spans import Kind, Span
 from repo.stores import ObjectStores
 from schemas.instants import from_datetime
 from schemas.jobs import StoredFile
@@ -279,8 +280,6 @@ def _is_missing(failure: BaseException | None) -> bool:
     return _code(failure) in ("404", "NoSuchBucket", "NotFound")
 
 
-def _put(operation: str) -> AbstractContextManager[tracing.Span]:
+def _put(operation: str) -> AbstractContextManager[Span]:
     """A span for what is stored on behalf of a job; keys hold users' ids and are not told."""
-    return tracing.span(
-        f"s3 {operation}", tracing.Kind.CLIENT, attributes={"rpc.system": "aws-api", "rpc.service": "S3"}
-    )
+    return tracing.span(f"s3 {operation}", Kind.CLIENT, attributes={"rpc.system": "aws-api", "rpc.service": "S3"})

@@ -28,7 +28,7 @@ class Answered:
 
 
 class S3Inspection:
-    """Over a connected store. ``transport``: for tests."""
+    """Over a connected store."""
 
     def __init__(self, store: S3ObjectStore) -> None:
         self._store = store

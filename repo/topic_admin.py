@@ -6,14 +6,14 @@ Nothing is ever deleted, and a partition count is never changed: keys would move
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 
-from repo.kafka_clients import RETRY_S, connection_options, describe, within
+from repo.kafka_admin import KafkaAdmin
+from repo.kafka_clients import RETRY_S, describe, within
 from repo.ports import Unavailable
 from repo.settings import ServerSettings
 from schemas.topics import DAY, HOUR, TOPICS, Topic
@@ -46,29 +46,11 @@ class _Actual:
     own_config: Mapping[str, str]
 
 
-class TopicAdmin:
+class TopicAdmin(KafkaAdmin):
     """``async with TopicAdmin(settings) as admin``. Entering raises ``Unavailable`` where Kafka does not answer."""
 
     def __init__(self, settings: ServerSettings, *, timeout_s: float = 30.0) -> None:
-        self._settings = settings
-        self._timeout_s = timeout_s
-
-    async def __aenter__(self) -> Self:
-        options = connection_options(self._settings)
-        self._client = AIOKafkaAdminClient(
-            client_id="openv-topics", request_timeout_ms=int(self._timeout_s * 1000), **options
-        )
-        try:
-            await within(self._timeout_s, self._client.start())
-        except BaseException:
-            await self._client.close()
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._client.close()
+        super().__init__(settings, "openv-topics", timeout_s)
 
     async def apply(self, table: Mapping[str, Topic] = TOPICS, *, replication_factor: int | None = None) -> list[str]:
         """Create what is missing, set what differs, wait until every partition has a leader. A line for each topic.

@@ -34,12 +34,16 @@ class _Consumer(Consumer):
 class TopicReader:
     """``async with TopicReader(settings, client_id) as reader``: asks about topics, and reads one stretch of one.
 
-    ``patience_s``: how long a broker that says nothing is waited for. Raises ``Unavailable``.
+    ``patience_s``: how long a broker that says nothing is waited for. ``committed``: without what transactions have
+    given up, and not beyond one that is open; a topic's end is where that begins then. Raises ``Unavailable``.
     """
 
-    def __init__(self, settings: ServerSettings, client_id: str, *, patience_s: float = 20.0) -> None:
+    def __init__(
+        self, settings: ServerSettings, client_id: str, *, patience_s: float = 20.0, committed: bool = False
+    ) -> None:
         self._settings = settings
         self._client_id = client_id
+        self._isolation = "read_committed" if committed else "read_uncommitted"
         self._patience_s = patience_s
         self._left: dict[TopicPartition, int] = {}
 
@@ -52,6 +56,7 @@ class TopicReader:
             max_partition_fetch_bytes=FETCH_BYTES,
             fetch_max_bytes=8 * FETCH_BYTES,
             check_crcs=True,
+            isolation_level=self._isolation,
             **connection_options(self._settings),
         )
         try:
@@ -65,10 +70,6 @@ class TopicReader:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self._consumer.end(0)
-
-    async def topics(self) -> list[str]:
-        """All of the cluster."""
-        return sorted(await within(self._patience_s, self._consumer.topics()))
 
     async def partitions(self, topic: str) -> list[int]:
         """Those of a topic; none where it does not exist."""

@@ -4,11 +4,13 @@ Records of one partition keep their order, across batches too. What failed may h
 """
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, ProducerClosed
 from aiokafka.partitioner import DefaultPartitioner
+from aiokafka.protocol.produce import ProduceRequest
 
 from repo.kafka_clients import FAILURES, Producer, connection_options, describe, within
 from repo.ports import Unavailable
@@ -16,6 +18,7 @@ from repo.settings import ServerSettings
 from schemas.topics import RECORD_MAX
 
 BATCH_BYTES = 512 * 1024
+_LOOK_AGAIN_S = 0.05
 _murmur2 = DefaultPartitioner()
 
 Headers = list[tuple[str, bytes | None]]
@@ -43,17 +46,50 @@ class Sent:
         return ends
 
 
-class TopicWriter:
-    """``async with TopicWriter(settings, client_id) as writer``: ``add`` records, then ``send`` what was added."""
+class _Producer(Producer):
+    """One that asks before each request. What was handed over while it might still write, may be due after that: this
+    process may have stood still in between."""
 
-    def __init__(self, settings: ServerSettings, client_id: str, *, patience_s: float = 20.0) -> None:
+    def __init__(self, may_send: Callable[[], bool], **options: Any) -> None:
+        super().__init__(**options)
+        self._may_send = may_send
+        self._send = self.client.send
+        self.client.send = self._send_if_it_may
+
+    async def _send_if_it_may(self, node_id: int, request: Any, **options: Any) -> Any:
+        while isinstance(request, ProduceRequest):
+            await self.client.ready(node_id)  # or it would connect between the question and the request
+            if self._may_send():
+                break
+            if self._closed:
+                raise ProducerClosed
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        return await self._send(node_id, request, **options)
+
+
+class TopicWriter:
+    """``async with TopicWriter(settings, client_id) as writer``: ``add`` records, then ``send`` what was added.
+
+    ``may_send``: asked right before each request; while it may not, nothing goes out.
+    """
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        client_id: str,
+        *,
+        patience_s: float = 20.0,
+        may_send: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._settings = settings
         self._client_id = client_id
         self._patience_s = patience_s
+        self._may_send = may_send
         self._open: dict[tuple[str, int], list[Any]] = {}
 
     async def __aenter__(self) -> Self:
-        self._producer = Producer(
+        self._producer = _Producer(
+            self._may_send,
             client_id=self._client_id,
             acks="all",
             enable_idempotence=True,

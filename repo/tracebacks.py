@@ -27,14 +27,15 @@ def _lines(error: BaseException, depth: int) -> list[str]:
     lines = [*_lines(cause, depth - 1), "", "and from there:", ""] if cause is not None else []
     lines.append("Traceback (most recent call last):")
     lines += "".join(traceback.format_tb(error.__traceback__)).splitlines()
-    lines.append(_named(error))
+    lines.append(named(error))
     if isinstance(error, BaseExceptionGroup):
         for part in error.exceptions[:DEPTH]:
             lines += [f"  | {line}" for line in _lines(part, depth - 1)]
     return lines
 
 
-def _named(error: BaseException) -> str:
+def named(error: BaseException) -> str:
+    """Its type; with its words where they can name nothing but code and files."""
     kind = type(error)
     is_plain = kind.__module__ == "builtins"
     name = kind.__qualname__ if is_plain else f"{kind.__module__}.{kind.__qualname__}"

@@ -13,84 +13,22 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from enum import IntEnum
-from typing import Protocol
 from uuid import uuid4
 
 import structlog
 
+from repo.spans import SILENT, Attributes, Kind, Span, Tracer
 from schemas.traces import Parent, parent_of, root_span_of, trace_id_of
 
-Value = str | int | float | bool
-Attributes = Mapping[str, Value | None]
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 JOB = "openv.job.id"
 NS_PER_MS = 1_000_000
 logger = structlog.get_logger()
 
 
-class Kind(IntEnum):
-    """OpenTelemetry's ``SpanKind``."""
-
-    INTERNAL = 0
-    SERVER = 1
-    CLIENT = 2
-    PRODUCER = 3
-    CONSUMER = 4
-
-
-class Span:
-    """A span that does nothing: tracing is off, or this trace is not kept."""
-
-    trace_id: str | None = None
-    traceparent: str | None = None
-
-    def set(self, attributes: Attributes) -> None:
-        """Add attributes; None is left out."""
-
-    def event(self, name: str, attributes: Attributes | None = None) -> None:
-        """Note that something happened just now."""
-
-    def rename(self, name: str) -> None:
-        """Give it another name."""
-
-    def fail(self, words: str) -> None:
-        """It failed. The words must not quote what a client or a foreign library said."""
-
-    def end(self) -> None:
-        """Send it off. Once."""
-
-
-class Tracer(Protocol):
-    """What makes real spans; ``repo/tracing_sdk.py``."""
-
-    def keeps(self, trace_id: str) -> bool:
-        """Whether spans of this trace are sent."""
-        ...
-
-    def begin(
-        self,
-        name: str,
-        kind: Kind,
-        trace_id: str,
-        *,
-        parent: str | None,
-        own_id: str | None,
-        link: Parent | None,
-        attributes: Attributes,
-        started_ns: int | None,
-    ) -> Span:
-        """A span that runs. ``parent``, ``own_id``: span ids; no parent: the trace begins with it."""
-        ...
-
-    def close(self, within_s: float) -> None:
-        """Send what waits, as far as the time allows."""
-        ...
-
-
-SILENT = Span()
 _tracer: Tracer | None = None
 _current: ContextVar[Span] = ContextVar("openv_span", default=SILENT)
+_muted: ContextVar[bool] = ContextVar("openv_tracing_muted", default=False)
 
 
 def set_up(part: str, environment: Mapping[str, str] = os.environ) -> None:
@@ -122,8 +60,18 @@ def close(within_s: float) -> None:
 
 
 def is_on() -> bool:
-    """Whether this process traces at all."""
-    return _tracer is not None
+    """Whether this process traces at all, and this task is not ``muted``."""
+    return _heard() is not None
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    """Make no spans in this task meanwhile: what is only tried out has not happened to any job."""
+    token = _muted.set(True)
+    try:
+        yield
+    finally:
+        _muted.reset(token)
 
 
 def current() -> Span:
@@ -144,7 +92,7 @@ def span(
     ``parent`` is a ``traceparent``; one of another trace is not believed. Without one: the current span if it is of
     the same trace, else the job's own root. An exception marks it as failed, by its type alone.
     """
-    if _tracer is None:
+    if _heard() is None:
         return _SILENCE
     return _around(begin(name, kind, job_id=job_id, parent=parent, attributes=attributes))
 
@@ -163,7 +111,7 @@ def begin(
 
     ``started_ns``: since the epoch. ``link``: a span of somebody else's trace that it has to do with.
     """
-    tracer, here = _tracer, _current.get()
+    tracer, here = _heard(), _current.get()
     if tracer is None:
         return SILENT
     if job_id is None:
@@ -195,10 +143,10 @@ def begin_apart(
     started_ns: int | None = None,
 ) -> Span:
     """The first span of a trace that is no job's."""
-    trace_id = uuid4().hex
-    if _tracer is None or not _tracer.keeps(trace_id):
+    tracer, trace_id = _heard(), uuid4().hex
+    if tracer is None or not tracer.keeps(trace_id):
         return SILENT
-    return _tracer.begin(
+    return tracer.begin(
         name,
         kind,
         trace_id,
@@ -212,10 +160,10 @@ def begin_apart(
 
 def whole_life(job_id: str, name: str, began_ms: int, attributes: Attributes) -> None:
     """The root of a job's trace, from its beginning until now. Told by the one who ends the job's first run."""
-    trace_id = trace_id_of(job_id)
-    if _tracer is None or not _tracer.keeps(trace_id):
+    tracer, trace_id = _heard(), trace_id_of(job_id)
+    if tracer is None or not tracer.keeps(trace_id):
         return
-    _tracer.begin(
+    tracer.begin(
         name,
         Kind.INTERNAL,
         trace_id,
@@ -242,18 +190,23 @@ def traceparent(job_id: str | None = None) -> str | None:
 
     None where nothing is to be said: tracing is off, or the trace is not kept.
     """
-    here = _current.get()
-    if _tracer is None or job_id is None:
+    tracer, here = _heard(), _current.get()
+    if tracer is None or job_id is None:
         return here.traceparent
     trace_id = trace_id_of(job_id)
     if here.trace_id == trace_id:
         return here.traceparent
-    return f"00-{trace_id}-{root_span_of(job_id)}-01" if _tracer.keeps(trace_id) else None
+    return f"00-{trace_id}-{root_span_of(job_id)}-01" if tracer.keeps(trace_id) else None
 
 
 def now_ns() -> int:
     """Nanoseconds since the epoch."""
     return time.time_ns()
+
+
+def _heard() -> Tracer | None:
+    """Who makes this task's spans; None: nobody."""
+    return None if _tracer is None or _muted.get() else _tracer
 
 
 def _parent_in(trace_id: str, here: Span, given: str | None) -> str | None:

@@ -31,7 +31,7 @@ from opentelemetry.trace import (
 )
 from opentelemetry.trace import Span as SdkSpan
 
-from repo.tracing import Attributes, Kind, Span, Value
+from repo.spans import Attributes, Kind, Span, Value
 from schemas.traces import Parent
 
 KINDS = {

@@ -25,7 +25,8 @@ class WorkStore(Protocol):
     async def works(self, *, limit: int, before: tuple[int, str] | None = None) -> list[Work]:
         """Newest first by (created_at, work_id); ``before`` pages: those that sort after this one.
 
-        Without arguments ("{}") and result (None), which may be large: ``work`` has them.
+        Without arguments ("{}") and result (None), which may be large: ``work`` has them. One that can't be read is
+        left out, here and among the unfinished ones.
         """
         ...
 

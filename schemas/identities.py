@@ -6,6 +6,7 @@ An empty database that took a full one's place has none, or another one; so noth
 from collections.abc import Mapping
 from enum import StrEnum
 
+from schemas.ids import Name
 from schemas.instants import Instant
 from schemas.shape import shape
 
@@ -24,7 +25,8 @@ class Identity:
     """``recovered``: made by an operator's restore or rebuild, and so meant to take the place of any before it.
 
     ``backup_id``: the backup that is, or was last, written into it. ``positions``: of each topic and partition, the
-    next offset that a rebuild has to read; None: from the first that is kept.
+    next offset that a rebuild has to read; None: from the first that is kept. ``holder``: the run of a restore or
+    rebuild that is at it, until ``held_until`` unless it renews that.
     """
 
     identity: str
@@ -33,3 +35,5 @@ class Identity:
     made_at: Instant
     backup_id: str | None = None
     positions: Mapping[str, Mapping[int, int]] | None = None
+    holder: Name | None = None
+    held_until: Instant = 0

@@ -44,7 +44,6 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     ),
 }
 _OWN = frozenset(name for names in NAMES.values() for name in names) | {REASON, CUT}
-_FOREIGN = (PREFIX, "x-exception-", "x-original-", _CONNECT)
 _NUMBERS_BYTES = {4, 8}
 
 
@@ -104,11 +103,6 @@ def letter_of(headers: Iterable[tuple[str, bytes]]) -> Letter:
         reason=None if reason is None else reason.decode("utf-8", "replace"),
         cut_from=None if cut is None else _decimal(cut),
     )
-
-
-def is_letters_own(name: str) -> bool:
-    """Whether a header of this name was put there when the record was set aside: it is not the record's."""
-    return name in (REASON, CUT) or name.startswith(_FOREIGN)
 
 
 def _number(value: bytes) -> int | None:

@@ -103,8 +103,9 @@ class Lease:
 @shape
 class ReplayPlan:
     """A replay. ``asked``: source, target and scope as they were said, canonically; ``digest``: of them and what they
-    came to. ``report``: the dry run's findings as JSON, without values of records. ``source_mark``: a file's digest.
-    ``chosen``: as partition/offset, where the records were named one by one.
+    came to. ``report``: the dry run's findings as JSON, without values of records. ``source_mark``: a file's digest, or
+    by what a topic is known again. ``chosen``: as partition/offset or partition/first-last, where records were named
+    one by one.
     """
 
     replay_id: str
@@ -129,5 +130,4 @@ class ReplayPlan:
     chosen: tuple[str, ...] | None = None
     checkpoint: Checkpoint | None = None
     lease: Lease | None = None
-    continued: Count = 0
     reason: str = ""

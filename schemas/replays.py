@@ -41,8 +41,8 @@ class Replayed:
         return (
             (REPLAY_ID, self.replay_id.encode()),
             (ORIGIN, self.origin.encode()),
-            (RECORDED_AT, str(self.recorded_at).encode()),
-            (COUNT, str(self.count).encode()),
+            (RECORDED_AT, b"%d" % self.recorded_at),
+            (COUNT, b"%d" % self.count),
         )
 
 

@@ -13,6 +13,7 @@ import structlog
 from repo import logs, tracing
 from repo.environment import SettingsError
 from repo.kafka import KafkaEventLog
+from repo.last_resort import attended
 from repo.metrics import new_registry
 from repo.metrics_server import MetricsSettings, serve_metrics
 from repo.mongo import MongoDatabase
@@ -48,7 +49,7 @@ def main(sending: SendingPolicy | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     try:
-        asyncio.run(_run(servers, fallback, settings, sending or SendingPolicy(), metrics))
+        asyncio.run(attended(_run(servers, fallback, settings, sending or SendingPolicy(), metrics)))
     except OSError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import structlog
 
 from repo import tracing
-from repo.tracing import Attributes, Kind, Span
+from repo.spans import SILENT, Attributes, Kind, Span
 from schemas.codec import Message, Record, type_of
 from schemas.commands import AnyCommand
 from schemas.deliveries import Delivery
@@ -15,6 +15,7 @@ from schemas.dispatch import RunAttempt
 from schemas.events import AccountEvent, JobEvent
 from schemas.jobs import Job
 from schemas.lifecycle import TERMINAL
+from schemas.replays import replayed
 from schemas.topics import COMMANDS, PROGRESS, TOPIC_OF
 from schemas.traces import HEADER, trace_id_of
 from streams.core.deliveries import Result
@@ -38,7 +39,7 @@ def handling(role: str, message: Message, record: Record) -> Iterator[Span]:
     try:
         parent = record.header(HEADER) if tracing.is_on() else None
         if not tracing.is_on() or job_id is None or (parent is None and record.topic != COMMANDS.name):
-            yield tracing.SILENT
+            yield SILENT
             return
         name, attributes = f"process {record.topic}", _received(role, message, record)
         with tracing.span(name, Kind.CONSUMER, job_id=job_id, parent=parent, attributes=attributes) as span:
@@ -181,7 +182,7 @@ def delivering(delivery: Delivery) -> Iterator[Span]:
     bound = {"job_id": job_id, "user_id": delivery.user_id, "delivery": delivery.delivery_id}
     if job_id is None or not tracing.is_on():
         with structlog.contextvars.bound_contextvars(**{name: value for name, value in bound.items() if value}):
-            yield tracing.SILENT
+            yield SILENT
         return
     attributes: Attributes = {
         "openv.delivery": delivery.delivery_id,
@@ -204,6 +205,7 @@ def told(result: Result, after: Delivery) -> None:
 
 
 def _received(role: str, message: Message, record: Record) -> Attributes:
+    again = replayed(record.headers)
     return {
         "messaging.system": "kafka",
         "messaging.operation.type": "process",
@@ -217,6 +219,10 @@ def _received(role: str, message: Message, record: Record) -> Attributes:
         "openv.role": role,
         "openv.type": type_of(message),
         "openv.waited_ms": max(0, tracing.now_ns() // tracing.NS_PER_MS - record.timestamp),
+        # Of a record that somebody wrote again: which replay that was, where it lay first, how often it was.
+        "openv.replay": again.replay_id if again else None,
+        "openv.replay.origin": again.origin if again else None,
+        "openv.replay.count": again.count if again else None,
         "openv.attempt": getattr(message, "attempt", None),
         "openv.worker": getattr(message, "worker_id", None),
     }

@@ -10,13 +10,16 @@ import structlog
 
 from gateway.server import listen
 from operations.admin.app import create_app
+from operations.admin.metrics import AdminMetrics
 from operations.admin.server import AdminServer
 from operations.admin.settings import AdminSettings
-from repo import logs, notify
+from operations.admin.table import KINDS
+from repo import logs, notify, tracing
 from repo.database import Database
 from repo.environment import SettingsError
 from repo.kafka import KafkaEventLog
-from repo.metrics import Beat, new_registry, show_beat
+from repo.last_resort import attended
+from repo.metrics import new_registry
 from repo.metrics_server import MetricsSettings, serve_metrics
 from repo.mongo import MongoDatabase
 from repo.ports import Unavailable
@@ -24,11 +27,16 @@ from repo.s3 import open_stores
 from repo.settings import FallbackSettings, ServerSettings
 
 PREPARE_RETRY_S = 2.0
+TRACES_S = 0.5  # for the last spans, after everything else
 logger = structlog.get_logger()
 
 
 async def serve(
-    settings: AdminSettings, servers: ServerSettings, fallback: FallbackSettings, listener: socket.socket, beat: Beat
+    settings: AdminSettings,
+    servers: ServerSettings,
+    fallback: FallbackSettings,
+    listener: socket.socket,
+    metrics: AdminMetrics,
 ) -> None:
     """Serve until a signal. Kafka, MongoDB and S3 may come later, and may go and come back."""
     address = settings.address(listener.getsockname()[1])
@@ -38,8 +46,8 @@ async def serve(
         log = await stack.enter_async_context(KafkaEventLog(servers, client_id="openv-admin"))
         database = await stack.enter_async_context(MongoDatabase(servers))
         objects = await stack.enter_async_context(open_stores(servers, fallback))
-        app = create_app(log, database, objects, settings, servers)
-        tasks = [asyncio.create_task(_prepare(database, address)), asyncio.create_task(beat.run())]
+        app = create_app(log, database, objects, settings, servers, metrics=metrics)
+        tasks = [asyncio.create_task(_prepare(database, address)), asyncio.create_task(metrics.beat.run())]
         try:
             await AdminServer(app, settings).serve(sockets=[listener])
         finally:
@@ -63,6 +71,7 @@ def main() -> int:
     """The exit code: 0 after a signal, 1 with one sentence on stderr when it can't start."""
     try:
         logs.set_up("admin")
+        tracing.set_up("admin")
         settings, servers, fallback = AdminSettings(), ServerSettings(), FallbackSettings()
         served = MetricsSettings()
     except (SettingsError, logs.LogSettingsError) as error:
@@ -77,11 +86,11 @@ def main() -> int:
                 "OPENV_ADMIN_PORT."
             )
         return _complain(f"Cannot listen on {host}:{port}: {error.strerror}. Check OPENV_ADMIN_HOST.")
-    registry, beat = new_registry("admin"), Beat()
-    show_beat(registry, beat.age)
-    serve_metrics(registry, served)
+    metrics = AdminMetrics(new_registry("admin"), KINDS)
+    serve_metrics(metrics.registry, served)
     with suppress(KeyboardInterrupt):
-        asyncio.run(serve(settings, servers, fallback, listener, beat))
+        asyncio.run(attended(serve(settings, servers, fallback, listener, metrics)))
+    tracing.close(TRACES_S)
     return 0
 
 

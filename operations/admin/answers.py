@@ -261,10 +261,12 @@ class UserView:
 
 @shape
 class UsersPage:
-    """``after`` asks for the next page; absent at the end."""
+    """``after`` asks for the next page; absent at the end. ``damaged``: users whose documents can't be read, and are
+    left out; absent where there are none."""
 
     users: tuple[Plain, ...]
     after: str | None = None
+    damaged: tuple[str, ...] | None = None
 
 
 @shape

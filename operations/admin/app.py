@@ -18,19 +18,23 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from gateway.http.bodies import BodyTooLargeError, whole_body
 from gateway.middleware import Envelope
 from operations.admin.door import Door
 from operations.admin.health import health_routes
+from operations.admin.metrics import AdminMetrics
 from operations.admin.operation import Asked, Call, Nothing, Operation, Tools
 from operations.admin.refusals import Problem, Refused, answer
 from operations.admin.settings import AdminSettings
 from operations.admin.table import KINDS, OPERATIONS, KindOfWork
 from operations.admin.turns import Turns
 from operations.admin.works import Kind, Works
+from operations.core.damage import sentence
 from operations.desk import Desk, UncertainError
 from operations.replay.room import Room
 from operations.stack.errors import StackError
 from repo.clock import now_ms
+from repo.core.documents import DamagedDocumentError
 from repo.database import Database
 from repo.kafka import KafkaEventLog
 from repo.mongo import MongoDatabase
@@ -53,17 +57,19 @@ def create_app(
     now: Callable[[], int] = now_ms,
     operations: Iterable[Operation] = OPERATIONS,
     kinds: Mapping[str, KindOfWork] = KINDS,
+    metrics: AdminMetrics | None = None,
 ) -> Starlette:
     """The admin API over these ports. It serves at once; while a server is away, what needs it is answered 503.
 
     ``servers``: where Kafka is, for those routes that read more of a topic than the port of the log offers.
     """
+    metrics = metrics or AdminMetrics()
     desk = Desk(log, database)
     room = Room(cast("ServerSettings", servers), cast("KafkaEventLog", log), cast("MongoDatabase", database))
-    doing = {name: Kind(partial(one.run, desk, settings), one.resumable) for name, one in kinds.items()}
-    works, reading = Works(database.works, doing, now), Turns(READ_AT_ONCE, READERS_WAIT)
-    tools = Tools(desk, room, objects, settings, works, now, reading)
+    doing = {name: Kind(partial(one.run, desk, settings), one.resumable, one.alone) for name, one in kinds.items()}
     door = Door(database, settings.admin_failed_tries, now)
+    works = Works(database.works, doing, now, metrics, door.lets_in)
+    tools = Tools(desk, room, objects, settings, works, now, Turns(READ_AT_ONCE, READERS_WAIT))
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -72,8 +78,8 @@ def create_app(
 
     app = Starlette(
         routes=[*(_route(one, tools, door) for one in operations), *health_routes(log, database)],
-        middleware=[Middleware(Envelope)],
-        exception_handlers={Refused: _say, Unavailable: _say, StackError: _say, HTTPException: _say},
+        middleware=[Middleware(Envelope, metrics=metrics.requests)],
+        exception_handlers=dict.fromkeys((Refused, Unavailable, StackError, DamagedDocumentError, HTTPException), _say),
         lifespan=lifespan,
     )
     # A redirect would be built of the client's Host and lead a key astray.
@@ -121,20 +127,12 @@ async def _body(request: Request, model: type[Asked], limit: int) -> Asked:
 
 
 async def _read(request: Request, limit: int) -> bytes:
-    declared = request.headers.get("content-length", "0")
-    if declared.isdecimal() and int(declared) > limit:
-        raise Refused(Problem.TOO_LARGE, limitBytes=limit)
-    parts: list[bytes] = []
-    size = 0
     try:
-        async for part in request.stream():
-            size += len(part)
-            if size > limit:
-                raise Refused(Problem.TOO_LARGE, limitBytes=limit)
-            parts.append(part)
+        return await whole_body(request, limit)
+    except BodyTooLargeError:
+        raise Refused(Problem.TOO_LARGE, limitBytes=limit) from None
     except ClientDisconnect:
         raise Refused(Problem.BAD_BODY) from None
-    return b"".join(parts)
 
 
 def _invalid(error: ValidationError, where: str) -> Refused:
@@ -160,6 +158,9 @@ async def _say(_: Request, error: Exception) -> Response:
             return answer(Refused(Problem.NOT_DECIDED, words=str(error)))
         case StackError():
             return answer(Refused(Problem.REFUSED, words=str(error)))
+        case DamagedDocumentError():
+            logger.error("document_damaged", reason=str(error))
+            return answer(Refused(Problem.DAMAGED, words=sentence(error)))
         case HTTPException():
             problem = {404: Problem.NO_ROUTE, 405: Problem.NO_METHOD}.get(error.status_code, Problem.BAD_BODY)
             response = answer(Refused(problem))

@@ -11,12 +11,12 @@ from starlette.requests import Request
 
 from gateway.core.addresses import place_of
 from gateway.core.recent import Recent
-from gateway.identity.accounts import Accounts
+from gateway.identity.accounts import Accounts, Standing
 from gateway.identity.keys import hash_of, is_key
 from gateway.identity.principal import Principal
 from gateway.identity.stored_keys import StoredKeys
 from operations.admin.refusals import Problem, Refused
-from operations.audit import Actor
+from operations.audit.recording import Actor
 from operations.core.tries import Tries
 from repo.database import Database
 from schemas.access import ApiKey, KeyKind, Scope
@@ -33,6 +33,7 @@ class Door:
     for keys that have let somebody in of late: who guesses can't lock out those who need not."""
 
     def __init__(self, database: Database, failed_tries: int, now: Callable[[], int]) -> None:
+        self._access = database.access
         self._keys = StoredKeys(database.access, 0, now)
         self._accounts = Accounts(database.jobs, now, Role.RESTRICTED)
         self._tries = Tries(failed_tries, MINUTE_MS)
@@ -59,6 +60,16 @@ class Door:
         self._keys.used(key)
         return Actor(f"{key.user_id}/{key.prefix}", VIA, address)
 
+    async def lets_in(self, name: str) -> bool:
+        """Whether the actor of this name, who came in once, still would, but for the key's time, which was good then:
+        a revoked key, or an admin who is none any more, has nothing done. Raises ``Unavailable``."""
+        user_id, _, prefix = name.rpartition("/")
+        keys = await self._access.api_keys(user_id)
+        good = [key for key in keys if (key.prefix, key.kind, key.revoked_at) == (prefix, KeyKind.KEY, None)]
+        self._accounts.forget(user_id)
+        standing = await self._accounts.standing(user_id)
+        return not standing.deleted and any(_is_admin(key, standing) for key in good)
+
     async def _admins_key(self, key_hash: str | None) -> ApiKey:
         key = None if key_hash is None else await self._keys.good(key_hash)
         if key is None or key.kind is not KeyKind.KEY:
@@ -67,10 +78,14 @@ class Door:
         standing = await self._accounts.standing(key.user_id)
         if standing.deleted:
             raise Refused(Problem.UNAUTHORIZED)
-        who = Principal(key.user_id, standing.of_key(key), key.key_hash, scopes=frozenset(key.scopes))
-        if not who.may(Scope.ADMIN):
+        if not _is_admin(key, standing):
             raise Refused(Problem.FORBIDDEN)
         return key
+
+
+def _is_admin(key: ApiKey, standing: Standing) -> bool:
+    who = Principal(key.user_id, standing.of_key(key), key.key_hash, scopes=frozenset(key.scopes))
+    return who.may(Scope.ADMIN)
 
 
 def _bearer(request: Request) -> str | None:

@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from operations.admin.operation import Asked
-from operations.endpoint_options import DAY, YEAR_MINUTES
-from operations.endpoint_wishes import DESCRIPTION_MAX, ENGINES, GENERATE, SECRET_BYTES, Wishes, signing_secret
+from operations.endpoints.options import DAY, YEAR_MINUTES
+from operations.endpoints.wishes import DESCRIPTION_MAX, ENGINES, GENERATE, SECRET_BYTES, Wishes, signing_secret
 from schemas.endpoints import EXECUTION_TIMEOUT_MS, TTL_MS, EndpointId, EndpointKind
 from schemas.ids import WORDS_MAX
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from operations.admin.settings import AdminSettings
-from operations.audit import Actor
+from operations.audit.recording import Actor
 from operations.core.dead_letters import Sought
 from operations.deadletters import views
 from operations.deadletters.commands import sought_of
@@ -13,7 +13,7 @@ from operations.deadletters.planned import wanted
 from operations.deadletters.redriving import choose, plan, redrive
 from operations.desk import Desk
 from operations.replay import views as replays
-from operations.replay.execution import Wishes
+from operations.replay.pace import Wishes
 from operations.replay.room import room
 from operations.stack.errors import StackError
 from repo.clock import now_ms

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from operations.admin.settings import AdminSettings
-from operations.audit import Actor
+from operations.audit.recording import Actor
 from operations.core.replay_names import NotAllowed
 from operations.core.replay_scope import Asked, BadScope
 from operations.desk import Desk
@@ -17,8 +17,8 @@ from operations.replay import views
 from operations.replay.dry_run import DryRun
 from operations.replay.dry_run import plan as dry_run
 from operations.replay.execute import execute
-from operations.replay.execution import Wishes
 from operations.replay.holder import is_gone
+from operations.replay.pace import Wishes
 from operations.replay.room import Room, room
 from operations.replay.tenure import LEASE_MS, OustedError, found
 from operations.stack.errors import StackError

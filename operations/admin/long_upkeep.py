@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from operations.admin.settings import AdminSettings
-from operations.audit import Actor
+from operations.audit.recording import Actor
 from operations.desk import Desk
 from operations.doctor import views
 from operations.doctor.examine import examine
@@ -37,7 +37,6 @@ async def mend(_: Desk, settings: AdminSettings, arguments: Mapping[str, Any], a
             done = await repair(around, found, actor)
         except TopicError as error:
             raise StackError(str(error)) from None
-        around.listings.clear()
         return views.plain(await examine(around, arguments["only"]), done)
 
 

@@ -7,17 +7,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from operations.admin.refusals import Problem, Refused
 from operations.admin.settings import AdminSettings
 from operations.admin.turns import Turns
 from operations.admin.works import Works
-from operations.audit import Actor
+from operations.audit.recording import Actor
 from operations.desk import Desk
 from operations.replay.room import Room
 from repo.stores import ObjectStores
+from schemas.ids import WORDS_MAX
 
 
 class Asked(BaseModel):
@@ -75,6 +76,12 @@ Handler = Callable[[Call[Any, Any]], Awaitable[Answer]]
 
 class Nothing(Asked):
     """No member at all."""
+
+
+class Why(Asked):
+    """``reason`` is kept in the audit: no secrets."""
+
+    reason: str = Field(default="", max_length=WORDS_MAX)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

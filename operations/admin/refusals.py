@@ -28,6 +28,7 @@ class Problem(StrEnum):
     NOT_DECIDED = "not_decided"
     UNAVAILABLE = "unavailable"
     BUSY = "busy"
+    DAMAGED = "damaged_document"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ PROBLEMS: Mapping[Problem, Row] = MappingProxyType(
         ),
         P.UNAVAILABLE: Row(503, "A server that this needs does not answer; try again soon.", 2),
         P.BUSY: Row(429, "Too much is under way at once; wait until some of it has ended.", 5),
+        P.DAMAGED: Row(409, "A stored document that this needs is damaged."),
     }
 )
 

@@ -7,7 +7,7 @@ from pydantic import Field
 from operations.admin.answers import AuditPage, AuditRow
 from operations.admin.operation import Answer, Asked, Call, Nothing, Operation
 from operations.admin.refusals import Problem, Refused
-from operations.audit_trail import page
+from operations.audit.trail import page
 from operations.core.audit_trail import Sought, instant_of
 from schemas.shape import to_plain
 

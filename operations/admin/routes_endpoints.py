@@ -1,5 +1,4 @@
-"""``/endpoints``: list, show, make, change, delete; keys for their workers. The work is in ``operations/endpoints.py``
-and ``operations/endpoint_keys.py``."""
+"""``/endpoints``: list, show, make, change, delete; keys for their workers. The work is in ``operations/endpoints``."""
 
 import re
 from dataclasses import replace
@@ -11,14 +10,19 @@ from operations.admin.answers import Endpoints, EndpointView
 from operations.admin.answers_access import ChangedEndpoint, DeletedEndpoint, MadeWorkerKey
 from operations.admin.endpoint_bodies import EndpointWish, WantedEndpoint, wishes_of
 from operations.admin.key_views import key_view
-from operations.admin.operation import Answer, Call, Nothing, Operation, found, named
+from operations.admin.operation import Answer, Call, Nothing, Operation, Why, found, named
 from operations.admin.refusals import Problem, Refused
-from operations.admin.routes_users import Why
-from operations.endpoint_keys import NewWorkerKey, make_worker_key
-from operations.endpoint_records import active_jobs, gateway_base, worker_keys
-from operations.endpoint_wishes import Wishes, new_endpoint, require_sense
-from operations.endpoint_words import doubt, limits_moved, under_way
-from operations.endpoints import KNOWN_WITHIN_S, change_endpoint, delete_endpoint, make_endpoint
+from operations.endpoints.changes import (
+    KNOWN_WITHIN_S,
+    NameTakenError,
+    change_endpoint,
+    delete_endpoint,
+    make_endpoint,
+)
+from operations.endpoints.keys import NewWorkerKey, make_worker_key
+from operations.endpoints.records import active_jobs, gateway_base, worker_keys
+from operations.endpoints.wishes import Wishes, new_endpoint, require_sense
+from operations.endpoints.words import doubt, limits_moved, under_way
 from operations.keys import LABEL_MAX
 from operations.stack.errors import StackError
 from operations.worker_environment import is_loopback
@@ -59,7 +63,12 @@ async def create_endpoint(call: Call[Nothing, WantedEndpoint]) -> Answer:
         wanted = new_endpoint(asked.endpoint_id, wishes, call.tools.now())
     except StackError as error:
         raise _senseless(str(error)) from None
-    made = await make_endpoint(call.desk, call.actor, wanted, asked.reason)
+    try:
+        made = await make_endpoint(call.desk, call.actor, wanted, asked.reason)
+    except NameTakenError:
+        name = wanted.endpoint_id
+        words = f"There is an endpoint {name} already: PATCH /endpoints/{name} changes it."
+        raise Refused(P.REFUSED, words=words) from None
     return Answer(_changed(None, made, secret), 201, {"Location": f"/endpoints/{made.endpoint_id}"})
 
 

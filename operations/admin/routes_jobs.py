@@ -8,16 +8,16 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from operations.admin.answers import Acted, JobsPage, JobView, LifeView
-from operations.admin.operation import Answer, Asked, Call, Nothing, Operation, found, named
+from operations.admin.operation import Answer, Asked, Call, Nothing, Operation, Why, found, named
 from operations.admin.refusals import Problem, Refused
-from operations.audit import READ_JOB, reading_words
+from operations.audit.recording import READ_JOB, reading_words
 from operations.core.job_acts import Verb
 from operations.jobs import acts
 from operations.jobs.life import life_of
 from operations.jobs.listing import page, sought_of
 from operations.jobs.views import act_plain, job_plain, life_plain
 from operations.stack.errors import StackError
-from schemas.ids import WORDS_MAX, is_name
+from schemas.ids import is_name
 
 P = Problem
 RECORDS_MOST = 50_000
@@ -42,12 +42,6 @@ class Shown(Asked):
     """``prompt``: with what the user wrote; that is in the audit before it is shown."""
 
     prompt: bool = False
-
-
-class Why(Asked):
-    """``reason`` is kept in the audit: no secrets."""
-
-    reason: str = Field(default="", max_length=WORDS_MAX)
 
 
 class Kill(Why):

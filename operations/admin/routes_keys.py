@@ -10,9 +10,8 @@ from pydantic import Field
 
 from operations.admin.answers_access import Keys, KeyView, MadeKey
 from operations.admin.key_views import key_view
-from operations.admin.operation import Answer, Call, Nothing, Operation, named
+from operations.admin.operation import Answer, Call, Nothing, Operation, Why, named
 from operations.admin.refusals import Problem, Refused
-from operations.admin.routes_users import Why
 from operations.keys import LABEL_MAX, NewKey, lasting_keys, make_key, revoke_key
 from operations.stack.errors import StackError
 from schemas.access import Scope

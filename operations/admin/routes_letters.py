@@ -10,7 +10,7 @@ from operations.admin.long_letters import sought
 from operations.admin.operation import Answer, Asked, Call, Nothing, Operation, found, named
 from operations.admin.refusals import Problem, Refused
 from operations.admin.routes_works import BEGIN, begun
-from operations.audit import READ_LETTER, reading_words
+from operations.audit.recording import READ_LETTER, reading_words
 from operations.core.dead_letters import RATE, By, Seen, Standing
 from operations.core.dead_letters import parsed_place as place_in
 from operations.deadletters import views
@@ -73,7 +73,6 @@ class Redriven(Which):
     ``cameBackMax``: stop when more of them came back than the dry run said."""
 
     replay: Annotated[str, Field(pattern=r"^r-[a-z0-9]{1,40}$")] | None = None
-
     rate: float = Field(default=RATE, ge=0.01)
     canary: int | None = Field(default=None, ge=1)
     came_back_max: int = Field(default=10, ge=0)

@@ -13,7 +13,7 @@ from operations.admin.answers import ReplayPage, WorkView
 from operations.admin.operation import Answer, Asked, Call, Nothing, Operation, found, named
 from operations.admin.refusals import Problem, Refused
 from operations.admin.routes_works import BEGIN, begun
-from operations.audit import audited
+from operations.audit.recording import audited
 from operations.core.replay_names import NotAllowed, check, is_file
 from operations.core.replay_names import named as topic_named
 from operations.core.replay_scope import Asked as Scope
@@ -32,7 +32,7 @@ PLAN, EXECUTE = "replay.plan", "replay.execute"
 
 class Planned(Asked):
     """The scope, as of ``openv replay``. ``into``: a topic, or ``origin`` for dead letters. ``from`` and ``to`` as
-    times, or so long ago; ``types`` with ``*``; ``headers`` as NAME=VALUE; ``where``: JMESPath on the value.
+    times, or so long ago; ``types``: parts, or with ``*``; ``headers`` as NAME=VALUE; ``where``: JMESPath on the value.
     ``rehearse``: also say what would change."""
 
     source: Word
@@ -113,6 +113,8 @@ async def execute_replay(call: Call[Nothing, Execute]) -> Answer:
     plan = await _plan(call)
     if plan.state is not ReplayState.PLANNED:
         raise Refused(P.REFUSED, words=f"{plan.replay_id} is {plan.state}; one that waits is continued.")
+    if not plan.in_scope:
+        raise Refused(P.REFUSED, words=f"The dry run of {plan.replay_id} found nothing that matches.")
     if plan.digest != call.body.digest:
         raise Refused(P.REFUSED, words="That is not the digest of this dry run: look at it again.")
     return await _carry_out(call, plan)

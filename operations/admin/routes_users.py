@@ -1,19 +1,19 @@
-"""``/users``: list, show; role, limits, block, credits, delete. The work is in ``operations/users.py``."""
+"""``/users``: list, show; role, limits, block, credits, delete. The work is in ``operations/users/acts.py``."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from operations import users
 from operations.admin.answers import ChangedUser, UsersPage, UserView
-from operations.admin.operation import Answer, Asked, Call, Nothing, Operation, named
+from operations.admin.operation import Answer, Asked, Call, Nothing, Operation, Why, named
 from operations.admin.refusals import Problem, Refused
 from operations.stack.errors import StackError
-from operations.users_commands import account_plain, known_plain, row_plain
-from operations.users_listing import known_of, users_page
+from operations.users import acts
+from operations.users.commands import account_plain, known_plain, row_plain
+from operations.users.listing import known_of, users_page
 from schemas.accounts import Role
-from schemas.ids import WORDS_MAX, is_name
+from schemas.ids import is_name
 from schemas.shape import to_plain
 
 P = Problem
@@ -30,12 +30,6 @@ class WantedUsers(Asked):
     usage: bool = False
     after: Id | None = None
     limit: int = Field(default=50, ge=1, le=200)
-
-
-class Why(Asked):
-    """``reason`` is kept in the audit: no secrets."""
-
-    reason: str = Field(default="", max_length=WORDS_MAX)
 
 
 class NewRole(Why):
@@ -73,7 +67,8 @@ async def list_users(call: Call[WantedUsers, Nothing]) -> Answer:
         usage=asked.usage,
     )
     rows = [row_plain(row) for row in page.users]
-    return Answer({"users": rows, **({} if page.after is None else {"after": page.after})})
+    left_out = {"damaged": list(page.damaged)} if page.damaged else {}
+    return Answer({"users": rows, **({} if page.after is None else {"after": page.after}), **left_out})
 
 
 async def show_user(call: Call[Nothing, Nothing]) -> Answer:
@@ -81,40 +76,40 @@ async def show_user(call: Call[Nothing, Nothing]) -> Answer:
 
 
 async def set_role(call: Call[Nothing, NewRole]) -> Answer:
-    return await _change(call, lambda user: users.set_role(call.desk, call.actor, user, call.body.role, _why(call)))
+    return await _change(call, lambda user: acts.set_role(call.desk, call.actor, user, call.body.role, _why(call)))
 
 
 async def set_limits(call: Call[Nothing, NewLimits]) -> Answer:
     asked = call.body
-    limits = users.Limits(asked.seconds, asked.max_active, asked.rate, asked.rate_window, asked.clear)
+    limits = acts.Limits(asked.seconds, asked.max_active, asked.rate, asked.rate_window, asked.clear)
     try:
-        users.overrides_of(limits)
+        acts.overrides_of(limits)
     except StackError:
         words = "either clear, or at least one limit, none of them beyond measure"
         raise Refused(P.INVALID, details=[{"in": "body", "member": "", "message": words}]) from None
-    return await _change(call, lambda user: users.limit(call.desk, call.actor, user, limits, _why(call)))
+    return await _change(call, lambda user: acts.limit(call.desk, call.actor, user, limits, _why(call)))
 
 
 async def block(call: Call[Nothing, Why]) -> Answer:
-    return await _change(call, lambda user: users.set_blocked(call.desk, call.actor, user, _why(call), blocked=True))
+    return await _change(call, lambda user: acts.set_blocked(call.desk, call.actor, user, _why(call), blocked=True))
 
 
 async def unblock(call: Call[Nothing, Why]) -> Answer:
-    return await _change(call, lambda user: users.set_blocked(call.desk, call.actor, user, _why(call), blocked=False))
+    return await _change(call, lambda user: acts.set_blocked(call.desk, call.actor, user, _why(call), blocked=False))
 
 
 async def grant(call: Call[Nothing, Grant]) -> Answer:
     asked = call.body
 
-    async def work(user: str) -> users.Changed:
-        command = users.grant_command(user, asked.credits, asked.reason, asked.expires_days, asked.id)
-        return await users.grant(call.desk, call.actor, command)
+    async def work(user: str) -> acts.Changed:
+        command = acts.grant_command(user, asked.credits, asked.reason, asked.expires_days, asked.id)
+        return await acts.grant(call.desk, call.actor, command)
 
     return await _change(call, work)
 
 
 async def delete(call: Call[Nothing, Why]) -> Answer:
-    return await _change(call, lambda user: users.delete(call.desk, call.actor, user, _why(call)))
+    return await _change(call, lambda user: acts.delete(call.desk, call.actor, user, _why(call)))
 
 
 def _why(call: Call[Nothing, Any]) -> str:
@@ -122,7 +117,7 @@ def _why(call: Call[Nothing, Any]) -> str:
     return reason
 
 
-async def _change(call: Call[Nothing, Any], work: Callable[[str], Awaitable[users.Changed]]) -> Answer:
+async def _change(call: Call[Nothing, Any], work: Callable[[str], Awaitable[acts.Changed]]) -> Answer:
     came = await work(named(call, "user_id", is_name))
     told = {"user": came.user, "decided": came.decided, "words": came.words, "account": account_plain(came.account)}
     if came.left is not None:

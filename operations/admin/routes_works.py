@@ -5,11 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 from pydantic import Field
+from pydantic.alias_generators import to_camel
 
 from operations.admin.answers import WorksPage, WorkView
 from operations.admin.operation import Answer, Asked, Call, Nothing, Operation, found, named
 from operations.admin.refusals import Problem, Refused
-from operations.audit import audited
+from operations.audit.recording import audited
 from schemas.ids import is_job_id
 from schemas.shape import to_plain
 from schemas.works import Work
@@ -59,10 +60,17 @@ def view(work: Work) -> WorkView:
         created_at=work.created_at,
         updated_at=work.updated_at,
         tries=work.tries,
-        arguments=json.loads(work.arguments),
+        arguments=_camel(json.loads(work.arguments)),
         result=None if work.result is None else json.loads(work.result),
         error=work.error,
     )
+
+
+def _camel(said: Any) -> Any:
+    """Members as everything here names them, however the work itself calls its arguments."""
+    if isinstance(said, dict):
+        return {to_camel(name): _camel(value) for name, value in said.items()}
+    return said
 
 
 def _place(before: str | None) -> tuple[int, str] | None:

@@ -24,16 +24,18 @@ from operations.admin import (
 from operations.admin.openapi import with_openapi
 from operations.admin.operation import Operation
 from operations.admin.settings import AdminSettings
-from operations.audit import Actor
+from operations.audit.recording import Actor
 from operations.desk import Desk
 
 
 @dataclass(frozen=True, slots=True)
 class KindOfWork:
-    """``run(desk, settings, arguments, actor)`` does it; ``resumable`` as in ``operations/admin/works.py``."""
+    """``run(desk, settings, arguments, actor)`` does it; ``resumable`` and ``alone`` as in
+    ``operations/admin/works.py``."""
 
     run: Callable[[Desk, AdminSettings, Mapping[str, Any], Actor], Awaitable[Any]]
     resumable: bool
+    alone: bool = False
 
 
 KINDS: Mapping[str, KindOfWork] = MappingProxyType(
@@ -43,9 +45,9 @@ KINDS: Mapping[str, KindOfWork] = MappingProxyType(
         routes_letters.DISCARD: KindOfWork(long_letters.throw_away, resumable=True),
         routes_replays.PLAN: KindOfWork(long_replays.plan, resumable=True),
         routes_replays.EXECUTE: KindOfWork(long_replays.carry_out, resumable=True),
-        routes_upkeep.EXAMINE: KindOfWork(long_upkeep.doctor, resumable=True),
-        routes_upkeep.REPAIR: KindOfWork(long_upkeep.mend, resumable=True),
-        routes_upkeep.BACKUP_WORK: KindOfWork(long_upkeep.back_up, resumable=True),
+        routes_upkeep.EXAMINE: KindOfWork(long_upkeep.doctor, resumable=True, alone=True),
+        routes_upkeep.REPAIR: KindOfWork(long_upkeep.mend, resumable=True, alone=True),
+        routes_upkeep.BACKUP_WORK: KindOfWork(long_upkeep.back_up, resumable=True, alone=True),
     }
 )
 OPERATIONS: tuple[Operation, ...] = with_openapi(

@@ -6,6 +6,7 @@ processes one holds it; who is too late to renew its lease stops.
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from uuid import uuid4
 
 import structlog
 
+from operations.admin.metrics import DEFECT, GIVEN_UP, RELEASED, AdminMetrics
+from operations.admin.metrics import LOST as LOST_TO_OTHERS
 from operations.admin.refusals import Problem, Refused
-from operations.audit import Actor
+from operations.audit.recording import Actor
 from operations.core.works import LEASE_MS, broken, ended, released, renewed, taken
 from operations.replay.holder import is_gone, this_run
 from operations.stack.errors import StackError
@@ -32,36 +35,59 @@ UNDER_WAY_MAX = 20  # that wait or run; further ones are refused
 FORGET_EVERY = 1_800  # looks
 RESULT_BYTES = 1024 * 1024
 VIA = "api"
+NO_LONGER = "Whoever asked for this may no longer: the key was revoked, or its user is no admin any more."
 LOST = "It ended by a defect; the log of the admin process says which."
 logger = structlog.get_logger()
 
 Run = Callable[[Mapping[str, Any], Actor], Awaitable[Any]]
+MayStill = Callable[[str], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     """How a kind of work is done: from its arguments, for whom, to what JSON can hold. ``resumable``: begun again by
-    another process it goes on, or does no harm."""
+    another process it goes on, or does no harm. ``alone``: one at a time, for it costs much."""
 
     run: Run
     resumable: bool
+    alone: bool = False
+
+
+async def anybody(_: str) -> bool:
+    """Nobody is asked twice."""
+    return True
 
 
 class Works:
-    """One a process."""
+    """One a process. ``may_still``: whether who asked for a work, as the audit names them, still might."""
 
-    def __init__(self, store: WorkStore, kinds: Mapping[str, Kind], now: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        store: WorkStore,
+        kinds: Mapping[str, Kind],
+        now: Callable[[], int],
+        metrics: AdminMetrics | None = None,
+        may_still: MayStill = anybody,
+    ) -> None:
         self._store = store
         self._kinds = kinds
         self._now = now
+        self._may_still = may_still
+        self._metrics = metrics or AdminMetrics()
         self._holder = this_run()
         self._poked = asyncio.Event()
         self._under_way: dict[str, asyncio.Task[None]] = {}
 
     async def begin(self, kind: str, arguments: Mapping[str, Any], actor: Actor) -> Work:
-        """Have it done, by this process or another. Raises ``Unavailable``, and ``Refused`` where too many wait."""
-        if len(await self._store.unfinished_works(UNDER_WAY_MAX)) >= UNDER_WAY_MAX:
+        """Have it done, by this process or another. Raises ``Unavailable``, and ``Refused`` where too many wait, or
+        one of its kind where that is to be alone."""
+        under_way = await self._store.unfinished_works(UNDER_WAY_MAX)
+        if len(under_way) >= UNDER_WAY_MAX:
             raise Refused(Problem.BUSY)
+        if self._kinds.get(kind) is not None and self._kinds[kind].alone:
+            for one in under_way:
+                if one.kind == kind:
+                    raise Refused(Problem.BUSY, words=f"One at a time: work {one.work_id} does that now.")
         now = self._now()
         made = Work(
             work_id=str(uuid4()),
@@ -117,6 +143,8 @@ class Works:
                 continue
             gone = work.holder is not None and is_gone(work.holder)
             mine = taken(work, self._holder, self._now(), resumable=kind.resumable, gone=gone)
+            if mine is not None and not await self._may_still(work.actor):
+                mine = broken(work, self._now(), NO_LONGER)
             if mine is None or not await self._store.store_work(mine, work.version):
                 continue
             if mine.state is WorkState.RUNNING:
@@ -124,6 +152,7 @@ class Works:
                 self._under_way[work.work_id] = task
                 task.add_done_callback(partial(self._over, work.work_id))
             else:
+                self._metrics.left_out(mine.kind, str(mine.state) if mine.error == NO_LONGER else GIVEN_UP)
                 logger.warning("work_given_up", work=mine.work_id, kind=mine.kind, tries=mine.tries)
 
     def _over(self, work_id: str, _: asyncio.Task[None]) -> None:
@@ -132,15 +161,22 @@ class Works:
 
     async def _do(self, work: Work, kind: Kind) -> None:
         doing = asyncio.ensure_future(kind.run(json.loads(work.arguments), Actor(work.actor, VIA, work.address)))
-        held = work
+        held, began, outcome = work, time.monotonic(), RELEASED
+        self._metrics.took()
         try:
             while True:
                 await asyncio.wait({doing}, timeout=RENEW_EVERY_S)
                 if doing.done():
                     break
                 held = await self._renewed(held)
-            await self._store_end(held, self._end_of(held, doing))
+                if not await self._is_wanted(work.actor):
+                    await _stopped(doing)
+                    break
+            last = self._end_of(held, doing)
+            await self._store_end(held, last)
+            outcome = DEFECT if last.error == LOST else str(last.state)
         except _NotOursError:
+            outcome = LOST_TO_OTHERS
             logger.warning("work_lost", work=work.work_id, kind=work.kind)
         except asyncio.CancelledError:
             doing.cancel()
@@ -149,8 +185,16 @@ class Works:
                 await self._store.store_work(released(held, self._now()), held.version)
             raise
         finally:
+            self._metrics.left(work.kind, outcome, time.monotonic() - began)
             doing.cancel()
             await asyncio.gather(doing, return_exceptions=True)
+
+    async def _is_wanted(self, actor: str) -> bool:
+        """Also while that can't be known: then the lease says how long."""
+        try:
+            return await self._may_still(actor)
+        except Unavailable:
+            return True
 
     async def _renewed(self, held: Work) -> Work:
         """Raises ``_NotOursError`` where somebody else has it, or may have it by now."""
@@ -172,6 +216,8 @@ class Works:
 
     def _end_of(self, held: Work, doing: "asyncio.Future[Any]") -> Work:
         now = self._now()
+        if doing.cancelled():  # by ``_stopped``: nothing else does that to it
+            return broken(held, now, NO_LONGER)
         try:
             text = json.dumps(doing.result())
         except (StackError, Unavailable) as error:
@@ -196,6 +242,12 @@ class Works:
                 if self._now() >= held.leased_until:
                     raise _NotOursError from None
                 await asyncio.sleep(LOOK_EVERY_S)
+
+
+async def _stopped(doing: "asyncio.Future[Any]") -> None:
+    """What it had done by then stays done, and is in the audit."""
+    doing.cancel()
+    await asyncio.wait({doing})
 
 
 class _NotOursError(Exception):

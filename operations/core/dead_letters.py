@@ -11,6 +11,7 @@ from types import MappingProxyType
 import orjson
 
 from operations.core.replay_names import TARGETS
+from operations.core.replay_types import NO_TYPE, is_of_type
 from schemas.codec import Record, Unreadable, decode
 from schemas.dispatch import AssignmentDeclined, DrainWorker, Tick, WorkerBeat, WorkerGone
 from schemas.dispositions import Disposition, Fate
@@ -20,9 +21,10 @@ from schemas.replay_plans import ReplayPlan, ReplayState
 from schemas.replays import MOST_REPLAYS, replayed
 
 HOUR_MS = 3_600_000
-RATE = 50.0  # letters a second that are redriven, unless an operator says otherwise: live traffic does not feel it
+RATE = 20.0  # letters a second that are redriven, unless an operator says otherwise: live traffic hardly feels it
 GROUPS_MAX = 1_000  # different words of one kind that are counted; whatever comes after them is one more
 OTHERS = "(others)"
+NO_REASON, UNKNOWN, NOBODY = "(no reason)", "(unknown)", "(nobody)"
 
 
 class Standing(StrEnum):
@@ -65,17 +67,18 @@ class Seen:
     @property
     def reason(self) -> str:
         """Why it was set aside; never quotes it where we wrote it."""
-        return self.letter.reason or self.letter.message or "(no reason)"
+        return self.letter.reason or self.letter.message or NO_REASON
 
     @property
     def type(self) -> str:
         """The CloudEvents type, or what stands for it."""
-        return self.record.header("ce_type") or "(no type)"
+        return self.record.header("ce_type") or NO_TYPE
 
 
 @dataclass(frozen=True, slots=True)
 class Sought:
-    """Which letters. Reasons and types as file names are matched, parts suffice; times in ms, ``until`` excluded."""
+    """Which letters. Reasons and types as file names are matched, parts suffice; times in ms, ``until`` excluded.
+    The words by which lists count what is missing, as ``(no type)``, mean those without."""
 
     reasons: tuple[str, ...] = ()
     topics: tuple[str, ...] = ()
@@ -89,13 +92,13 @@ class Sought:
         """Whether it is meant, whatever became of it."""
         if not (self.since or 0) <= record.timestamp < (self.until or 2**63):
             return False
-        if self.topics and letter.topic not in self.topics:
+        if self.topics and (letter.topic or UNKNOWN) not in self.topics:
             return False
         if self.reasons and not _any(self.reasons, letter.reason or letter.message or ""):
             return False
-        if self.types and not _any(self.types, record.header("ce_type") or ""):
+        if self.types and not is_of_type(self.types, record.header("ce_type")):
             return False
-        return not self.users or user_of(record) in self.users
+        return not self.users or (user_of(record) or NOBODY) in self.users
 
 
 @dataclass(slots=True)
@@ -141,11 +144,11 @@ def group_of(seen: Seen, by: By) -> str:
         case By.REASON:
             return seen.reason
         case By.TOPIC:
-            return seen.letter.topic or "(unknown)"
+            return seen.letter.topic or UNKNOWN
         case By.TYPE:
             return seen.type
         case By.USER:
-            return user_of(seen.record) or "(nobody)"
+            return user_of(seen.record) or NOBODY
         case By.STATE:
             return seen.standing.value
         case By.HOUR:
@@ -215,6 +218,8 @@ def times_replayed(record: Record) -> int:
 
 def _any(patterns: tuple[str, ...], text: str) -> bool:
     lower = text.lower()
+    if not text and NO_REASON in patterns:
+        return True
     return any(
         fnmatch.fnmatchcase(lower, one.lower()) if set(one) & set("*?[") else one.lower() in lower for one in patterns
     )

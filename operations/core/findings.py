@@ -1,8 +1,11 @@
 """What a look at a deployment finds: how bad, what, why it matters, and the one command that mends it. Pure."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
+
+from operations.core.counting import several
 
 PROBLEM_CODE = 3  # exit code
 
@@ -10,6 +13,7 @@ PROBLEM_CODE = 3  # exit code
 class Level(StrEnum):
     OK = "ok"
     NOTE = "note"  # nothing has to be done
+    FOLLOWS = "follows"  # from a problem that is told beside: mended with it, or not looked at because of it
     PROBLEM = "problem"
 
 
@@ -30,6 +34,8 @@ class Finding:
     """One thing that was looked at. ``mend``: the one command that mends it; "" where there is nothing to mend.
 
     ``repair``: what of it ``openv doctor --repair`` does, to each of ``targets`` (keys, ids; bounded), or None.
+    ``about``: the thing that has the problem ("server kafka", "process streams", "role ledger"); ``after``: things
+    whose problem would explain this one. ``because``: the problem that this one follows from, in words.
     """
 
     check: str
@@ -39,6 +45,9 @@ class Finding:
     mend: str = ""
     repair: Mends | None = None
     targets: tuple[str, ...] = ()
+    about: str = ""
+    after: tuple[str, ...] = ()
+    because: str = ""
 
 
 def ok(check: str, what: str) -> Finding:
@@ -52,10 +61,59 @@ def note(check: str, what: str, why: str = "", mend: str = "") -> Finding:
 
 
 def problem(
-    check: str, what: str, why: str, mend: str, *, repair: Mends | None = None, targets: Iterable[str] = ()
+    check: str,
+    what: str,
+    why: str,
+    mend: str,
+    *,
+    repair: Mends | None = None,
+    targets: Iterable[str] = (),
+    about: str = "",
+    after: Iterable[str] = (),
 ) -> Finding:
     """Something to mend."""
-    return Finding(check, Level.PROBLEM, what, why, mend, repair, tuple(targets))
+    return Finding(check, Level.PROBLEM, what, why, mend, repair, tuple(targets), about, tuple(after))
+
+
+def folded(findings: Sequence[Finding]) -> list[Finding]:
+    """Problems that another one explains follow from it: they say so, and name no command of their own.
+
+    A cause that itself follows from another one is told as that one.
+    """
+    causes: dict[str, Finding] = {}
+    for one in findings:
+        if one.level is Level.PROBLEM and one.about:
+            causes.setdefault(one.about, one)
+    return [_as_it_follows(one, causes) for one in findings]
+
+
+def _as_it_follows(one: Finding, causes: Mapping[str, Finding]) -> Finding:
+    if one.level is not Level.PROBLEM:
+        return one
+    cause = _cause(one, causes)
+    if cause is one or _cause(cause, causes) is not cause:  # those that explain each other stay
+        return one
+    return replace(one, level=Level.FOLLOWS, why="", mend="", repair=None, targets=(), because=cause.what)
+
+
+def _cause(one: Finding, causes: Mapping[str, Finding]) -> Finding:
+    """The first in the chain of causes; itself where it has none."""
+    chain = [one]
+    while following := [causes[name] for name in chain[-1].after if name in causes and causes[name] not in chain]:
+        chain.append(following[0])
+    return chain[-1]
+
+
+def summary(findings: Iterable[Finding]) -> str:
+    """How many there are of each level: ``2 problems, 3 that follow, 1 note, 14 fine``."""
+    counts = Counter(one.level for one in findings)
+    problems = counts[Level.PROBLEM]
+    words = [several(problems, "problem") if problems else "no problems"]
+    if follow := counts[Level.FOLLOWS]:
+        words.append(f"{follow} that {'follows' if follow == 1 else 'follow'}")
+    if notes := counts[Level.NOTE]:
+        words.append(several(notes, "note"))
+    return ", ".join([*words, f"{counts[Level.OK]} fine"])
 
 
 def worst(findings: Iterable[Finding]) -> Level:
@@ -69,10 +127,11 @@ def exit_code(findings: Iterable[Finding]) -> int:
     return PROBLEM_CODE if worst(findings) is Level.PROBLEM else 0
 
 
-def first(names: Iterable[str], most: int = 3) -> str:
-    """The first few, and how many more."""
+def first(names: Iterable[str], most: int = 3, *, of: int = 0) -> str:
+    """The first few, and how many more; ``of``: how many there are, where not all are named."""
     listed = list(names)
-    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    count = max(of, len(listed))
+    more = f" and {count - most} more" if count > most else ""
     return ", ".join(listed[:most]) + more
 
 

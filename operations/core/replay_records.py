@@ -1,19 +1,20 @@
 """A record as a replay writes it: the same key, value and CloudEvents headers, and where it first lay."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
 from operations.core.replay_names import ORIGIN_TOPIC, TARGETS, is_file
 from schemas.instants import LAST
-from schemas.letters import CUT, PREFIX, REASON, letter_of
+from schemas.letters import CUT, NAMES, PREFIX, REASON, letter_of
 from schemas.replays import OURS, SOURCE_AT, Replayed, replayed
 from schemas.topics import DEADLETTER, QUARANTINE, RECORD_MAX
 
 _SPARE = 1024  # of what a batch adds to its one record
 _ENVELOPE = 16  # of a header
 _NO_NEED_TO_COUNT = RECORD_MAX // 2
+_OF_LETTERS = frozenset(name for names in NAMES.values() for name in names) | {REASON, CUT}
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -77,7 +78,7 @@ def written(record: Readable, at: str, rules: Rules) -> Written | Skipped:
     """``at``: partition/offset where it is read now, which tells it from all others of this replay."""
     if rules.into_file:
         return Written(rules.target, [], 0)  # a file has its own members for where a record lay
-    kept, before, letter = record.headers, None, None
+    letter = None
     if rules.redrives and record.topic == DEADLETTER.name:
         found = _letter(record, rules.target)
         if isinstance(found, Skipped):
@@ -85,10 +86,7 @@ def written(record: Readable, at: str, rules: Rules) -> Written | Skipped:
         letter = found
     elif rules.target == ORIGIN_TOPIC:
         return Skipped.OTHER_ORIGIN
-    has_ours, size = _looked_over(kept)
-    if has_ours:
-        before = replayed([(name, value) for name, value in kept if value is not None])
-        kept = [one for one in kept if one[0] not in OURS]
+    kept, before, size = _kept(record)
     now = _told(record, before or letter, rules)
     too_often = now.count > rules.most
     if too_often and record.topic == QUARANTINE.name:
@@ -102,6 +100,32 @@ def written(record: Readable, at: str, rules: Rules) -> Written | Skipped:
     if too_often:
         return Written(QUARANTINE.name, headers, now.count)
     return Written(letter.topic if letter is not None else rules.target, headers, now.count)
+
+
+def _kept(record: Readable) -> tuple[Headers, Replayed | None, int]:
+    """The headers that stay, what those of a replay before said, and how large all were."""
+    kept, before = record.headers, None
+    has_ours, size = _looked_over(kept)
+    if has_ours:
+        before = replayed([(name, value) for name, value in kept if value is not None])
+        kept = [one for one in kept if one[0] not in OURS]
+    if record.topic in TARGETS:
+        kept, before = _once_delivered(kept, before)
+    return kept, before, size
+
+
+def _once_delivered(
+    headers: Headers, before: Replayed | None
+) -> tuple[list[tuple[str, bytes | None]], Replayed | None]:
+    """Of a record that lies where it is processed: without what says that it is a dead letter, and where it lay first.
+
+    One that was redriven has been decided since. Where no document says so any more, because an old backup of them was
+    restored, it must not look like one that nobody has decided yet: it would be carried out once more.
+    """
+    letter = origin_of_letter(headers)
+    if letter is not None and (before is None or before.topic not in TARGETS):
+        before = replace(letter, count=before.count if before is not None else 0)
+    return [one for one in headers if one[0] not in _OF_LETTERS], before
 
 
 def _told(record: Readable, first: Replayed | None, rules: Rules) -> Replayed:

@@ -9,11 +9,13 @@ from typing import Any
 
 from operations.core.replay_records import Headers, Readable
 from operations.core.replay_scope import header
+from operations.core.replay_types import NO_TYPE
 from schemas.letters import REASON
 
 NAMES_MAX = 200
 SHOWN = 5
 OTHERS = "(others)"
+OTHER_TYPES = "others"
 _WORDS_MAX = 200
 
 
@@ -90,6 +92,7 @@ class Tally:
         self.bytes = 0
         self.quarantine = 0
         self.skipped = Histogram()
+        self._others = Histogram()
         self.targets = Histogram()
         self.types = Histogram()
         self.reasons = Histogram()
@@ -100,9 +103,11 @@ class Tally:
         self._last: deque[Readable] = deque(maxlen=SHOWN)
         self.effects: Effects | None = None
 
-    def skip(self, reason: str) -> None:
-        """It was read, and is not written."""
+    def skip(self, reason: str, record: Readable | None = None) -> None:
+        """It was read, and is not written. ``record``: it lies within what was asked for, but is another one."""
         self.skipped.add(reason)
+        if record is not None and not self.in_scope:
+            self._others.add(_names(record.headers)[0])
 
     def count(self, record: Readable, partition: int, target: str) -> None:
         """It is of the scope, and goes to this topic."""
@@ -124,8 +129,9 @@ class Tally:
         self._last.append(record)
 
     def plain(self) -> dict[str, Any]:
-        """JSON data."""
-        return {
+        """JSON data. ``others``: of what types those are that were read, where nothing matched."""
+        others = {} if self.in_scope else {OTHER_TYPES: self._others.plain()}
+        return others | {
             "read": self.read, "inScope": self.in_scope, "bytes": self.bytes, "quarantine": self.quarantine,
             "skipped": self.skipped.plain(), "targets": self.targets.plain(), "types": self.types.plain(),
             "reasons": self.reasons.plain(),
@@ -151,7 +157,7 @@ def shown(record: Readable) -> dict[str, Any]:
 
 def _names(headers: Headers) -> tuple[str, str | None]:
     """Type and reason, in one go."""
-    name, reason = "(no type)", None
+    name, reason = NO_TYPE, None
     for one, value in headers:
         if one == "ce_type" and value is not None:
             name = value.decode("utf-8", "replace")

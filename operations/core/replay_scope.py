@@ -4,20 +4,21 @@ Tests on headers come before those that need the value, which is parsed only whe
 given several times means any of them; different options all hold.
 """
 
-import fnmatch
-import re
-from collections.abc import Callable, Mapping, Sequence
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
 import orjson
 
+from operations.core.replay_records import Headers
+from operations.core.replay_types import is_of_type
 from operations.core.replay_where import Expression, expressions
 from schemas.replays import MOST_REPLAYS
 
-Headers = Sequence[tuple[str, bytes | None]]
 Test = Callable[[bytes | None, bytes | None, Headers], str | None]
+_SEVERAL = frozenset({"--partition", "--key", "--user", "--job", "--type", "--header", "--where"})
 UNREADABLE = "its value is no JSON object"
 
 
@@ -68,6 +69,18 @@ class Asked:
         return digest(self.words())
 
 
+def as_typed(words: Mapping[str, str]) -> str:
+    """Of ``Asked.words`` the options, so that they can be typed again in a shell; without the target."""
+    said = [(name, value) for name, value in words.items() if name.startswith("--") and name != "--into"]
+    each = [(name, one) for name, value in said for one in (orjson.loads(value) if name in _SEVERAL else (value,))]
+    return " ".join(f"{name} {_quoted(str(one))}" for name, one in each)
+
+
+def _quoted(text: str) -> str:
+    """For a shell; expressions have single quotes, and stay legible in double ones."""
+    return f'"{text}"' if "'" in text and not set(text) & set('"$`\\!') else shlex.quote(text)
+
+
 def asked_in(words: Mapping[str, str], chosen: tuple[tuple[int, int], ...] | None = None) -> Asked:
     """What ``Asked.words`` were the words of."""
     several = {
@@ -89,6 +102,28 @@ def asked_in(words: Mapping[str, str], chosen: tuple[tuple[int, int], ...] | Non
     )
 
 
+def chosen_words(places: Iterable[tuple[int, int]]) -> tuple[str, ...]:
+    """Records named one by one, as they are stored: ``partition/offset``, or ``partition/first-last``, because there
+    may be fifty thousand of them, and most lie beside each other."""
+    runs: list[list[int]] = []
+    for partition, offset in sorted(set(places)):
+        if runs and runs[-1][0] == partition and runs[-1][2] == offset - 1:
+            runs[-1][2] = offset
+        else:
+            runs.append([partition, offset, offset])
+    return tuple(f"{at}/{first}" if first == last else f"{at}/{first}-{last}" for at, first, last in runs)
+
+
+def chosen_places(words: Iterable[str]) -> tuple[tuple[int, int], ...]:
+    """What ``chosen_words`` were made of, in order."""
+    found: list[tuple[int, int]] = []
+    for word in words:
+        partition, _, offsets = word.partition("/")
+        first, _, last = offsets.partition("-")
+        found += [(int(partition), offset) for offset in range(int(first), int(last or first) + 1)]
+    return tuple(found)
+
+
 def digest(value: Any) -> str:
     """Of plain data."""
     return blake2b(orjson.dumps(value, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
@@ -98,8 +133,8 @@ def checks_of(asked: Asked) -> list[Test]:
     """What a record has to pass; each says why not, or None. Raises ``BadScope``."""
     tests: list[Test] = []
     if asked.types:
-        patterns = [re.compile(fnmatch.translate(_whole_type(one))) for one in asked.types]
-        tests.append(lambda _k, _v, headers: None if _matches(patterns, header(headers, "ce_type")) else "another type")
+        types = asked.types
+        tests.append(lambda _k, _v, headers: None if is_of_type(types, header(headers, "ce_type")) else "another type")
     for name, wanted in _headers(asked.headers).items():
         tests.append(_header_test(name, wanted))
     if asked.keys:
@@ -123,15 +158,6 @@ def header(headers: Headers, name: str) -> str | None:
         if one == name:
             return value.decode("utf-8", "replace") if value is not None else None
     return None
-
-
-def _whole_type(pattern: str) -> str:
-    """Types may be named by their ends: ``job.failed.v1`` is ``dev.openv.job.failed.v1``."""
-    return pattern if pattern.startswith(("dev.openv.", "*")) else f"*{pattern}"
-
-
-def _matches(patterns: list["re.Pattern[str]"], name: str | None) -> bool:
-    return name is not None and any(one.match(name) for one in patterns)
 
 
 def _headers(said: Sequence[str]) -> Mapping[str, set[bytes]]:

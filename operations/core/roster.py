@@ -39,9 +39,8 @@ def roster(words: Iterable[tuple[int, WorkerBeat | WorkerGone]], now: int) -> tu
         key = word.pool, word.worker_id
         before = known.get(key)
         newest = sequences.get((*key, word.session), -1)
-        late = (
-            word.sequence < newest and slot_of(word.worker_id) is None
-        )  # pings of a slot are in no order with the rest
+        # Pings of a slot are in no order with the rest.
+        late = word.sequence < newest and slot_of(word.worker_id) is None
         if late or (before is None and isinstance(word, WorkerGone)):
             continue
         sequences[(*key, word.session)] = word.sequence

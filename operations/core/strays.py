@@ -4,21 +4,26 @@ What is not understood is left alone: keys that are not of our form, objects und
 whose documents can't be read.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from array import array
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import blake2b
 
-from repo.core.object_keys import INPUTS, Place, place_of
+from repo.core.object_keys import INPUTS, place_of
+from repo.core.object_keys import Place as KeyPlace
 from schemas.jobs import Job
 from schemas.lifecycle import ACTIVE, State
 from streams.core.forgetting import LEAST_MS
-from streams.core.shown_files import shown
+from streams.core.shown_files import Place, shown
 
 # More of the objects than this belong to no job at all: it is the documents that are missing, not the jobs.
 LOST_SHARE = 0.5
 MADE_SLACK_MS = 60_000  # the object store's clock is another, and counts seconds
 PROBES = "_openv/doctor/"  # no user's folder: ids begin with a letter or digit
 FEW = 20
+PILE_MOST = 20_000  # that one repair deletes
 
 
 class Stray(StrEnum):
@@ -37,6 +42,22 @@ class Found:
     key: str
     at: int
     bytes: int
+
+
+@dataclass(slots=True)
+class Pile:
+    """Strays of one kind: how many, how large, and the first of them."""
+
+    count: int = 0
+    bytes: int = 0
+    first: list[Found] = field(default_factory=list)
+
+    def add(self, found: Found) -> None:
+        """One more."""
+        self.count += 1
+        self.bytes += found.bytes
+        if len(self.first) < PILE_MOST:
+            self.first.append(found)
 
 
 def job_of(found: Found) -> str | None:
@@ -72,7 +93,7 @@ def judge(found: Found, jobs: Mapping[str, Job | None], now: int, older_than_ms:
     return Stray.OF_ATTEMPTS if _is_unused(place, found.key, job) else None
 
 
-def _is_unused(place: Place, key: str, job: Job) -> bool:
+def _is_unused(place: KeyPlace, key: str, job: Job) -> bool:
     """A file that an attempt stored and the document does not show. What a client gave stays as long as its job.
 
     Of whichever store: two may be one bucket by two names, and then the second copy of a video is the first.
@@ -85,12 +106,46 @@ def looks_lost(of_no_job: int, looked_at: int) -> bool:
     return of_no_job > FEW and of_no_job > looked_at * LOST_SHARE
 
 
-def missing_files(jobs: Iterable[Job], there: Mapping[str | None, frozenset[str]]) -> list[str]:
-    """Completed jobs that show a file which is in none of the stores that were looked through. ``there``: all keys of
-    each store that was looked through to its end."""
-    return [
-        job.job_id
-        for job in jobs
-        if job.state is State.COMPLETED
-        and any(store in there and key not in there[store] for store, key in shown(job.output))
-    ]
+class Keys:
+    """Which keys of a store there are, as far as it was listed: eight bytes for each, so that millions have room.
+
+    Two keys may share their mark (of a million, with a chance of one in 10 million): then one that is gone is not told.
+    Never is one told that is there.
+    """
+
+    def __init__(self) -> None:
+        self._marks = array("Q")
+        self._last = ""
+        self._whole = False
+
+    def add(self, keys: Sequence[str]) -> None:
+        """The next keys of the listing, in its order."""
+        self._marks.extend(map(_mark, keys))
+        self._last = keys[-1] if keys else self._last
+
+    def close(self, *, whole: bool) -> None:
+        """Nothing more comes; ``whole``: because there is nothing more. ``lacks`` may be asked from here on."""
+        self._marks = array("Q", sorted(self._marks))
+        self._whole = whole
+
+    def lacks(self, key: str) -> bool:
+        """Whether the listing passed the key by."""
+        if not self._whole and key > self._last:  # by code points, which is the order of their bytes in UTF-8
+            return False
+        at = bisect_left(self._marks, mark := _mark(key))
+        return at == len(self._marks) or self._marks[at] != mark
+
+
+def _mark(key: str) -> int:
+    return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big")
+
+
+def missing_files(job: Job, there: Mapping[str | None, Keys]) -> list[Place]:
+    """The files that a completed job shows and a store's listing lacks. Which of them are gone a second look tells:
+    they may have come, and the job may have been deleted, while the store was listed."""
+    return [(store, key) for store, key in shows(job) if store in there and there[store].lacks(key)]
+
+
+def shows(job: Job) -> frozenset[Place]:
+    """The files that a job's owner can open."""
+    return shown(job.output) if job.state is State.COMPLETED else frozenset()

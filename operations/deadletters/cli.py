@@ -25,8 +25,12 @@ Reasons = Annotated[
 Topics = Annotated[list[str] | None, typer.Option("--topic", help="That came from this topic: commands, events, …")]
 Types = Annotated[list[str] | None, typer.Option("--type", help="Of this type; a part of it suffices.")]
 Users = Annotated[list[str] | None, typer.Option("--user", help="Of this user.")]
-Since = Annotated[str | None, typer.Option(help="Set aside since then: 90m, 2h, 3d, or 2026-11-22T09:00Z.")]
-Until = Annotated[str | None, typer.Option(help="Set aside before then: 3d means those that are older.")]
+Since = Annotated[
+    str | None, typer.Option("--since", "--from", help="Set aside since then: 90m, 2h, 3d, or 2026-11-22T09:00Z.")
+]
+Until = Annotated[
+    str | None, typer.Option("--until", "--to", help="Set aside before then: 3d means those that are older.")
+]
 Everything = Annotated[bool, typer.Option("--all", help="All that are open.")]
 Execute = Annotated[bool, typer.Option("--execute", help="Do it; else it is only said what would be done.")]
 Why = Annotated[str, typer.Option("--why", help="Why; kept in the audit.")]
@@ -106,7 +110,7 @@ def redrive(
     Example: `openv deadletters redrive --reason 'could not decide'`, then `openv deadletters redrive r-… --execute`
     """
     from operations.deadletters import commands
-    from operations.replay.execution import Wishes
+    from operations.replay.pace import Wishes
 
     wish = _wish(letters, everything, _sought(reason, topic, kind, user, since, until, None))
     wishes = Wishes(rate=rate, canary=canary, came_back_max=max_errors)
@@ -133,11 +137,12 @@ def discard(
     as_json: AsJson = False,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
-    """Say that nothing will be done with dead letters: those named by id at once, others as the dry run found them.
+    """Say that nothing will be done with dead letters: a dry run first; with --execute just those that it found.
 
-    The dry run says how many there are, and prints what --expect takes: if others are meant by then, nothing is done.
+    Of letters that are not named by id, the dry run prints what --expect takes: if others are meant by then, nothing is
+    done. A discarded letter stays where it is until its topic drops it, and no redrive takes it by a filter any more.
 
-    Example: `openv deadletters discard --type worker.beat --until 1d --reason "of old workers" --execute --expect …`
+    Example: `openv deadletters discard 0:17 0:18 --reason "a client's test" --execute`
     """
     from operations.deadletters import commands
     from operations.deadletters.discarding import Expected

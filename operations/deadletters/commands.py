@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,8 @@ import orjson
 import typer
 from rich.console import Console
 
-from operations.audit import READ_LETTER, at_the_terminal, reading_words
+from operations.audit.recording import READ_LETTER, at_the_terminal, reading_words
+from operations.core.counting import several
 from operations.core.dead_letter_edits import BadEdit, plain_json, with_members
 from operations.core.dead_letters import By, Seen, Sought, Standing
 from operations.deadletters import views
@@ -23,16 +23,19 @@ from operations.deadletters.discarding import Expected
 from operations.deadletters.discarding import discard as discard_work
 from operations.deadletters.editing import prepared, send
 from operations.deadletters.planned import is_dry_run, wanted
-from operations.deadletters.reading import listing, named
+from operations.deadletters.reading import Listing, listing, named
 from operations.deadletters.redriving import Redrive, choose, plan, redrive
 from operations.replay import views as replays
 from operations.replay.commands import stopping
-from operations.replay.execution import Wishes
-from operations.replay.room import Tell, room
+from operations.replay.pace import Wishes
+from operations.replay.room import Room, room
+from operations.running import agreed
 from operations.stack.errors import StackError
+from operations.tables import note
 from schemas.replay_plans import ReplayState
 
 WAITS = 3  # exit code: it is not over
+NAMED_MOST = 5
 EDITORS = ("VISUAL", "EDITOR")
 
 
@@ -78,10 +81,23 @@ async def list_letters(data_dir: Path, sought: Sought, by: By, limit: int, conso
     """The newest, and counts of all."""
     async with room(data_dir) as at:
         found = await listing(at, sought, by, limit)
+        if not found.counts.letters and not as_json:
+            await _tell_there_is_none(at, sought, console, found)
+            return
     if as_json:
         _print(views.listing_plain(found, by))
     else:
         views.print_listing(console, found, by)
+
+
+async def _tell_there_is_none(at: Room, sought: Sought, console: Console, found: Listing | None = None) -> None:
+    """And what there is instead. ``found``: what was found, where that was looked for already."""
+    found = await listing(at, sought, By.REASON, 0) if found is None else found
+    others = None
+    if not found.passed and sought != Sought(standings=sought.standings):
+        by = By.TYPE if sought.types else By.TOPIC if sought.topics else By.USER if sought.users else By.REASON
+        others = by, await listing(at, Sought(standings=frozenset(Standing)), by, 0)
+    views.print_nothing(console, found, others)
 
 
 async def show_letter(data_dir: Path, place: str, console: Console, *, value: bool, as_json: bool) -> None:
@@ -105,15 +121,17 @@ async def redrive_letters(
             f"{wish.places[0]} is a dry run: `openv replays show {wish.places[0]}` shows it, --execute writes it."
         )
     async with room(data_dir) as at, stopping(wishes):
-        with _bar(console, as_json=as_json) as tell:
+        with replays.Follow(as_json=as_json) as tell:
             if execute:
                 meant = await wanted(at, wish.places, wish.sought, tell)
             else:
                 meant = await plan(at, await choose(at, wish.places, wish.sought), tell)
+        if meant.plan is None and not meant.choice.refused and not as_json:
+            await _tell_there_is_none(at, wish.sought, console)
         if not execute or meant.plan is None:
-            _print_dry_run(meant, console, as_json=as_json)
+            _print_dry_run(wish, meant, console, as_json=as_json)
             return 0
-        with _bar(console, as_json=as_json) as tell:
+        with replays.Follow(as_json=as_json) as tell:
             ended = await redrive(at, meant, at_the_terminal(), wishes, tell, reason=reason)
     if as_json:
         _print(views.redrive_plain(meant) | {"replay": replays.plain(ended.plan), "cameBack": ended.came_back})
@@ -122,37 +140,65 @@ async def redrive_letters(
     return 0 if ended.plan.state is ReplayState.DONE else WAITS
 
 
-def _print_dry_run(meant: Redrive, console: Console, *, as_json: bool) -> None:
+def _print_dry_run(wish: Wish, meant: Redrive, console: Console, *, as_json: bool) -> None:
     if as_json:
         _print(views.redrive_plain(meant))
         return
     views.print_redrive(console, meant)
     if meant.plan is None:
-        typer.echo("Nothing to redrive.")
+        note(_the_way_out(wish, meant) if meant.choice.refused else "Nothing to redrive.")
         return
-    typer.echo(
-        f"Nothing was written. `openv deadletters redrive {meant.plan.replay_id} --execute` writes just these "
-        f"{len(meant.choice.chosen):,} letters, within a day."
+    count = len(meant.choice.chosen)
+    note(
+        f"Nothing was written. `openv deadletters redrive {meant.plan.replay_id} --execute` writes just "
+        f"{'this letter' if count == 1 else f'these {count:,} letters'}; the dry run holds for a day."
+    )
+
+
+def _the_way_out(wish: Wish, meant: Redrive) -> str:
+    """Where none of them can be redriven."""
+    standings = meant.choice.standings
+    if not standings[Standing.OPEN]:
+        if standings[Standing.REDRIVING]:
+            return "None of these can be redriven now: that replay goes on with `openv replay r-… --continue`."
+        return (
+            "None of these can be redriven, and none is open: nothing has to be done. "
+            "`openv deadletters edit ID --again` sends one as it should have been."
+        )
+    which = " ".join(wish.places) if len(wish.places) <= NAMED_MOST else "ID …"
+    said = f" {which}" if wish.places else " --all" if wish.everything else ""
+    how = "" if said else " with the same filters (its --matching is the --reason of here)"
+    return (
+        "None of these can be redriven. What nobody needs any more: "
+        f'`openv deadletters discard{said} --reason "…"`{how}; `openv deadletters edit ID` sends one as it should have '
+        "been."
     )
 
 
 async def discard_letters(data_dir: Path, wish: Wish, reason: str, aim: Aim, *, as_json: bool) -> None:
-    """Those named at once, those sought as the dry run found them."""
+    """With ``execute`` those named, or those sought as the dry run found them; else it is said how many they are."""
     wish.check()
-    at_once = aim.execute or bool(wish.places)
     async with room(data_dir) as at:
-        came = await discard_work(
-            at, wish.places, wish.sought, at_the_terminal(), reason, execute=at_once, at=aim.at, expected=aim.expected
-        )
+        which = (at, wish.places, wish.sought, at_the_terminal(), reason)
+        came = await discard_work(*which, execute=aim.execute, at=aim.at, expected=aim.expected)
+        if not (came.letters or wish.places or aim.execute or as_json):
+            await _tell_there_is_none(at, wish.sought, Console())
+            return
     if as_json:
-        _print(views.discarded_plain(came, executed=at_once))
-    elif at_once:
-        taken = f" {came.taken:,} were redriven or discarded by somebody else meanwhile." if came.taken else ""
-        typer.echo(f"{came.letters:,} dead letters discarded.{taken}")
+        _print(views.discarded_plain(came, executed=aim.execute))
+    elif aim.execute:
+        taken = (
+            f" {several(came.taken, 'was', 'were')} redriven or discarded by somebody else meanwhile."
+            if came.taken
+            else ""
+        )
+        typer.echo(f"{several(came.letters, 'dead letter')} discarded.{taken}")
     else:
+        more = "" if wish.places else f" --expect {came.expected}"
+        still = "" if wish.places else ", if they are these still"
         typer.echo(
-            f"{came.letters:,} dead letters would be discarded. The same with `--execute --expect {came.expected}` "
-            "does it, if they are these still."
+            f"{several(came.letters, 'dead letter')} would be discarded. Nothing was: the same with "
+            f"`--execute{more}` does it{still}."
         )
 
 
@@ -168,11 +214,11 @@ async def edit_letter(
             edit = prepared(seen, await _new_value(seen, new), kind=new.kind)
             if not edit.difference and new.kind is None:
                 raise StackError("Nothing was changed: `openv deadletters redrive` sends it as it is.")
-            console.print(edit.difference, markup=False, highlight=False)
+            console.print(edit.difference, markup=False, highlight=False, soft_wrap=True)
         if not yes:
             if not sys.stdin.isatty():
                 raise StackError("Nothing was sent: say --yes, where nobody can be asked.")
-            if not await asyncio.to_thread(typer.confirm, f"Send it to {edit.record.topic}?"):
+            if not await asyncio.to_thread(agreed, f"Send it to {edit.record.topic}?"):
                 raise StackError("Nothing was sent.")
         await send(at, edit, at_the_terminal(), again=again, reason=reason)
     typer.echo(f"{place} was sent to {edit.record.topic} with this value, as {edit.edit_id}.")
@@ -208,11 +254,6 @@ def _in_an_editor(text: str) -> bytes:
         if ended.returncode != 0:
             raise StackError(f"{editor} ended with {ended.returncode}. Nothing was sent.")
         return path.read_bytes()
-
-
-def _bar(console: Console, *, as_json: bool) -> AbstractContextManager[Tell]:
-    """How far it is, for people; programs get one document."""
-    return nullcontext(lambda _: None) if as_json else replays.Follow(console, as_json=False)
 
 
 def _print(data: object) -> None:

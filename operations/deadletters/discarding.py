@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Self
 
-from operations.audit import Actor, audited
+from operations.audit.recording import Actor, audited
+from operations.core.counting import several
 from operations.core.dead_letters import Seen, Sought
 from operations.deadletters.claims import claim
 from operations.deadletters.reading import letters, named
@@ -123,7 +124,7 @@ async def discard(
         return Discarded(found.letters, expected=found)
     if not places and found != expected:
         raise StackError(_differs(expected, found))
-    target = ", ".join(places) if len(places) <= 10 else f"{len(places)} letters"
+    target = ", ".join(places) if len(places) <= 10 else several(len(places), "letter")
     done = taken = 0
     async with audited(room.log, actor, "deadletters.discard", target=target or "as sought", reason=reason) as audit:
         for some in meant.slices():
@@ -146,7 +147,8 @@ def _differs(expected: Expected | None, found: Expected) -> str:
     before = expected.letters if expected else 0
     what = f"{found.letters:,} now" if found.letters != before else "as many now, but others"
     return (
-        f"The dry run found {before:,} letters, and it is {what}. Nothing was discarded: look again, without --execute."
+        f"The dry run found {several(before, 'letter')}, and it is {what}. Nothing was discarded: look again, without "
+        "--execute."
     )
 
 

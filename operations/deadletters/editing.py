@@ -3,7 +3,7 @@ sent what instead, by digests."""
 
 from dataclasses import dataclass
 
-from operations.audit import Actor, audited
+from operations.audit.recording import Actor, audited
 from operations.core.dead_letter_edits import BadEdit, compact, difference, digest, rebuilt
 from operations.core.dead_letters import Seen, Standing
 from operations.replay.naming import new_name

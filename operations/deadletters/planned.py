@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
+from operations.core.counting import several
 from operations.core.dead_letters import Seen, Sought, Standing
 from operations.deadletters.reading import those
 from operations.deadletters.redriving import Choice, Redrive, asked_of, choose, plan
-from operations.replay.execute import asked_of as asked_in
+from operations.replay.bound import asked_of as asked_in
 from operations.replay.room import Room, Tell
 from operations.replay.tenure import found
 from operations.stack.errors import StackError
@@ -47,11 +48,14 @@ async def planned(room: Room, replay_id: str) -> Redrive:
         raise StackError(f"{replay_id} is {made.state}: `openv replay {replay_id} --continue` goes on.")
     seen = await those(room, places)
     if len(seen) < len(places):
-        raise StackError(f"{len(places) - len(seen):,} letters of {replay_id} are not kept any more: look again.")
+        gone = len(places) - len(seen)
+        are = "is" if gone == 1 else "are"
+        raise StackError(f"{several(gone, 'letter')} of {replay_id} {are} not kept any more: look again.")
     changed = [one for one in seen if _has_changed(one, made)]
     if changed:
         raise StackError(
-            f"Of the {len(seen):,} letters of {replay_id}, {len(changed):,} were redriven, edited or discarded since "
+            f"Of the {several(len(seen), 'letter')} of {replay_id}, {several(len(changed), 'was', 'were')} redriven, "
+            "edited or discarded since "
             f"({changed[0].place} is {changed[0].standing}). Nothing was written: look again, without --execute."
         )
     return Redrive(Choice(chosen=seen, at=now_ms()), made)
@@ -68,9 +72,8 @@ def _has_changed(one: Seen, made: ReplayPlan) -> bool:
     said = one.disposition
     if one.standing is Standing.OPEN or said is None or said.replay_id == made.replay_id:
         return False
-    return (
-        one.standing is Standing.REDRIVING or said.at > made.created_at
-    )  # what was said before was meant to be overruled
+    # What was said before the dry run was meant to be overruled.
+    return one.standing is Standing.REDRIVING or said.at > made.created_at
 
 
 async def _alike(room: Room, choice: Choice) -> str:
@@ -85,8 +88,10 @@ async def _alike(room: Room, choice: Choice) -> str:
         raise StackError("There was no dry run of this yet: run it without --execute first, and look at what it finds.")
     _, made = min(near, key=lambda one: one[0])
     before = places_of(made) or frozenset()
+    new, gone = len(now - before), len(before - now)
     raise StackError(
-        f"{made.replay_id}, the dry run of {to_iso(made.created_at)}, is not of these letters: {len(now - before):,} "
-        f"are new since, {len(before - now):,} are gone. Look again, without --execute; or write just those of the dry "
+        f"{made.replay_id}, the dry run of {to_iso(made.created_at)}, is not of these letters: "
+        f"{several(new, 'is', 'are')} new since, {several(gone, 'is', 'are')} gone. Look again, without --execute; or "
+        "write just those of the dry "
         f"run: `openv deadletters redrive {made.replay_id} --execute`."
     )

@@ -1,14 +1,16 @@
 """Reading dead letters: those that are meant, with what became of each, in order within each partition."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field
 from heapq import heappush, heappushpop
 
 from aiokafka import ConsumerRecord
 
-from operations.core.dead_letters import By, Counts, Seen, Sought, parsed_place, standing_of
+from operations.core.dead_letters import By, Counts, Seen, Sought, Standing, parsed_place, standing_of
 from operations.replay.room import CLIENT_ID, Room
 from operations.stack.errors import StackError
+from repo.database import Database
 from repo.topic_reader import TopicReader
 from schemas.codec import Record
 from schemas.dispositions import Disposition
@@ -22,17 +24,23 @@ LIST_MAX = 10_000
 
 @dataclass(slots=True)
 class Listing:
-    """``newest``: the newest of those meant, newest first; ``counts``: of all of them."""
+    """``newest``: the newest of those meant, newest first; ``counts``: of all of them.
+
+    Of those that are not meant because of their state: ``passed``: how many, by state; ``waiting``: how many a replay
+    has that is not over, by its id.
+    """
 
     newest: list[Seen] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
+    waiting: Counter[str] = field(default_factory=Counter)
+    passed: Counter[str] = field(default_factory=Counter)
 
 
 class Fates:
     """What became of letters; replays that have some are looked up once."""
 
-    def __init__(self, room: Room) -> None:
-        self._database = room.database
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._plans: dict[str, ReplayPlan | None] = {}
 
     async def seen(self, records: Sequence[Record]) -> list[Seen]:
@@ -57,7 +65,12 @@ class Fates:
 
 async def letters(room: Room, sought: Sought) -> AsyncIterator[list[Seen]]:
     """Those that are meant, of the letters that are there now, some at a time. Raises ``Unavailable``."""
-    fates = Fates(room)
+    async for some in _in_any_state(room, sought):
+        yield [seen for seen in some if seen.standing in sought.standings]
+
+
+async def _in_any_state(room: Room, sought: Sought) -> AsyncIterator[list[Seen]]:
+    fates = Fates(room.database)
     async with TopicReader(room.settings, CLIENT_ID) as reader:
         starts, ends = await reader.starts(DEADLETTER.name), await reader.ends(DEADLETTER.name)
         if not ends:
@@ -67,15 +80,20 @@ async def letters(room: Room, sought: Sought) -> AsyncIterator[list[Seen]]:
         while (batches := await reader.next(AT_A_TIME)) is not None:
             records = [as_record(one) for found in batches.values() for one in found]
             meant = [record for record in records if sought.meets(record, letter_of(record.headers))]
-            yield [seen for seen in await fates.seen(meant) if seen.standing in sought.standings]
+            yield await fates.seen(meant)
 
 
 async def listing(room: Room, sought: Sought, by: By, limit: int) -> Listing:
     """The newest so many, and counts of all. Holds no more letters than ``limit``."""
     found = Listing()
     newest: list[tuple[int, int, int, Seen]] = []
-    async for some in letters(room, sought):
+    async for some in _in_any_state(room, sought):
         for seen in some:
+            if seen.standing not in sought.standings:
+                found.passed[seen.standing.value] += 1
+                if seen.standing is Standing.REDRIVING and seen.disposition is not None:
+                    found.waiting[str(seen.disposition.replay_id)] += 1
+                continue
             found.counts.add(seen, by)
             entry = (seen.record.timestamp, seen.record.partition, seen.record.offset, seen)
             if len(newest) < min(limit, LIST_MAX):
@@ -100,13 +118,13 @@ async def named(room: Room, places: Sequence[str]) -> list[Seen]:
         if not found:
             raise StackError(f"There is no dead letter {partition}:{offset} (any more).")
         records += found
-    return await Fates(room).seen(records)
+    return await Fates(room.database).seen(records)
 
 
 async def those(room: Room, places: Collection[tuple[int, int]]) -> list[Seen]:
     """These letters (partition, offset), in order within each partition; those that are not kept any more are missing.
     Raises ``Unavailable``."""
-    wanted, fates, found = frozenset(places), Fates(room), []
+    wanted, fates, found = frozenset(places), Fates(room.database), []
     spans = {at: [offset for p, offset in wanted if p == at] for at, _ in wanted}
     async with TopicReader(room.settings, CLIENT_ID) as reader:
         starts, ends = await reader.starts(DEADLETTER.name), await reader.ends(DEADLETTER.name)

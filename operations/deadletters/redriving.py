@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from operations.audit import Actor, audited
+from operations.audit.recording import Actor, audited
 from operations.core.dead_letters import Seen, Sought, Standing, why_not
 from operations.core.replay_names import ORIGIN_TOPIC
 from operations.core.replay_records import Rules, Skipped, written
@@ -19,7 +19,7 @@ from operations.deadletters.reading import letters, named
 from operations.replay.dry_run import CHOSEN_MAX, DryRun
 from operations.replay.dry_run import plan as dry_run
 from operations.replay.execute import Ended, execute
-from operations.replay.execution import Wishes
+from operations.replay.pace import Wishes
 from operations.replay.room import Room, Tell
 from operations.stack.errors import StackError
 from repo.clock import now_ms
@@ -34,20 +34,23 @@ SAME_LENGTH = "r-xxxxxxxx"  # as a replay's id
 
 @dataclass(slots=True)
 class Choice:
-    """``chosen``: those that can be redriven, the oldest first within each partition; ``refused``: the others, by why.
+    """``chosen``: those that can be redriven, the oldest first within each partition; ``refused``: the others, by why;
+    ``standings``: how those stand.
 
     ``left``: how many more there are than fit into one replay; ``at``: when (ms) they began to be looked at.
     """
 
     chosen: list[Seen] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
+    standings: Counter[Standing] = field(default_factory=Counter)
     left: int = 0
     at: int = 0
 
     def take(self, seen: Seen) -> None:
         """One that is meant."""
-        if (reason := why_not(seen) or _left_out(seen)) is not None:
+        if (reason := why_left(seen)) is not None:
             self.refused[reason] += 1
+            self.standings[seen.standing] += 1
         elif len(self.chosen) >= CHOSEN_MAX:
             self.left += 1
         else:
@@ -135,10 +138,16 @@ async def _claim(room: Room, replay_id: str, choice: Choice, actor: Actor, reaso
     won = await claim(room, claims, known)
     if len(won) < len(claims):
         await room.database.dispositions.revoke(won, replay_id)
+        taken = len(claims) - len(won)
         raise StackError(
-            f"{len(claims) - len(won):,} of these letters were redriven or discarded by somebody else meanwhile. "
-            "Nothing was written: look, and try again."
+            f"{taken:,} of these letters {'was' if taken == 1 else 'were'} redriven or discarded by somebody else "
+            "meanwhile. Nothing was written: look, and try again."
         )
+
+
+def why_left(seen: Seen) -> str | None:
+    """Why a redrive would leave it where it is; None where it would be written."""
+    return why_not(seen) or _left_out(seen)
 
 
 def _left_out(seen: Seen) -> str | None:

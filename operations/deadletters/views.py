@@ -1,30 +1,45 @@
 """Dead letters as people and programs see them. Values hold prompts: they are shown only where they are asked for."""
 
 import string
-from collections.abc import Mapping
 from typing import Any
 
 import orjson
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from operations.core.columns import Column
+from operations.core.counting import several
 from operations.core.dead_letters import By, Seen, as_it_was, times_replayed, user_of, why_not
 from operations.deadletters.discarding import Discarded
 from operations.deadletters.reading import Listing
 from operations.deadletters.redriving import Redrive
 from operations.replay import views as replays
 from operations.replay.execute import Ended
+from operations.tables import Cell, Lines, brief_type, note, print_about, print_line, print_rows, when
 from schemas.codec import Unreadable, decode
-from schemas.instants import to_iso
+from schemas.instants import LAST, to_iso
 from schemas.letters import NAMES
 from schemas.replay_plans import Checkpoint, ReplayState
 from schemas.shape import to_plain
 
-WIDE = 200
 DUMP_MAX = 4_096  # bytes of a value that is no text
 HEADER_MAX = 400  # characters of a header
 _GROUPS = 20
+_GROUPS_NAMED = 5
+REFUSED = (
+    "What is left out stays: `openv deadletters edit ID` sends one as it should have been, "
+    '`openv deadletters discard ID --reason "…"` says that nothing will be done with it.'
+)
+_LETTERS = (
+    Column("id"),
+    Column("set aside", 2),
+    Column("state", 4),
+    Column("type", 3, folds=18),
+    Column("from", 6),
+    Column("user", 5),
+    Column("reason", 1, folds=28),
+)
+_HEADERS = (Column("header"), Column("value", folds=30))
 _NUMBERS = frozenset(name for kind in ("partition", "offset", "timestamp") for name in NAMES[kind])
 _PRINTABLE = frozenset(string.printable.encode()) - frozenset(b"\t\n\r\x0b\x0c")
 
@@ -60,28 +75,47 @@ def listing_plain(found: Listing, by: By) -> dict[str, Any]:
 def print_listing(console: Console, found: Listing, by: By) -> None:
     """For people: the counts, then the newest."""
     counts = found.counts
-    if not counts.letters:
-        console.print("No dead letters.")
-        return
-    groups = Table(by.value, "letters", title=f"{counts.letters:,} dead letters", title_justify="left")
-    for name, count in counts.groups.most_common(_GROUPS):
-        groups.add_row(Text(_clean(name)), f"{count:,}")
+    rows = [(f"{count:,}", name) for name, count in counts.groups.most_common(_GROUPS)]
     if len(counts.groups) > _GROUPS:
         rest = counts.letters - sum(count for _, count in counts.groups.most_common(_GROUPS))
-        groups.add_row(f"({len(counts.groups) - _GROUPS:,} more)", f"{rest:,}")
-    if not console.is_terminal:
-        console.width = max(console.width, WIDE)
-    console.print(groups)
-    if not found.newest:
-        return
-    table = Table("id", "set aside", "state", "type", "from", "user", "reason")
-    for one in found.newest:
-        shown = row(one)
-        words = (shown["id"], shown["at"], shown["state"], shown["type"], shown["origin"], shown["user"])
-        table.add_row(*(Text(_clean(str(word)) if word else "–") for word in (*words, shown["reason"])))
-    console.print(table)
-    if counts.letters > len(found.newest):
-        console.print(f"The newest {len(found.newest):,} of {counts.letters:,}; --limit shows more.")
+        rows.append((f"{rest:,}", f"({len(counts.groups) - _GROUPS:,} more)"))
+    title = f"{several(counts.letters, 'dead letter')}, by {by.value}"
+    print_rows(console, (Column("letters", right=True), Column(by.value, folds=20)), rows, title)
+    if found.newest:
+        print_rows(console, _LETTERS, [_cells(one) for one in found.newest], "The newest")
+    if found.newest and counts.letters > len(found.newest):
+        note(f"The newest {len(found.newest):,} of {counts.letters:,}; --limit shows more.")
+    _note_waiting(found)
+
+
+def print_nothing(console: Console, found: Listing, others: tuple[By, Listing] | None) -> None:
+    """Where none is meant: in what states those are that would be; or ``others``: all, counted by what was looked
+    for."""
+    if found.passed:
+        states = ", ".join(f"{count:,} {state}" for state, count in found.passed.most_common())
+        words = f"None in the state that was asked for, but {states}: `openv deadletters list --state all` shows them."
+    elif others is not None and others[1].counts.letters:
+        by, counts = others[0], others[1].counts
+        there = "; ".join(f"{count:,} {name}" for name, count in counts.groups.most_common(_GROUPS_NAMED))
+        more = len(counts.groups) - _GROUPS_NAMED
+        rest = f"; and {more:,} more" if more > 0 else ""
+        words = f"None matches. There are, of whatever state, by {by.value}: {there}{rest}."
+    else:
+        words = "No dead letters."
+    print_line(console, words)
+    _note_waiting(found)
+
+
+def _note_waiting(found: Listing) -> None:
+    for replay_id, count in found.waiting.most_common(_GROUPS_NAMED):
+        how = f"`openv replay {replay_id} --continue`"
+        note(f"{several(count, 'more is', 'more are')} in {replay_id}, which is not over: {how}.")
+
+
+def _cells(seen: Seen) -> tuple[Cell, ...]:
+    shown = row(seen)
+    about = (brief_type(shown["type"]), shown["origin"] or "", shown["user"] or "", shown["reason"])
+    return shown["id"], when(max(0, seen.record.timestamp)), shown["state"], *about
 
 
 def letter_plain(seen: Seen, *, value: bool) -> dict[str, Any]:
@@ -91,7 +125,7 @@ def letter_plain(seen: Seen, *, value: bool) -> dict[str, Any]:
     shown = row(seen) | {
         "key": record.key.decode("utf-8", "replace"),
         "group": letter.group,
-        "originAt": None if letter.timestamp is None else to_iso(min(letter.timestamp, 253_402_300_799_999)),
+        "originAt": None if letter.timestamp is None else to_iso(min(letter.timestamp, LAST)),
         "exception": letter.exception,
         "cause": letter.cause,
         "message": letter.message,
@@ -111,24 +145,57 @@ def letter_plain(seen: Seen, *, value: bool) -> dict[str, Any]:
 
 def print_letter(console: Console, seen: Seen, *, value: bool) -> None:
     """One letter whole, for people."""
-    shown = letter_plain(seen, value=value)
-    headers, text = shown.pop("headers"), shown.pop("value", None)
-    table = Table(show_header=False, title=f"Dead letter {seen.place}", title_justify="left")
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    for name, word in shown.items():
-        if word is not None:
-            text_of = ", ".join(f"{key} {one}" for key, one in word.items()) if isinstance(word, Mapping) else str(word)
-            table.add_row(name, Text(_clean(text_of, lines=name == "stack")))
-    console.print(table)
-    listed = Table("header", "value", title="Headers", title_justify="left")
-    for one in headers:
-        listed.add_row(Text(_clean(one["name"])), Text(one["value"], overflow="fold"))
-    console.print(listed)
-    if text is None:
-        console.print(f"Its value ({len(seen.record.value):,} bytes) may hold a prompt: --value shows it.")
+    headers = [(name, header_text(name, one)) for name, one in seen.record.headers]
+    print_about(console, about(seen), f"Dead letter {seen.place}")
+    print_rows(console, _HEADERS, headers, "Headers")
+    if not value:
+        note(f"Its value ({several(len(seen.record.value), 'byte')}) may hold a prompt: --value shows it.")
     else:
-        console.print(Text(text))
+        console.print(Text(value_text(seen.record.value)), soft_wrap=True)
+
+
+def about(seen: Seen) -> dict[str, Lines]:
+    """What is known of it, each thing once, by names for people."""
+    letter, record = seen.letter, seen.record
+    key, user = record.key.decode("utf-8", "replace"), user_of(record)
+    read, why = decode(as_it_was(seen)), why_not(seen)
+    unreadable = read.reason if isinstance(read, Unreadable) else None
+    if why is not None and unreadable == seen.reason:
+        why = "for that reason" if unreadable in why else why
+    recorded = None if letter.timestamp is None else to_iso(min(max(0, letter.timestamp), LAST))
+    rows: dict[str, Lines | None] = {
+        "state": _state(seen),
+        "reason": seen.reason,
+        "message": letter.message if letter.message != seen.reason else None,
+        "can be redriven": "yes" if why is None else f"no: {why}",
+        "can't be read": unreadable if unreadable and unreadable not in f"{seen.reason} {why}" else None,
+        "type": seen.type,
+        "from": letter.origin or letter.topic,
+        "recorded": recorded,
+        "set aside": to_iso(min(max(0, record.timestamp), LAST)),
+        "set aside by": letter.group,
+        "user": user,
+        "key": key if key != user else None,
+        "size": several(len(record.value), "byte"),
+        "cut": None
+        if letter.cut_from is None
+        else f"only its beginning is kept: it had {several(letter.cut_from, 'byte')}",
+        "replayed": several(times_replayed(record), "time") if times_replayed(record) else None,
+        "exception": letter.exception,
+        "cause": letter.cause,
+        "trace": record.header("traceparent"),
+        "stack": None if letter.stack is None else tuple(letter.stack.expandtabs().splitlines()),
+    }
+    return {name: said for name, said in rows.items() if said}
+
+
+def _state(seen: Seen) -> str:
+    said = seen.disposition
+    if said is None:
+        return seen.standing.value
+    replay = "" if said.replay_id is None else f", as {said.replay_id}"
+    reason = f": {said.reason}" if said.reason else ""
+    return f"{seen.standing.value}, by {said.actor} at {to_iso(said.at)}{replay}{reason}"
 
 
 def print_redrive(console: Console, wanted: Redrive) -> None:
@@ -136,22 +203,22 @@ def print_redrive(console: Console, wanted: Redrive) -> None:
     if wanted.plan is not None:
         replays.show(wanted.plan, console)
     if wanted.choice.refused:
-        table = Table("can't be redriven", "letters", title="Left out", title_justify="left")
-        for reason, count in wanted.choice.refused.most_common(_GROUPS):
-            table.add_row(Text(_clean(reason)), f"{count:,}")
-        console.print(table)
+        rows = [(f"{count:,}", reason) for reason, count in wanted.choice.refused.most_common(_GROUPS)]
+        print_rows(console, (Column("letters", right=True), Column("why", folds=20)), rows, "Left out")
+        if wanted.plan is not None or wanted.choice.chosen:
+            note(REFUSED)
     if wanted.choice.left:
-        console.print(f"{wanted.choice.left:,} more wait for the next redrive: one takes so many.")
+        note(f"{several(wanted.choice.left, 'more waits', 'more wait')} for the next redrive: one takes so many.")
 
 
 def print_redriven(console: Console, wanted: Redrive, ended: Ended) -> None:
     """What came of it, in a line; and what was left out."""
     plan, done = ended.plan, ended.plan.checkpoint or Checkpoint()
     aside = f", {done.quarantined:,} put into the quarantine" if done.quarantined else ""
-    back = f" {ended.came_back:,} of them came back." if ended.came_back else ""
+    back = f" {ended.came_back:,} of them came back as dead letters." if ended.came_back else ""
     rest = "" if plan.state is ReplayState.DONE else f" `openv replay {plan.replay_id} --continue` goes on."
-    words = f"{done.written:,} of {len(wanted.choice.chosen):,} dead letters redriven{aside}.{back}{rest}"
-    console.print(Text(words), soft_wrap=True)
+    words = f"{done.written:,} of {several(len(wanted.choice.chosen), 'dead letter')} redriven{aside}.{back}{rest}"
+    print_line(console, words)
     print_redrive(console, Redrive(wanted.choice, None))
 
 

@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 
 from operations.running import DEFAULT_DATA_DIR, DataDirOption, run
+from operations.running import agreed as asked
 
 doctor_app = typer.Typer(help="Look at everything OpenV depends on.", no_args_is_help=True)
 DAY_MS = 86_400_000
@@ -16,7 +17,10 @@ def doctor(
     repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended from here, after a list.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before repairing.")] = False,
     only: Annotated[
-        list[str] | None, typer.Option(help="Look at this alone: kafka, topics, files …; may be given several times.")
+        list[str] | None,
+        typer.Option(
+            help="Look at this alone: kafka, topics, files …; of several: --only kafka --only topics, or kafka,topics."
+        ),
     ] = None,
     older_than: Annotated[
         float, typer.Option(min=1, max=3650, help="Days: younger files and documents are nobody's stray yet.")
@@ -37,7 +41,7 @@ def doctor(
     from operations.doctor.commands import doctor as work
 
     def agreed(words: str) -> bool:
-        return yes or typer.confirm(words, err=True)
+        return yes or asked(words)
 
     older_than_ms = round(older_than * DAY_MS)
     console = Console()
@@ -45,7 +49,7 @@ def doctor(
         work(
             data_dir,
             console,
-            only=only or (),
+            only=[name.strip() for said in only or () for name in said.split(",")],
             repairing=repair,
             agreed=agreed,
             older_than_ms=older_than_ms,

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from operations.audit import at_the_terminal
+from operations.audit.recording import at_the_terminal
+from operations.core.counting import several
 from operations.core.findings import exit_code
 from operations.doctor import views
 from operations.doctor.examine import examine
@@ -37,9 +38,8 @@ async def doctor(
             views.show(console, findings)
         if repairing and to_repair:
             views.show_listing(Console(stderr=True) if as_json else console, to_repair)
-            if agreed(f"Repair {len(to_repair)} findings?"):
+            if agreed(f"Repair {several(len(to_repair), 'finding')}?"):
                 repaired = await repair(around, to_repair, at_the_terminal())
-                around.listings.clear()
                 findings = await examine(around, only)
                 if not as_json:
                     views.show_repaired(console, repaired)

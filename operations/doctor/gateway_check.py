@@ -3,6 +3,7 @@
 import httpx
 
 from operations.core.findings import Finding, note, ok, problem
+from operations.doctor.away import about_part, about_server
 from operations.doctor.surroundings import Surroundings
 
 CHECK = "gateway"
@@ -19,17 +20,22 @@ async def check(around: Surroundings) -> list[Finding]:
             answer = await client.get(f"{url.rstrip('/')}/readyz")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         what = f"{url} does not answer: {type(error).__name__}"
-        return [problem(CHECK, what, "nobody can ask for a video, or see one", "openv gateway")]
+        why = "nobody can ask for a video, or see one"
+        return [problem(CHECK, what, why, "openv gateway", about="gateway", after=["process gateway"])]
     if answer.is_success:
         return [ok(CHECK, f"{url} is ready")]
     missing = _missing(answer)
-    what = f"{url} is not ready: {missing or f'it answers {answer.status_code}'}"
-    return [problem(CHECK, what, "it takes no requests until it is", "openv doctor --only kafka")]
+    said = f"it misses {', '.join(missing)}" if missing else f"it answers {answer.status_code}"
+    why = "it takes no requests until it is (docs/runbooks/ServerAway.md, FeedBehind.md)"
+    after = [*map(about_server, missing), *map(about_part, missing), "process gateway"]
+    after += ["database"] if "mongodb" in missing else []  # it answers, and is another one
+    mend = around.restart("gateway")
+    return [problem(CHECK, f"{url} is not ready: {said}", why, mend, about="gateway", after=after)]
 
 
-def _missing(answer: httpx.Response) -> str:
+def _missing(answer: httpx.Response) -> list[str]:
     try:
         named = answer.json().get("missing")
     except (ValueError, AttributeError):
-        return ""
-    return f"it misses {', '.join(map(str, named))}" if isinstance(named, list) and named else ""
+        return []
+    return [str(one) for one in named] if isinstance(named, list) else []

@@ -1,10 +1,10 @@
 """Consumer groups and applied offsets: who reads, how far behind, and whether anything was lost on the way."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from operations.core.findings import Finding, age, ok, problem
+from operations.core.findings import Finding, Level, age, ok, problem
 from operations.core.readers import READERS, behind
 from operations.doctor.surroundings import Surroundings
 from repo.kafka_inspection import Group, KafkaInspection
@@ -15,7 +15,8 @@ LATE_MS = 60_000
 APART_S = 3.0  # two looks: many times as long as a role keeps what it applied to itself
 LOOKED_AT = 50  # offsets that are read to find a record
 ROLES = ("ledger", "scheduler", "janitor", "notifier")
-RESTART = "restart that `openv streams` process (its log says why it stands still)"
+LOCAL = ("process streams",)
+ALL = "streams"
 SOFT = ("scheduler",)  # rebuilt from the documents: what it never saw is no loss
 
 
@@ -44,7 +45,32 @@ async def check(around: Surroundings) -> list[Finding]:
         for name, topic in READERS.items():
             group = await kafka.group(f"openv-{name}") if name in ROLES else None
             standings.append(await _standing(around, name, topic, group))
-    return [finding for one in await _looked_again(around, standings) for finding in judged(one)]
+    restart = around.restart("streams")
+    found = [finding for one in await _looked_again(around, standings) for finding in judged(one, restart)]
+    found = [*_other_database(standings), *found]
+    return together(found, restart if around.stack else "openv streams")
+
+
+def together(found: Sequence[Finding], start: str) -> list[Finding]:
+    """Roles of which none runs are one problem: all of them run in each process that is told no role."""
+    absent = [one for one in found if one.level is Level.PROBLEM and one.about in map(_absent, ROLES)]
+    if len(absent) < len(ROLES):
+        return list(found)
+    why = "what users ask and workers report is not decided until one runs (docs/runbooks/RoleMissing.md)"
+    what = f"no streams run: the groups of {', '.join(ROLES)} have no members"
+    follow = [replace(one, after=(*one.after, ALL)) for one in found if one not in absent]
+    return [problem(CHECK, what, why, start, about=ALL, after=LOCAL), *follow]
+
+
+def _other_database(standings: Sequence[Standing]) -> list[Finding]:
+    """Offsets are applied in the documents first, and then stored in the group: never the other way round."""
+    lacking = [one.name for one in standings if one.group and any(at > 0 for at in one.group.committed.values())]
+    lacking = [one.name for one in standings if one.name in lacking and not one.applied]
+    if not lacking:
+        return []
+    what = f"MongoDB knows nothing of what was applied, and Kafka does ({', '.join(lacking)}): it is another database"
+    why = "users, keys and videos are not in it; openv rebuild is the second step (docs/recovery.md)"
+    return [problem(CHECK, what, why, "openv restore FILE", about="database", after=["server mongodb"])]
 
 
 async def _looked_again(around: Surroundings, standings: list[Standing]) -> list[Standing]:
@@ -85,37 +111,49 @@ async def _time_of(log: EventLog, topic: str, partition: int, offset: int, end: 
     return records[0].timestamp if records else None
 
 
-def judged(at: Standing) -> list[Finding]:
-    """What its standing says."""
+def judged(at: Standing, restart: str) -> list[Finding]:
+    """What its standing says. ``restart``: the command that starts a streams process anew."""
     waiting = {number: lag for number, lag in behind(at.applied, at.starts, at.ends).items() if lag}
-    found = [*_lost(at), *_members(at, sum(waiting.values()))]
+    found = [*_lost(at), *_members(at, sum(waiting.values()), restart)]
     if at.still and at.oldest_ms is not None:
         what = (
             f"{at.name} stands still: {sum(waiting[number] for number in at.still)} records of {at.topic} wait in "
             f"partitions {list(at.still)}, the oldest for {age(at.oldest_ms)}, and none was applied in {APART_S:g} s"
         )
-        why = "its process is in the group and does nothing there: what users ask and workers report is not decided"
-        found.append(problem(CHECK, what, why, RESTART))
+        why = (
+            "its process is in the group and does nothing there: what users ask and workers report is not decided "
+            "(docs/runbooks/CommitStalled.md)"
+        )
+        found.append(problem(CHECK, what, why, restart, about=f"role {at.name}", after=_after(at.name)))
     elif waiting and at.oldest_ms is not None and at.oldest_ms >= LATE_MS:
         worst, most = max(waiting.items(), key=lambda one: one[1])
         what = (
             f"{at.name} is behind: {sum(waiting.values())} records of {at.topic} are not applied, "
             f"{most} of them in partition {worst}; the oldest waits for {age(at.oldest_ms)}"
         )
-        why = "what users ask and workers report is not decided meanwhile"
-        found.append(problem(CHECK, what, why, f"openv streams --role {_role(at.name)}"))
+        why = "what users ask and workers report is not decided meanwhile (docs/runbooks/StreamLag.md)"
+        mend = f"openv streams --role {_role(at.name)}"
+        found.append(problem(CHECK, what, why, mend, about=f"role {at.name}", after=_after(at.name)))
     return found or [ok(CHECK, f"{at.name}: {sum(waiting.values())} records to go{_of_members(at)}")]
 
 
-def _members(at: Standing, waiting: int) -> list[Finding]:
+def _members(at: Standing, waiting: int, restart: str) -> list[Finding]:
     if at.group is None or at.group.members or not (waiting or at.applied or at.group.committed):
         return []
-    why = "nothing on its topic is worked on until one runs"
-    return [
-        problem(
-            CHECK, f"no {at.name} runs: group {at.group.name} has no members", why, f"openv streams --role {at.name}"
-        )
-    ]
+    why = "nothing on its topic is worked on until one runs (docs/runbooks/RoleMissing.md)"
+    what = f"no {at.name} runs: group {at.group.name} has no members"
+    mend = restart if restart.startswith("kill") else f"openv streams --role {at.name}"
+    return [problem(CHECK, what, why, mend, about=_absent(at.name), after=LOCAL)]
+
+
+def _absent(role: str) -> str:
+    """The thing that has the problem that nobody runs it."""
+    return f"runner {role}"
+
+
+def _after(name: str) -> tuple[str, ...]:
+    """What explains that a reader is behind."""
+    return (_absent(_role(name)), *LOCAL, "database", *(() if name in ROLES else (f"role {_role(name)}",)))
 
 
 def _lost(at: Standing) -> list[Finding]:

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from uuid import uuid4
 
-from operations.audit import Actor, audited
+from operations.audit.recording import Actor, audited
+from operations.core.counting import several
 from operations.core.findings import Finding, Mends
 from operations.core.strays import Found, Stray, job_of, judge
 from operations.doctor.surroundings import PAGE, Surroundings
+from repo.ports import ObjectStore
 from repo.s3 import S3ObjectStore
 from repo.s3_inspection import S3Inspection
 from repo.topic_admin import TopicAdmin
@@ -80,25 +82,39 @@ async def _cors(around: Surroundings, targets: Sequence[str]) -> str:
 async def _files(around: Surroundings, targets: Sequence[str]) -> str:
     gone = left = 0
     for start in range(0, len(targets), PAGE):
-        by_store: dict[str | None, list[Found]] = {}
+        by_store: dict[str | None, list[str]] = {}
         for target in targets[start : start + PAGE]:
             store, _, key = target.partition(":")
-            by_store.setdefault(store or None, []).append(Found(key, 0, 0))
+            by_store.setdefault(store or None, []).append(key)
         for name, found in by_store.items():
-            keys = await _still_strays(around, found)
             store_of = around.stores.named(name)
+            keys = [] if store_of is None else await _still_strays(around, store_of, found)
             if store_of is not None and keys:
                 await store_of.delete(keys)
             gone, left = gone + len(keys), left + len(found) - len(keys)
     return f"{gone} objects deleted{f', {left} are in use by now' if left else ''}"
 
 
-async def _still_strays(around: Surroundings, found: Sequence[Found]) -> list[str]:
-    """Keys carry job, attempt, worker and session: what was written once under one is not written there again, so its
-    age, which was looked at before, only grows; its job may have come."""
+async def _still_strays(around: Surroundings, store: ObjectStore, keys: Sequence[str]) -> list[str]:
+    """Judged afresh by all that is known now. What a client gave lies under its job's name alone: whoever asks for the
+    same again has written it anew, and its job comes a moment later."""
+    found = await _listed(store, sorted(keys))
+    made_at = await around.mongo.made_at()
     ids = {job_id for one in found if (job_id := job_of(one)) is not None}
     jobs = await around.desk.database.upkeep.known_jobs(ids)
-    return [one.key for one in found if judge(one, jobs, around.now(), around.older_than_ms) in _GO]
+    return [one.key for one in found if judge(one, jobs, around.now(), around.older_than_ms, made_at) in _GO]
+
+
+async def _listed(store: ObjectStore, keys: Sequence[str]) -> list[Found]:
+    """Those of these, which are in order, that are there, as they are now."""
+    wanted, found = set(keys), list[Found]()
+    after = keys[0][:-1]  # sorts before it, and hardly anything lies between
+    while True:
+        page = await store.list_after(after, PAGE)
+        found += [Found(one.key, one.modified_at, one.bytes) for one in page if one.key in wanted]
+        if len(page) < PAGE or page[-1].key >= keys[-1]:
+            return found
+        after = page[-1].key
 
 
 async def _documents(around: Surroundings, targets: Sequence[str]) -> str:
@@ -110,14 +126,16 @@ async def _documents(around: Surroundings, targets: Sequence[str]) -> str:
     ]
     for job_id in gone:
         await around.desk.database.endpoints.forget_chunks(job_id)
-    return f"what {len(gone)} jobs had streamed is deleted"
+    return f"what {several(len(gone), 'job')} had streamed is deleted"
 
 
 async def _pending(around: Surroundings, targets: Sequence[str]) -> str:
     """Asking where a user stands changes nothing, and makes the ledger complete what it finds."""
     answers = [await around.desk.ask(AskUsage(command_id=str(uuid4()), user_id=user)) for user in targets]
     silent = sum(answer is None for answer in answers)
-    return f"{len(answers) - silent} accounts looked at by the ledger{f', {silent} not yet' if silent else ''}"
+    return (
+        f"{several(len(answers) - silent, 'account')} looked at by the ledger{f', {silent} not yet' if silent else ''}"
+    )
 
 
 ACTS: Mapping[Mends, Act] = MappingProxyType(

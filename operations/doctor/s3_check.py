@@ -4,6 +4,7 @@ import httpx
 
 from operations.core.findings import Finding, Mends, note, ok, problem
 from operations.core.strays import PROBES
+from operations.doctor.away import away
 from operations.doctor.surroundings import Surroundings
 from repo.ports import ObjectStore, Unavailable
 from repo.s3 import S3ObjectStore
@@ -50,7 +51,7 @@ async def _of(around: Surroundings, name: str, store: ObjectStore) -> list[Findi
             why = "nothing can be stored in it"
             mend = "openv doctor --repair --only s3"
             return [problem(CHECK, f"{name}: {absent.reason}", why, mend, repair=Mends.BUCKET, targets=[name])]
-        return [problem(CHECK, f"{name}: {absent}", "no file can be stored or shown", f"curl -i ${variable}")]
+        return [away(CHECK, absent)]
     return await _seen(around, name, S3Inspection(store), variable)
 
 
@@ -61,7 +62,7 @@ async def _seen(around: Surroundings, name: str, store: S3Inspection, variable: 
         try:
             answered = await store.probe(PROBES, origin)
         except Unavailable as refused:
-            return [problem(CHECK, f"{name}: {refused}", "no file can be stored or shown", f"curl -i ${variable}")]
+            return [away(CHECK, refused)]
         except httpx.HTTPError as error:
             public = variable.replace("ENDPOINT", "PUBLIC_ENDPOINT")
             what = f"{name}: a signed address leads nowhere: {type(error).__name__}"

@@ -10,8 +10,8 @@ from streams.settings import StreamsSettings
 CHECK = "settings"
 
 
-async def check(_around: Surroundings) -> list[Finding]:
-    """Of this environment: run it in that of the streams."""
+async def check(around: Surroundings) -> list[Finding]:
+    """Of this environment: run it in that of the streams. `openv up` tells its parts the public address itself."""
     try:
         settings = StreamsSettings()
     except SettingsError as error:
@@ -24,7 +24,10 @@ async def check(_around: Surroundings) -> list[Finding]:
         found.append(problem(CHECK, "mails go out without TLS", why, "export OPENV_SMTP_TLS=starttls"))
     public = settings.openv_public_url
     if public is None:
-        found.append(note(CHECK, "OPENV_PUBLIC_URL is not set", "mails and webhooks can name no address of a video"))
+        if not around.stack:
+            found.append(
+                note(CHECK, "OPENV_PUBLIC_URL is not set", "mails and webhooks can name no address of a video")
+            )
     elif urlsplit(public).scheme not in ("http", "https") or not urlsplit(public).netloc:
         why = "mails and webhooks name addresses that lead nowhere"
         found.append(problem(CHECK, "OPENV_PUBLIC_URL is no address", why, "export OPENV_PUBLIC_URL=https://…"))

@@ -1,12 +1,12 @@
 """What the checks look at: the servers, this machine, and how far to look. Opened once for all of them."""
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from operations.core.strays import Found
 from operations.desk import Desk
 from operations.local import running_stack, server_environment
 from repo.clock import now_ms
@@ -27,7 +27,7 @@ PAGE = 1_000
 class Surroundings:
     """``origins``: the web pages that read videos from the object store; ``gateway``: where it is reached from here,
     None where nothing says. ``older_than_ms``: what is younger is nobody's stray yet. ``most``: how many objects and
-    documents of a kind are looked at. ``listings``: what was listed so far, and whether to its end."""
+    documents of a kind are looked at. ``stack``: what the local stack says of itself, where one runs here."""
 
     servers: ServerSettings
     fallback: FallbackSettings
@@ -40,23 +40,12 @@ class Surroundings:
     now: Callable[[], int] = now_ms
     older_than_ms: int = DAY_MS
     most: int = MOST
-    listings: dict[str | None, tuple[list[Found], bool]] = field(default_factory=dict)
+    stack: Mapping[str, Any] = field(default_factory=dict)
 
-    async def listing(self, name: str | None) -> tuple[list[Found], bool]:
-        """The objects of a store by key, and whether these are all. Raises ``Unavailable``."""
-        if name not in self.listings:
-            self.listings[name] = await self._list(name)
-        return self.listings[name]
-
-    async def _list(self, name: str | None) -> tuple[list[Found], bool]:
-        store = self.stores.named(name)
-        found: list[Found] = []
-        while store is not None and len(found) < self.most:
-            page = await store.list_after(found[-1].key if found else "", PAGE)
-            found += [Found(one.key, one.modified_at, one.bytes) for one in page]
-            if len(page) < PAGE:
-                return found, True
-        return found, store is not None and not await store.list_after(found[-1].key, 1)
+    def restart(self, part: str) -> str:
+        """The command after which a part runs anew: the local stack's is started again by its supervisor."""
+        pid = self.stack.get("parts", {}).get(part, {}).get("pid")
+        return f"kill -9 {pid}" if pid else f"docker compose restart {part}"
 
 
 @asynccontextmanager
@@ -89,4 +78,5 @@ async def surroundings(
             now,
             older_than_ms,
             most,
+            stack,
         )

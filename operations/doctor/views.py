@@ -6,11 +6,19 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from operations.core.findings import Finding, Level, worst
+from operations.core.columns import GAP
+from operations.core.findings import Finding, Level, summary, worst
 from operations.doctor.repair import Repaired
+from operations.tables import print_beside
 
 SHOWN = 20  # targets
-_MARKS = {Level.OK: ("ok", "green"), Level.NOTE: ("note", "cyan"), Level.PROBLEM: ("PROBLEM", "bold red")}
+_MARKS = {
+    Level.OK: ("ok", "green"),
+    Level.NOTE: ("note", "cyan"),
+    Level.FOLLOWS: ("follows", "yellow"),
+    Level.PROBLEM: ("PROBLEM", "bold red"),
+}
+_MARKED = max(len(mark) for mark, _ in _MARKS.values()) + 1
 
 
 def finding_plain(one: Finding) -> dict[str, Any]:
@@ -21,6 +29,7 @@ def finding_plain(one: Finding) -> dict[str, Any]:
         "what": one.what,
         "why": one.why,
         "mend": one.mend,
+        "because": one.because,
         "repair": str(one.repair) if one.repair else "",
         "targets": list(one.targets[:SHOWN]),
     }
@@ -31,19 +40,24 @@ def plain(findings: Sequence[Finding], repaired: Sequence[Repaired]) -> dict[str
     """All of it."""
     return {
         "level": str(worst(findings)),
+        "summary": summary(findings),
         "findings": [finding_plain(one) for one in findings],
         "repaired": [{"check": one.check, "done": one.words} for one in repaired],
     }
 
 
 def show(console: Console, findings: Sequence[Finding]) -> None:
-    """A line for each, and for what is no matter of course two more."""
+    """A line for each, and for what is no matter of course two more; at the end how many of each kind."""
+    width = max((len(one.check) for one in findings), default=0) + GAP
     for one in findings:
         mark, style = _MARKS[one.level]
-        console.print(Text.assemble((f"{mark:<8}", style), f"{one.check:<12}", one.what), soft_wrap=True)
-        for words in (one.why, f"→ {one.mend}" if one.mend else ""):
+        lead = Text.assemble((f"{mark:<{_MARKED}}", style), f"{one.check:<{width}}")
+        print_beside(console, lead, one.what)
+        because = f"from: {one.because}" if one.because else ""
+        for words in (one.why, because, f"→ {one.mend}" if one.mend else ""):
             if words:
-                console.print(Text(f"{'':<20}{words}", style="dim"), soft_wrap=True)
+                print_beside(console, Text(" " * (_MARKED + width)), words, "dim")
+    console.print(f"{summary(findings)}.", highlight=False)
 
 
 def show_listing(console: Console, findings: Sequence[Finding]) -> None:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
-from operations.audit import Action, Actor, audited
+from operations.audit.recording import Action, Actor, audited
 from operations.core.job_acts import FULFILLED, Verb, Way, refusal, standing, way_of, why_not
 from operations.desk import Desk
 from operations.jobs.life import stored_job

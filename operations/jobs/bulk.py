@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 
-from operations.audit import Actor
+from operations.audit.recording import Actor
 from operations.core.job_acts import Verb, way_of, why_not
 from operations.desk import Desk
 from operations.jobs.acts import Act, Asked, act

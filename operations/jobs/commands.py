@@ -8,9 +8,9 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from operations.audit import READ_JOB, at_the_terminal, reading_words
+from operations.audit.recording import READ_JOB, at_the_terminal, reading_words
+from operations.core.columns import Column
 from operations.core.job_acts import Verb, standing
 from operations.core.printable import printable
 from operations.desk import NOT_DECIDED
@@ -20,14 +20,17 @@ from operations.jobs.bulk import Came, Chosen, named_jobs, on_each, sought_jobs
 from operations.jobs.following import follow
 from operations.jobs.life import life_of, stored_job
 from operations.jobs.listing import Sought, page
-from operations.jobs.views import act_plain, cell, job_plain, life_plain, print_life, print_list, widened
+from operations.jobs.views import act_plain, job_plain, life_plain, print_life, print_list
 from operations.stack.errors import StackError
+from operations.tables import note, print_rows
 from repo.s3 import open_stores
 from repo.settings import FallbackSettings, ServerSettings
 from schemas.instants import to_iso
 
 STDIN = "-"
 ALL_DONE, NOT_DONE = 0, 1
+_CHOSEN = (Column("job"), Column("user", 2), Column("state", 1), Column("what would be done", folds=20))
+_HEAD = ("job", "user")  # how what `openv jobs list` prints begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +54,12 @@ async def list_jobs(
     if as_json:
         typer.echo(json.dumps({"jobs": [job_plain(job) for job in found.jobs], "after": found.after}, indent=2))
         return ALL_DONE
-    print_list(console, found.jobs)
+    if found.jobs:
+        print_list(console, found.jobs)
+    else:
+        note("No jobs match.")
     if found.after is not None:
-        console.print(cell(f"There are more: --after {found.after}"))
+        note(f"There are more: --after {found.after}")
     return ALL_DONE
 
 
@@ -107,7 +113,7 @@ async def act_on_jobs(data_dir: Path, wish: Wish, console: Console, *, as_json: 
         typer.echo(json.dumps([_came_plain(one) for one in came], indent=2))
     elif not at_once:
         done = sum(1 for one in came if one.act is not None and one.act.done)
-        console.print(cell(f"{done} of {len(chosen)}: done."))
+        note(f"{done} of {len(chosen)}: done.")
     return _code(came)
 
 
@@ -130,15 +136,12 @@ def _show_chosen(console: Console, wish: Wish, chosen: Sequence[Chosen], *, as_j
         rows = [{"jobId": one.job_id, "does": one.does, "words": one.words} for one in chosen]
         typer.echo(json.dumps({"dryRun": True, "jobs": rows, "cut": cut}, indent=2))
         return
-    table = Table("job", "user", "state", "what would be done")
-    for one in chosen:
-        user, state = (one.job.user_id, one.job.state) if one.job else ("", "")
-        table.add_row(cell(one.job_id), cell(user), state, cell(one.words))
-    widened(console).print(table)
+    jobs = [(one, (one.job.user_id, one.job.state) if one.job else ("", "")) for one in chosen]
+    print_rows(console, _CHOSEN, [(one.job_id, *about, one.words) for one, about in jobs])
     does = sum(1 for one in chosen if one.does)
-    console.print(cell(f"{does} of {len(chosen)} would be changed. Nothing was: say --execute to {wish.verb} them."))
+    note(f"{does} of {len(chosen)} would be changed. Nothing was: say --execute to {wish.verb} them.")
     if cut:
-        console.print(cell(f"These are the newest {wish.most}; there may be more (--most)."))
+        note(f"These are the newest {wish.most}; there may be more (--most).")
 
 
 def _came_plain(one: Came) -> dict[str, object]:
@@ -146,5 +149,6 @@ def _came_plain(one: Came) -> dict[str, object]:
 
 
 def _read_ids(lines: Iterable[str]) -> tuple[str, ...]:
-    """The first word of each line, so that what other programs print can be piped in."""
-    return tuple(word for line in lines for word in line.split()[:1])
+    """The first word of each line, so that what other programs print can be piped in: `openv jobs list` too."""
+    found = (words for line in lines if (words := line.split()))
+    return tuple(words[0] for words in found if tuple(words[: len(_HEAD)]) != _HEAD)

@@ -35,4 +35,5 @@ def _is_sought(job: Job, sought: Sought, job_id: str | None) -> bool:
         and sought.pool in (None, job.pool)
         and sought.endpoint in (None, job.endpoint)
         and sought.code in (None, job.failure.code if job.failure else "")
+        and (sought.since is None or job.created_at >= sought.since)
     )

@@ -4,19 +4,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from operations.core.attempts import Attempt
-from operations.core.printable import printable
+from operations.core.columns import Column
+from operations.core.counting import several
 from operations.core.timeline import Step
 from operations.jobs.acts import Act
 from operations.jobs.life import File, Life
+from operations.tables import Brief, Cell, print_about, print_line, print_rows, when
 from schemas.instants import to_iso
 from schemas.jobs import Job
 from schemas.shape import to_plain
 
-WIDE = 200
 _WORDS = ("prompt", "negativePrompt", "input")  # of a request: what its user wrote
 
 
@@ -97,58 +96,97 @@ def _iso(at: int | None) -> str | None:
     return None if at is None else to_iso(at)
 
 
+_JOBS = (
+    Column("job"),
+    Column("user", 2),
+    Column("state"),
+    Column("code", 1),
+    Column("created", 3),
+    Column("attempt", 5, right=True),
+    Column("tries", 4, right=True),
+    Column("worker", 8),
+    Column("pool", 6),
+    Column("endpoint", 7),
+)
+_ATTEMPTS = (
+    Column("attempt", right=True),
+    Column("worker", 1),
+    Column("ended"),
+    Column("code", 1),
+    Column("started", 3),
+    Column("lasted", 2, right=True),
+)
+_STEPS = (
+    Column("time"),
+    Column("kind"),
+    Column("what", folds=12),
+    Column("attempt", 4, right=True),
+    Column("worker", 5),
+    Column("lasted", 3, right=True),
+    Column("words", 2, folds=16),
+    Column("where", 1, folds=21),  # records' places are shorter, but for very long logs
+)
+_FILES = (
+    Column("file"),
+    Column("store", 2),
+    Column("bytes", 1, right=True),
+    Column("there"),
+    Column("of the job", 3, folds=10),
+)
+PREFIX = "openv."  # of our topics
+_CLOCK = slice(11, 23)  # of ISO 8601: the time of day
+
+
 def print_list(console: Console, jobs: Sequence[Job]) -> None:
     """A row a job."""
-    table = Table("job", "user", "state", "pool", "endpoint", "created", "attempt", "tries", "worker", "code")
+    rows = []
     for job in jobs:
-        table.add_row(
-            *map(cell, (job.job_id, job.user_id, job.state, job.pool, job.endpoint or "", to_iso(job.created_at))),
-            str(job.attempt),
-            f"{job.tries}/{job.max_retries + 1}",
-            cell(job.worker_id or ""),
-            job.failure.code if job.failure else "",
-        )
-    widened(console).print(table)
+        shown = (job.job_id, job.user_id, job.state, job.failure.code if job.failure else "", when(job.created_at))
+        counted = (str(job.attempt), f"{job.tries}/{job.max_retries + 1}")
+        rows.append((*shown, *counted, job.worker_id or "", job.pool, job.endpoint or ""))
+    print_rows(console, _JOBS, rows)
 
 
 def print_life(console: Console, life: Life, *, prompt: bool) -> None:
     """Everything, the newest last."""
-    widened(console)
-    job = life.job
-    head = Table(show_header=False)
-    for name, value in _head(life, prompt=prompt).items():
-        head.add_row(name, cell(value))
-    console.print(head)
+    print_about(console, _head(life, prompt=prompt))
     if life.attempts:
-        attempts = Table("attempt", "worker", "ended", "code", "started", "lasted", title="Attempts")
-        for one in life.attempts:
-            lasted, began = seconds(one.lasted_ms), _iso(one.started_at) or ""
-            attempts.add_row(str(one.attempt), cell(one.worker), one.end, one.code or "", began, lasted)
-        console.print(attempts)
-    steps = Table("time", "kind", "what", "attempt", "worker", "lasted", "words", "where", title="Timeline")
-    for step in life.steps:
-        words = f"{step.words}{f' [replay {step.replay}]' if step.replay else ''}"
-        steps.add_row(
-            to_iso(step.at),
-            step.kind,
-            cell(step.what),
-            str(step.attempt or ""),
-            cell(step.worker or ""),
-            seconds(step.lasted_ms),
-            cell(words),
-            step.place or step.id or "",
-        )
-    console.print(steps)
+        print_rows(console, _ATTEMPTS, [_attempt_row(one) for one in life.attempts], "Attempts")
+    print_rows(console, _STEPS, [_step_row(one) for one in life.steps], "Timeline")
     if life.files:
-        files = Table("file", "store", "bytes", "there", "of the job", title="Files")
-        for file in life.files:
-            there = {True: "present", False: "MISSING", None: "not known"}[file.present]
-            named = "named" if file.named else "not named: of an attempt that did not count"
-            files.add_row(cell(file.key), file.store or "main", str(file.bytes or ""), there, named)
-        console.print(files)
+        print_rows(console, _FILES, [_file_row(one) for one in life.files], "Files")
     for gap in life.gaps:
-        console.print(cell(f"Not everything is known: {gap}."))
-    console.print(cell(f"{job.job_id}: {len(life.steps)} steps."))
+        print_line(console, f"Not everything is known: {gap}.")
+    print_line(console, f"{life.job.job_id}: {several(len(life.steps), 'step')}.")
+
+
+def _attempt_row(one: Attempt) -> tuple[Cell, ...]:
+    began = "" if one.started_at is None else _clock(one.started_at)
+    return str(one.attempt), one.worker, one.end, one.code or "", began, seconds(one.lasted_ms)
+
+
+def _step_row(step: Step) -> tuple[Cell, ...]:
+    words = f"{step.words}{f' [replay {step.replay}]' if step.replay else ''}"
+    about = (str(step.attempt or ""), step.worker or "", seconds(step.lasted_ms), words)
+    return _clock(step.at), step.kind, step.what, *about, _where(step)
+
+
+def _where(step: Step) -> Cell:
+    if step.place is None:
+        return step.id or ""
+    return Brief(step.place, step.place.removeprefix(PREFIX))
+
+
+def _file_row(file: File) -> tuple[Cell, ...]:
+    there = {True: "present", False: "MISSING", None: "not known"}[file.present]
+    named = "named" if file.named else "not named: of an attempt that did not count"
+    return file.key, file.store or "main", str(file.bytes or ""), there, named
+
+
+def _clock(at: int) -> Brief:
+    """Of one job: its days are seldom several, and the head has the first."""
+    whole = to_iso(at)
+    return Brief(whole, whole[_CLOCK])
 
 
 def _head(life: Life, *, prompt: bool) -> dict[str, str]:
@@ -172,15 +210,3 @@ def _head(life: Life, *, prompt: bool) -> dict[str, str]:
 def seconds(ms: int | None) -> str:
     """A duration for people."""
     return "" if ms is None else f"{ms / 1000:.3f} s"
-
-
-def cell(text: str) -> Text:
-    """As it is, not as markup, and without what steers a terminal."""
-    return Text(printable(text))
-
-
-def widened(console: Console) -> Console:
-    """What reads it gets names and times whole, not cut to 80 columns."""
-    if not console.is_terminal:
-        console.width = max(console.width, WIDE)
-    return console

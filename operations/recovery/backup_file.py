@@ -15,6 +15,7 @@ from typing import IO, Annotated, Any
 import bson
 import orjson
 from bson import Code, DBRef
+from bson.codec_options import DatetimeConversion
 from bson.errors import BSONError
 from bson.json_util import CANONICAL_JSON_OPTIONS, JSONMode, JSONOptions, dumps, loads
 from pydantic import Field, ValidationError
@@ -28,10 +29,14 @@ from schemas.shape import from_json, shape, to_json
 FORMAT = "openv-backup"
 VERSION = 1
 LINE_MAX = 128 * 1024 * 1024  # a document of 16 MiB, written out
-READ_AT_ONCE = 500
+READ_AT_ONCE = 500  # lines, and what these have together unless one alone has more
+BYTES_AT_ONCE = 16 * 1024 * 1024
 DOCUMENT_MAX = 16 * 1024 * 1024  # MongoDB's own limits; what breaks one is refused when the database is closed already
 DEPTH_MAX = 100
-_READING = JSONOptions(json_mode=JSONMode.CANONICAL, tz_aware=True)
+# A date beyond the calendar, which the database may hold, comes back as it was.
+_READING = JSONOptions(
+    json_mode=JSONMode.CANONICAL, tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO
+)
 Document = dict[str, Any]
 Word = Annotated[str, Field(max_length=100)]
 Offset = Annotated[int, Field(ge=0, lt=2**63)]
@@ -99,12 +104,13 @@ class BackupWriter:
         self._name, self._count, self._sha256 = collection, 0, hashlib.sha256()
         self._gzip.write(b"#collection " + orjson.dumps(collection) + b"\n")
 
-    def add(self, documents: Sequence[Document]) -> None:
-        """These belong to the collection."""
+    def add(self, documents: Sequence[Document]) -> int:
+        """These belong to the collection. How many bytes they have as lines."""
         lines = "".join(f"{dumps(one, json_options=CANONICAL_JSON_OPTIONS)}\n" for one in documents).encode()
         self._gzip.write(lines)
         self._sha256.update(lines)
         self._count += len(documents)
+        return len(lines)
 
     def end(self) -> Held:
         """The collection is complete."""
@@ -153,14 +159,15 @@ class _Reading:
         yield manifest
 
     def _collection(self, name: str) -> Iterator[tuple[str, list[bytes]]]:
-        digest, count, batch = hashlib.sha256(), 0, list[bytes]()
+        digest, count, size, batch = hashlib.sha256(), 0, 0, list[bytes]()
         while (line := self._line()).startswith(b"{"):
             digest.update(line)
             count += 1
             batch.append(line)
-            if len(batch) == READ_AT_ONCE:
+            size += len(line)
+            if len(batch) == READ_AT_ONCE or size >= BYTES_AT_ONCE:
                 yield name, batch
-                batch = []
+                size, batch = 0, []
         if batch:
             yield name, batch
         held = self._seen[name] = Held(documents=count, sha256=digest.hexdigest())
@@ -215,6 +222,18 @@ def _document(line: bytes) -> Document:
     if size > DOCUMENT_MAX or any(name.startswith("$") for name in found) or not _is_plain(found, DEPTH_MAX):
         raise StackError("It holds a document that MongoDB does not store: it is too large, too deep, or a command.")
     return found
+
+
+def is_ours(document: Document) -> bool:
+    """Whether OpenV may have stored it, so that it can be restored. What somebody put there by hand may have an id that
+    is no text, or names that mean something else in a file."""
+    return isinstance(document["_id"], str) and _is_plain(document, DEPTH_MAX) and not _has_marks(document)
+
+
+def _has_marks(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(name.startswith("$") or _has_marks(one) for name, one in value.items())
+    return isinstance(value, list) and any(_has_marks(one) for one in value)
 
 
 def _is_plain(value: Any, depth: int) -> bool:

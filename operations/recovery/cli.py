@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from operations.running import DEFAULT_DATA_DIR, DataDirOption, run
+from operations.running import DEFAULT_DATA_DIR, DataDirOption, require_agreement, run
 
 recovery_app = typer.Typer(help="Back up MongoDB, restore it, bring it up to date.", no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -25,7 +25,7 @@ def backup(
 
     Example: `openv backup /backups/openv-$(date +%F).gz`
     """
-    from operations.audit import at_the_terminal
+    from operations.audit.recording import at_the_terminal
     from operations.recovery import views
     from operations.recovery.backup import STDOUT
     from operations.recovery.backup import backup as work
@@ -51,18 +51,19 @@ def restore(
     replace: Annotated[
         bool, typer.Option("--replace", help="Into a database that is not empty: delete all that is in it first.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before --replace.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before --replace: for scripts.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Only check that the file is whole.")] = False,
     as_json: AsJson = False,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
     """Put a backup into an empty database, which stays closed until `openv rebuild` has brought it up to date.
 
-    Checks the whole file before it writes anything. Gateways answer 503 until the rebuild is done.
+    Checks the whole file before it writes anything. Gateways answer 503 until the rebuild is done. Where nobody can be
+    asked, `--replace` needs `--yes`.
 
     Example: `openv restore /backups/openv-2026-11-22.gz && openv rebuild`
     """
-    from operations.audit import at_the_terminal
+    from operations.audit.recording import at_the_terminal
     from operations.recovery import views
     from operations.recovery.place import place
     from operations.recovery.restore import Into, checked
@@ -72,7 +73,7 @@ def restore(
         raise typer.BadParameter("--merge and --replace exclude each other")
     into = Into.MERGE if merge else Into.REPLACE if replace else Into.EMPTY
     if replace and not yes and not check:
-        typer.confirm("Delete everything in the database and put the backup in its place?", abort=True, err=True)
+        require_agreement("Delete everything in the database and put the backup in its place?")
 
     async def doing() -> None:
         with views.progress(Console(stderr=True)) as step:
@@ -105,7 +106,7 @@ def rebuild(
 
     Example: `openv rebuild --verify --json`
     """
-    from operations.audit import at_the_terminal
+    from operations.audit.recording import at_the_terminal
     from operations.recovery import views
     from operations.recovery.place import place
     from operations.recovery.rebuild import rebuild as work

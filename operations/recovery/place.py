@@ -1,6 +1,6 @@
 """Where backups, restores and rebuilds work: the log, and the database whatever stands in it."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,10 +33,15 @@ class Step:
 
 
 Progress = Callable[[Step], None]
+Sure = Callable[[], Awaitable[None]]  # asked before each write; raises where it may not be done any more
 
 
 def silent(_step: Step) -> None:
     """Nobody looks."""
+
+
+async def alone() -> None:
+    """Nobody else can be at it."""
 
 
 @asynccontextmanager

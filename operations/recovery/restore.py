@@ -12,14 +12,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
-from operations.audit import Actor, audited
+from operations.audit.recording import Actor, audited
 from operations.core.recovery_table import HOLDINGS, JOBS, OFFSETS, TABLE, Rule, is_restored
 from operations.recovery.backup_file import Checked, Document, Header, Manifest, documents_of, read
-from operations.recovery.place import Place, Progress, Step, silent
-from operations.recovery.standing import close
+from operations.recovery.place import Place, Progress, Step, Sure, alone, silent
+from operations.recovery.standing import hold, require_free
 from operations.stack.errors import StackError
 from repo.mongo_copies import MongoCopies
-from schemas.identities import Standing
+from schemas.identities import Identity, Standing
 
 T = TypeVar("T")
 
@@ -51,27 +51,33 @@ async def restore(at: Place, actor: Actor, file: Path, into: Into, progress: Pro
     """Check the file, close the database, store the documents. Raises ``StackError``, ``Unavailable``."""
     whole = await checked(file, progress)
     header = whole.header
-    strays = into is Into.EMPTY and await _holds_strays(at, header)
+    known = await at.database.identities.identity()
+    require_free(known)
+    strays = into is Into.EMPTY and await _holds_strays(at, header, known)
     detail = {"backupId": header.backup_id, "into": into.value}
-    async with audited(at.log, actor, "database.restore", target=at.name, detail=detail) as action:
-        await close(at.database, Standing.RESTORING, backup_id=header.backup_id, positions=header.positions)
+    cleared = [one.name for one in HOLDINGS if into is Into.REPLACE or (strays and one.name == OFFSETS)]
+    async with (
+        audited(at.log, actor, "database.restore", target=at.name, detail=detail) as action,
+        # What is half deleted is no part of this backup yet: whoever runs it again has to say again what is to go.
+        hold(at.database, known, Standing.RESTORING, backup_id=None if cleared else header.backup_id) as held,
+    ):
         await at.database.make_indexes()
-        for one in HOLDINGS:
-            if into is Into.REPLACE or (strays and one.name == OFFSETS):
-                await at.database.copies.clear(one.name)
-        stored, left_out = await store(at.database.copies, file, whole, progress)
-        await close(at.database, Standing.RESTORED, backup_id=header.backup_id, positions=header.positions)
+        for name in cleared:
+            await held.sure()
+            await at.database.copies.clear(name)
+        await held.moved(Standing.RESTORING, backup_id=header.backup_id, positions=header.positions)
+        stored, left_out = await store(at.database.copies, file, whole, progress, held.sure)
+        await held.left(Standing.RESTORED)
         action.detail["stored"] = str(stored.total())
     return Restored(whole, into, dict(stored), left_out)
 
 
-async def _holds_strays(at: Place, header: Header) -> bool:
+async def _holds_strays(at: Place, header: Header, identity: Identity | None) -> bool:
     """Whether the empty database holds something all the same. Raises ``StackError`` where it is not empty.
 
     A database that took a lost one's place may have got a last write that was under way to that: it has no identity
     then, and no job, for a job is stored only after its account was stored in the known database.
     """
-    identity = await at.database.identities.identity()
     if identity is not None and identity.backup_id == header.backup_id and identity.standing is Standing.RESTORING:
         return False
     full = [one.name for one in HOLDINGS if not await at.database.copies.is_empty(one.name)]
@@ -84,7 +90,7 @@ async def _holds_strays(at: Place, header: Header) -> bool:
 
 
 async def store(
-    copies: MongoCopies, file: Path, whole: Checked, progress: Progress = silent
+    copies: MongoCopies, file: Path, whole: Checked, progress: Progress = silent, sure: Sure = alone
 ) -> tuple[Counter[str], int]:
     """Documents stored, by collection, and keys left out. The file is one that ``checked`` found whole."""
     stored, seen, left_out = Counter(dict.fromkeys(whole.manifest.collections, 0)), Counter[str](), 0
@@ -98,6 +104,7 @@ async def store(
         documents = await asyncio.to_thread(_documents, file, lines)
         kept = [one for one in documents if is_restored(name, one)]
         left_out += len(documents) - len(kept)
+        await sure()
         stored[name] += await _stored(copies, name, kept)
         seen[name] += len(documents)
         progress(Step(name, seen[name], whole.manifest.collections[name].documents))

@@ -6,20 +6,30 @@ from typing import Any
 
 import orjson
 import rich.progress
+import typer
 from rich.console import Console
-from rich.table import Table
 
+from operations.core.columns import Column
+from operations.core.counting import several
 from operations.core.printable import printable
-from operations.core.recovery_table import TABLE
+from operations.core.recovery_table import ACCOUNTS, TABLE
 from operations.recovery.backup import BackupMade
 from operations.recovery.backup_file import Checked
 from operations.recovery.place import Progress, Step
 from operations.recovery.rebuild import Rebuilt
 from operations.recovery.restore import Restored
 from operations.recovery.verify import Comparison, Difference
+from operations.tables import is_plain, print_line, print_rows
 from schemas.instants import to_iso
 
 LISTED = 50
+_DIFFERENCES = (
+    Column("id"),
+    Column("document", 1),
+    Column("announced", 3, right=True),
+    Column("stored", 4, right=True),
+    Column("differs in", 2, folds=16),
+)
 
 
 @contextmanager
@@ -31,7 +41,7 @@ def progress(console: Console) -> Iterator[Progress]:
         rich.progress.TextColumn("{task.completed:,.0f}"),
         rich.progress.TimeElapsedColumn(),
     )
-    with rich.progress.Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as shown:
+    with rich.progress.Progress(*columns, console=console, disable=is_plain(console), transient=True) as shown:
         tasks: dict[str, rich.progress.TaskID] = {}
 
         def step(done: Step) -> None:
@@ -45,13 +55,24 @@ def progress(console: Console) -> Iterator[Progress]:
 def show_backup(made: BackupMade, console: Console, *, as_json: bool) -> None:
     """The file and what is in it."""
     told = {"file": str(made.file), "bytes": made.size, **_held(made.header.backup_id, made.header.created_at)}
-    told |= {"positions": _positions(made.header.positions), "collections": dict(made.counts)}
+    told |= {
+        "positions": _positions(made.header.positions),
+        "collections": dict(made.counts),
+        "leftOut": dict(made.left_out),
+    }
     if as_json:
         _print_json(told)
         return
-    console.print(_counts(made.counts, "documents"))
+    _counts(console, made.counts, "documents")
     size = "" if made.size is None else f", {made.size:,} bytes"
     console.print(f"Written: {made.file}{size}.", highlight=False, markup=False, soft_wrap=True)
+    for name, count in made.left_out.items():
+        console.print(
+            f"Left out: {several(count, 'document')} of {name} that OpenV never stored (an id that is no text, say): "
+            f"look at {'it, and delete it' if count == 1 else 'them, and delete them'}.",
+            highlight=False,
+            soft_wrap=True,
+        )
     _warn_of_secrets(made.counts, console)
 
 
@@ -64,7 +85,7 @@ def show_checked(checked: Checked, console: Console, *, as_json: bool) -> None:
     if as_json:
         _print_json(told)
         return
-    console.print(_counts(counts, "documents"))
+    _counts(console, counts, "documents")
     console.print(
         f"The file is whole. Made at {to_iso(header.created_at)} of database {printable(header.database)} by OpenV "
         f"{printable(header.openv_version)}.",
@@ -81,10 +102,10 @@ def show_restored(done: Restored, console: Console, *, as_json: bool) -> None:
         told = {**_held(header.backup_id, header.created_at), "into": done.into.value, "stored": dict(done.stored)}
         _print_json(told | {"oneTimeKeysLeftOut": done.left_out, "next": "openv rebuild"})
         return
-    console.print(_counts(done.stored, "stored"))
+    _counts(console, done.stored, "stored")
     if done.left_out:
-        console.print(f"Left out: {done.left_out} keys that are good for one use.", highlight=False)
-    console.print("Restored. The database is closed until `openv rebuild` has brought it up to date: run it now.")
+        console.print(f"Left out, for one use each: {several(done.left_out, 'key')}.", highlight=False)
+    print_line(console, "Restored. The database is closed until `openv rebuild` has brought it up to date: run it now.")
 
 
 def show_rebuilt(done: Rebuilt, console: Console, *, as_json: bool) -> None:
@@ -93,12 +114,12 @@ def show_rebuilt(done: Rebuilt, console: Console, *, as_json: bool) -> None:
         told = {"recordsRead": done.read, "recordsNoLongerKept": done.cut, "unreadable": done.unreadable}
         _print_json({**told, "stored": dict(done.stored), "comparison": _comparison(done.comparison)})
         return
-    console.print(_counts(done.stored, "brought up to date"))
+    _counts(console, done.stored, "brought up to date")
     if done.cut:
-        console.print(
-            f"{done.cut:,} records since the backup are no longer kept in openv.events: what they told is lost, and "
-            "jobs may stand as the backup had them.",
-            highlight=False,
+        print_line(
+            console,
+            f"No longer kept in openv.events since the backup: {several(done.cut, 'record')}. What was told there is "
+            "lost, and jobs may stand as the backup had them.",
         )
     show_comparison(done.comparison, console, as_json=False)
     console.print("The database is open.")
@@ -110,21 +131,20 @@ def show_comparison(found: Comparison, console: Console, *, as_json: bool) -> No
         _print_json(_comparison(found))
         return
     if found.shown:
-        table = Table("document", "id", "announced", "stored", "differs in")
-        for one in found.shown[:LISTED]:
-            stored = "none" if one.stored is None else str(one.stored)
-            table.add_row(
-                one.collection, one.document_id, str(one.announced), stored, ", ".join(one.members) or one.what
-            )
-        console.print(table)
-    same = ", ".join(f"{count:,} {name}" for name, count in found.same.items())
-    console.print(
+        print_rows(console, _DIFFERENCES, [_row(one) for one in found.shown[:LISTED]], "Different")
+    same = ", ".join(several(count, name.removesuffix("s"), name) for name, count in found.same.items())
+    print_line(
+        console,
         f"As last announced: {same}. Different: {found.different:,}. Events whose document is newer (no difference): "
         f"{found.passed:,}.",
-        highlight=False,
     )
+    if found.untold:
+        accounts = [one for one in found.shown if one.announced is None and one.collection == ACCOUNTS]
+        mend = f" For an account: openv users reset {accounts[0].document_id}" if accounts else ""
+        count = several(found.untold, "document")
+        print_line(console, f"Of these, damaged, and no event is as new to mend it: {count}.{mend}")
     if found.unreadable:
-        console.print(f"{found.unreadable:,} events can't be read.", highlight=False)
+        console.print(f"{several(found.unreadable, 'event')} can't be read.", highlight=False)
 
 
 def _comparison(found: Comparison) -> dict[str, Any]:
@@ -133,6 +153,7 @@ def _comparison(found: Comparison) -> dict[str, Any]:
         "different": found.different,
         "newerThanAnnounced": found.passed,
         "unreadable": found.unreadable,
+        "damagedAndNeverAnnounced": found.untold,
         "differences": [_difference(one) for one in found.shown],
     }
 
@@ -150,12 +171,15 @@ def _positions(positions: Mapping[str, Mapping[int, int]]) -> dict[str, dict[str
     return {topic: {str(number): offset for number, offset in of.items()} for topic, of in positions.items()}
 
 
-def _counts(counts: Mapping[str, int], title: str) -> Table:
-    table = Table("collection", title)
-    table.columns[1].justify = "right"
-    for name, count in counts.items():
-        table.add_row(name, f"{count:,}")
-    return table
+def _row(one: Difference) -> tuple[str, ...]:
+    stored = "none" if one.stored is None else str(one.stored)
+    announced = "never" if one.announced is None else str(one.announced)
+    return one.document_id, one.collection, announced, stored, ", ".join(one.members) or one.what
+
+
+def _counts(console: Console, counts: Mapping[str, int], title: str) -> None:
+    rows = [(name, f"{count:,}") for name, count in counts.items()]
+    print_rows(console, (Column("collection"), Column(title, right=True)), rows)
 
 
 def _warn_of_secrets(counts: Mapping[str, int], console: Console) -> None:
@@ -165,4 +189,4 @@ def _warn_of_secrets(counts: Mapping[str, int], console: Console) -> None:
 
 
 def _print_json(told: Mapping[str, Any]) -> None:
-    print(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())  # noqa: T201 -- the command's answer
+    typer.echo(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())

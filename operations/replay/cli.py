@@ -50,7 +50,7 @@ def replay(
     Example: `openv replay deadletter --into commands --type 'submit.v1' --from 2h`, then `openv replay r-… --execute`
     """
     from operations.replay import commands
-    from operations.replay.execution import Wishes
+    from operations.replay.pace import Wishes
 
     scope: dict[str, Any] = {
         "since": since, "until": until, "first_offset": from_offset, "end_offset": to_offset,
@@ -61,10 +61,10 @@ def replay(
     writes = execute or go_on
     if into is None:
         _require_plan(source, scope, writes=writes)
-        run(commands.carry_out(data_dir, source, None, wishes, Console(), as_json=as_json))
+        run(commands.carry_out(data_dir, source, None, wishes, as_json=as_json))
     elif writes:
         asked = _asked(source, into, max_replays, scope)
-        run(commands.carry_out(data_dir, None, asked, wishes, Console(), as_json=as_json))
+        run(commands.carry_out(data_dir, None, asked, wishes, as_json=as_json))
     else:
         asked = _asked(source, into, max_replays, scope)
         run(commands.plan(data_dir, asked, Console(), rehearse=rehearse, as_json=as_json))

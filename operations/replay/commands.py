@@ -12,20 +12,24 @@ import orjson
 import typer
 from rich.console import Console
 
-from operations.audit import at_the_terminal, audited
+from operations.audit.recording import at_the_terminal, audited
+from operations.core.counting import several
 from operations.core.printable import printable
 from operations.core.replay_names import NotAllowed
 from operations.core.replay_scope import Asked, BadScope
 from operations.replay import views
+from operations.replay.bound import plan_of
 from operations.replay.dry_run import DryRun
 from operations.replay.dry_run import plan as dry_run
-from operations.replay.execute import Ended, execute, plan_of
-from operations.replay.execution import Wishes
+from operations.replay.execute import Ended, execute
+from operations.replay.pace import Wishes
 from operations.replay.room import Room, room
 from operations.replay.tenure import cancel as end_for_good
 from operations.replay.tenure import found
 from operations.replay.tenure import pause as hold
+from operations.running import agreed
 from operations.stack.errors import StackError
+from operations.tables import note
 from schemas.replay_plans import ReplayState
 
 WAITS = 3  # exit code: it is not over, and goes on when it is told to
@@ -34,21 +38,18 @@ WAITS = 3  # exit code: it is not over, and goes on when it is told to
 async def plan(data_dir: Path, asked: Asked, console: Console, *, rehearse: bool, as_json: bool) -> int:
     """The dry run."""
     async with room(data_dir) as at:
-        with views.Follow(console, as_json=as_json) as tell, _in_words():
+        with views.Follow(as_json=as_json) as tell, _in_words():
             made = await dry_run(at, DryRun(asked, rehearse), tell)
     if as_json:
         _print(views.plain(made))
     else:
         views.show(made, console)
-        typer.echo(
-            f"Nothing was written. `openv replay {made.replay_id} --execute` writes these {made.in_scope:,} records, "
-            "within a day; --canary 10 stops after ten, to look."
-        )
+        note(views.next_step(made))
     return 0
 
 
 async def carry_out(
-    data_dir: Path, replay_id: str | None, asked: Asked | None, wishes: Wishes, console: Console, *, as_json: bool
+    data_dir: Path, replay_id: str | None, asked: Asked | None, wishes: Wishes, *, as_json: bool
 ) -> int:
     """Execute by id, or by the words of the dry run; on a terminal a canary asks whether to go on."""
     async with room(data_dir) as at, stopping(wishes):
@@ -56,11 +57,11 @@ async def carry_out(
             if replay_id is None:
                 assert asked is not None  # noqa: S101 -- the command line sees to it
                 replay_id = await plan_of(at, asked)
-            ended = await _one_run(at, replay_id, asked, wishes, console, as_json=as_json)
+            ended = await _one_run(at, replay_id, asked, wishes, as_json=as_json)
             if ended.plan.state is ReplayState.CANARY and not as_json and sys.stdin.isatty():
                 typer.echo(told(ended))
-                if await asyncio.to_thread(typer.confirm, "Write the rest?"):
-                    ended = await _one_run(at, replay_id, asked, replace(wishes, canary=None), console, as_json=as_json)
+                if await asyncio.to_thread(agreed, "Write the rest?"):
+                    ended = await _one_run(at, replay_id, asked, replace(wishes, canary=None), as_json=as_json)
     if as_json:
         _print({**views.plain(ended.plan), "cameBack": ended.came_back})
     else:
@@ -68,20 +69,20 @@ async def carry_out(
     return 0 if ended.plan.state is ReplayState.DONE else WAITS
 
 
-async def _one_run(
-    at: Room, replay_id: str, asked: Asked | None, wishes: Wishes, console: Console, *, as_json: bool
-) -> Ended:
-    with views.Follow(console, as_json=as_json) as tell, _in_words():
+async def _one_run(at: Room, replay_id: str, asked: Asked | None, wishes: Wishes, *, as_json: bool) -> Ended:
+    with views.Follow(as_json=as_json) as tell, _in_words():
         return await execute(at, replay_id, asked, at_the_terminal(), wishes, tell)
 
 
 def told(ended: Ended) -> str:
     """How it ended, on one line."""
     plan, done = ended.plan, ended.plan.checkpoint
-    written = f"{done.written:,} of {plan.in_scope - plan.quarantine:,} written" if done else "nothing written"
+    about = "at least " if plan.lease is not None else ""
+    written = f"{about}{done.written:,} of {plan.in_scope - plan.quarantine:,} written" if done else "nothing written"
     if done and plan.quarantine:
         written += f", {done.quarantined:,} of {plan.quarantine:,} to the quarantine"
-    back = f" {ended.came_back:,} of them came back as dead letters." if ended.came_back else ""
+    came = "a dead letter" if ended.came_back == 1 else "dead letters"
+    back = f" {ended.came_back:,} of them came back as {came}." if ended.came_back else ""
     if plan.state is ReplayState.DONE:
         return f"Done: {written}.{back}"
     return printable(
@@ -119,7 +120,8 @@ async def pause(data_dir: Path, replay_id: str) -> None:
             written = plan.checkpoint.written if plan.checkpoint else 0
             audit.detail["written"] = str(written)
     typer.echo(
-        f"{replay_id} stops: at least {written:,} records are written. `openv replay {replay_id} --continue` goes on."
+        f"{replay_id} stops, with at least {several(written, 'record')} written. `openv replay {replay_id} --continue` "
+        "goes on."
     )
 
 
@@ -131,7 +133,7 @@ async def cancel(data_dir: Path, replay_id: str) -> None:
             plan = await end_for_good(at.database.replays, replay_id)
             written = plan.checkpoint.written if plan.checkpoint else 0
             audit.detail["written"] = str(written)
-    typer.echo(f"{replay_id} is cancelled. What it has written stays: {written:,} records.")
+    typer.echo(f"{replay_id} is cancelled. What it has written stays: {several(written, 'record')}.")
 
 
 def _print(data: object) -> None:

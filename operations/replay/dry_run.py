@@ -4,19 +4,21 @@ Nothing else is written: not to a topic, not to a document.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import orjson
 
 from operations.core.replay_names import ORIGIN_TOPIC, TARGETS, check, is_file
 from operations.core.replay_records import Rules, Written
 from operations.core.replay_report import Tally
-from operations.core.replay_scope import Asked, digest
-from operations.replay.files import path_of
+from operations.core.replay_scope import Asked, chosen_words, digest
+from operations.replay.collecting import rarely_collected
+from operations.replay.files import is_taken, path_of
+from operations.replay.marks import marked
 from operations.replay.naming import new_name
 from operations.replay.rehearsal import REHEARSED, Rehearsal
 from operations.replay.room import CLIENT_ID, Progress, Room, Tell
-from operations.replay.sieve import Lanes, Sieve, lanes_of
+from operations.replay.sieve import NOT_CHOSEN, OUTSIDE, Lanes, Sieve, lanes_of
 from operations.replay.sources import Chunk, Resolved, opened, resolve
 from operations.stack.errors import StackError
 from repo.clock import now_ms
@@ -58,15 +60,18 @@ async def plan(room: Room, dry_run: DryRun, tell: Tell = lambda _: None) -> Repl
     check(asked.source, asked.target)
     if asked.chosen is not None and len(asked.chosen) > CHOSEN_MAX:
         raise StackError(f"No more than {CHOSEN_MAX:,} records can be named one by one: say a scope instead.")
-    if is_file(asked.target) and path_of(asked.target).exists():
+    if is_file(asked.target) and is_taken(path_of(asked.target)):
         raise StackError(f"{path_of(asked.target)} is there already: name another file.")
     now = now_ms()
     replay_id = new_name("r")
-    async with TopicReader(room.settings, CLIENT_ID) as reader:
+    async with TopicReader(room.settings, CLIENT_ID, committed=True) as reader:
         resolved = await resolve(asked, reader, now)
+        if resolved.mark is None:
+            resolved = replace(resolved, mark=await marked(reader, asked.source, resolved.spans))
         lanes = None if is_file(asked.target) else await lanes_of(reader, targets_of(asked.target))
         looking = _Looking(room, dry_run, resolved, rules_of(replay_id, asked), lanes)
-        tally = await looking.run(reader, tell)
+        with rarely_collected():
+            tally = await looking.run(reader, tell)
     made = _plan_of(asked, resolved, tally, replay_id, now if dry_run.at is None else dry_run.at)
     await room.database.replays.store_replay(made, 0)
     return made
@@ -100,7 +105,7 @@ def _plan_of(asked: Asked, resolved: Resolved, tally: Tally, replay_id: str, now
         dead_letters=tally.effects.dead_letters.total if tally.effects else 0,
         max_replays=asked.max_replays,
         source_mark=resolved.mark,
-        chosen=None if asked.chosen is None else tuple(f"{at}/{offset}" for at, offset in asked.chosen),
+        chosen=None if asked.chosen is None else chosen_words(asked.chosen),
     )
 
 
@@ -151,7 +156,7 @@ class _Looking:
         judgements = await self._sieve.judgements(chunk)
         for number, (record, judged) in enumerate(zip(chunk.records, judgements, strict=True)):
             if not isinstance(judged, Written):
-                tally.skip(judged)
+                tally.skip(judged, None if judged in (OUTSIDE, NOT_CHOSEN) else record)
                 continue
             if judged.count > self._rules.most:
                 tally.quarantine += 1

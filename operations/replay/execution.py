@@ -9,40 +9,26 @@ import asyncio
 from collections import deque
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from operations.core.replay_records import Written
+from operations.replay.pace import UNDER_WAY, Pace, Wishes
+from operations.replay.readers import Readers
 from operations.replay.room import Progress, Tell
 from operations.replay.sieve import Sieve
 from operations.replay.sinks import Sink
 from operations.replay.sources import Chunk, Source
 from operations.replay.tenure import OustedError, Tenure
+from operations.stack.errors import StackError
 from repo.ports import Unavailable
 from schemas.replay_plans import Checkpoint, Place, ReplayPlan, ReplayState
 from schemas.topics import QUARANTINE
 
-AT_A_TIME = 2_000
-UNDER_WAY = 4
 SAVE_EVERY_S = 1.0
 RENEW_EVERY_S = 1.0  # while something is waited for
-PAUSES_A_SECOND = 10  # of a replay with a rate: so that a second's records do not go out at once
 Landed = dict[tuple[int, int], Any]
 R = TypeVar("R")
-
-
-@dataclass(slots=True)
-class Wishes:
-    """How it is to go. ``rate``: records a second; ``canary``: stop after so many; ``stop``: set to pause it.
-
-    ``came_back`` is counted up by whoever watches the dead letters; more than ``came_back_max`` stop it.
-    """
-
-    rate: float | None = None
-    canary: int | None = None
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
-    came_back: int = 0
-    came_back_max: int = 10
 
 
 @dataclass(slots=True)
@@ -62,9 +48,17 @@ class Execution:
     """From a checkpoint on; ``checkpoint`` is the newest that is certain."""
 
     def __init__(
-        self, source: Source, sieve: Sieve, sink: Sink, tenure: Tenure, before: ReplayPlan, landed: Landed
+        self,
+        source: Source,
+        sieve: Sieve,
+        sink: Sink,
+        tenure: Tenure,
+        before: ReplayPlan,
+        landed: Landed,
+        readers: Readers,
     ) -> None:
-        """``before``: the plan as it was found; ``landed``: what lies behind its checkpoint in the targets."""
+        """``before``: the plan as it was found; ``landed``: what lies behind its checkpoint in the targets;
+        ``readers``: those who must keep up with what is written."""
         spans = before.spans
         assert tenure.plan.checkpoint is not None  # noqa: S101 -- ``begin`` has stored it
         self.checkpoint = tenure.plan.checkpoint
@@ -73,6 +67,7 @@ class Execution:
         self._sink = sink
         self._tenure = tenure
         self._landed = landed
+        self._pace = Pace(readers, self._keep_the_lease)
         self._ends = {(one.topic, one.partition): one.offset for one in self.checkpoint.ends}
         self._held_ends: dict[tuple[str, int], int] = {}
         self._read = {one.partition: one.offset for one in self.checkpoint.read}
@@ -81,7 +76,6 @@ class Execution:
         self._under_way: deque[_Bundle] = deque()
         self._saving: asyncio.Task[None] | None = None
         self._save_at = 0.0
-        self._next_at = 0.0
         # Of a canary that died midway, what is written counts; one that goes on begins to count anew.
         dead = before.checkpoint if before.state is ReplayState.RUNNING else None
         self._put = dead.written + dead.quarantined if dead else 0
@@ -105,25 +99,22 @@ class Execution:
             chunks = await self._source.next(self._at_most(wishes))
             if chunks is None:
                 return None
-            await self._pace(wishes, await self._send(chunks))
+            await self._pace.wait(wishes, await self._send(chunks), self._held_ends)
             while len(self._under_way) >= UNDER_WAY:
                 await self._confirm_oldest(wishes, tell)
             await self._save_now_and_then()
 
     def _reason_to_stop(self, wishes: Wishes) -> str | None:
         if wishes.canary is not None and self._put >= wishes.canary:
-            return f"the first {self._put} are written"
+            return "the first record is written" if self._put == 1 else f"the first {self._put} are written"
         if wishes.came_back > wishes.came_back_max:
-            return f"{wishes.came_back} of its records came back as dead letters"
-        return "stopped by an operator" if wishes.stop.is_set() else None
+            how = "a dead letter" if wishes.came_back == 1 else "dead letters"
+            return f"{wishes.came_back} of its records came back as {how}"
+        return "stopped by an operator" if wishes.stop.is_set() else self._pace.stuck
 
     def _at_most(self, wishes: Wishes) -> int:
-        most = AT_A_TIME
-        if wishes.canary is not None:
-            most = min(most, wishes.canary - self._put)
-        if wishes.rate is not None:
-            most = min(most, max(1, int(wishes.rate / PAUSES_A_SECOND)))
-        return most
+        most = self._pace.at_most(wishes)
+        return most if wishes.canary is None else min(most, wishes.canary - self._put)
 
     async def _send(self, chunks: list[Chunk]) -> int:
         """How many records went out."""
@@ -157,6 +148,7 @@ class Execution:
         bundle = self._under_way[0]
         ends = await self._while_leased(self._sink.durable(bundle.sent))
         self._under_way.popleft()
+        _check_it_grows(self._held_ends, ends)
         self._held_ends |= ends
         if not bundle.missed:  # else what an executor before wrote of what lies ahead would be before these ends
             self._ends |= self._held_ends
@@ -185,18 +177,10 @@ class Execution:
         finally:
             task.cancel()
 
-    async def _pace(self, wishes: Wishes, sent: int) -> None:
-        """Wait until the next record is due; a stop ends the wait."""
-        if wishes.rate is None:
-            return
-        now = asyncio.get_running_loop().time()
-        self._next_at = max(self._next_at, now - 1 / PAUSES_A_SECOND) + sent / wishes.rate
-        while (wait_s := self._next_at - asyncio.get_running_loop().time()) > 0 and not wishes.stop.is_set():
-            try:
-                async with asyncio.timeout(min(wait_s, SAVE_EVERY_S)):
-                    await wishes.stop.wait()
-            except TimeoutError:
-                await self._save_now_and_then()
+    async def _keep_the_lease(self) -> None:
+        await self._save_now_and_then()
+        if not self._tenure.holds:
+            await self._renew()
 
     async def _save_now_and_then(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -223,6 +207,15 @@ class Execution:
             except OustedError:
                 self._under_way.clear()
                 raise
+
+
+def _check_it_grows(before: Mapping[tuple[str, int], int], ends: Mapping[tuple[str, int], int]) -> None:
+    for (topic, partition), offset in ends.items():
+        if offset < before.get((topic, partition), 0):
+            raise StackError(
+                f"{topic} partition {partition} is shorter than what this replay has written to it: it was made anew. "
+                "Cancel this replay, and plan another."
+            )
 
 
 def clean(checkpoint: Checkpoint) -> Checkpoint:

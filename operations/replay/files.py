@@ -4,6 +4,8 @@ They hold prompts: only the owner may read them. A file has its name once it is 
 """
 
 import base64
+import errno
+import fcntl
 import hashlib
 import os
 from collections.abc import Iterable
@@ -50,6 +52,11 @@ class Line:
 def path_of(name: str) -> Path:
     """Of ``file:PATH``."""
     return Path(name.removeprefix(FILE)).expanduser().absolute()
+
+
+def is_taken(path: Path) -> bool:
+    """Whether something is there: a link that leads nowhere too."""
+    return path.exists() or path.is_symlink()
 
 
 def head(source: str) -> bytes:
@@ -155,6 +162,8 @@ class LinesReader:
 def measured(path: Path) -> tuple[int, int, str]:
     """Where its records begin and end, and its SHA-256. Raises ``StackError`` where it is no file of a replay."""
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for, for ever
+            raise StackError(f"{path} is no file.")
         with path.open("rb") as file:
             first = file.readline(LINE_MAX)
             if not _is_head(first):
@@ -189,6 +198,7 @@ class LinesWriter:
         try:
             flags = os.O_RDWR | os.O_NOFOLLOW | (0 if size else os.O_CREAT)
             self._file = os.fdopen(os.open(self._part, flags, 0o600), "r+b")
+            _alone(self._file, self._part)
             if self._file.seek(0, os.SEEK_END) < (size or 0):
                 raise StackError(f"{self._part} is shorter than it was: cancel this replay, and plan another.")
             self._file.truncate(size or 0)
@@ -231,12 +241,26 @@ class LinesWriter:
         _finish(self._path, self._part)
 
 
+def _alone(file: BufferedRandom, part: Path) -> None:
+    """Raises ``StackError`` where another process has it: one that only stood still would go on where it was, and with
+    two that write there is no whole line left. Who is killed lets go of it. Where files can't be locked the lease has
+    to do."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise StackError(f"Another process still has {part}: end it, and continue.") from None
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
+            raise
+
+
 def _finish(path: Path, part: Path) -> None:
     """Move it to its place. Raises ``StackError`` where somebody else's file has come to be there."""
     try:
         os.link(part, path)
     except FileExistsError:
-        if not path.samefile(part):  # or we were killed right behind the next line
+        if not path.exists() or not path.samefile(part):  # or we were killed right behind the next line
             raise StackError(f"{path} is there already: move it away, and continue.") from None
     except OSError as error:
         raise StackError(f"{path} can't be written: {error.strerror}; all of it is in {part}.") from None

@@ -45,7 +45,14 @@ async def _read_on(
     found: dict[tuple[int, int], tuple[str, int, int]],
 ) -> int:
     ends = await reader.ends(topic)
-    spans = {p: (positions[topic, p], end) for p, end in ends.items() if (topic, p) in positions}
+    mine = {p: offset for (one, p), offset in positions.items() if one == topic}
+    for partition, offset in mine.items():
+        if ends.get(partition, 0) < offset:
+            raise StackError(
+                f"{topic} partition {partition} ends before what this replay has written to it: it was made anew, or "
+                "has lost records. Cancel this replay, and plan another for what is missing."
+            )
+    spans = {partition: (offset, ends[partition]) for partition, offset in mine.items() if partition in ends}
     before = len(found)
     try:
         reader.begin(topic, spans)

@@ -4,7 +4,7 @@ A letter is noted before it is sent, under the replay's id, whose checkpoint say
 killed in between leaves nothing unclear, and who goes on notes the same again.
 """
 
-from operations.audit import Actor
+from operations.audit.recording import Actor
 from operations.core.replay_records import Readable, Written
 from operations.replay.sinks import Ends, Sink
 from repo.clock import now_ms

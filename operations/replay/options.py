@@ -10,9 +10,9 @@ Into = Annotated[
     typer.Option(help="A topic, file:PATH, or origin: of dead letters, each back to the topic it came from."),
 ]
 Since = Annotated[
-    str | None, typer.Option("--from", help="Recorded at or after: 2026-11-21T09:00Z, or how long ago: 90m, 3d.")
+    str | None, typer.Option("--from", "--since", help="Recorded since then: 2026-11-21T09:00Z, or 90m, 3d ago.")
 ]
-Until = Annotated[str | None, typer.Option("--to", help="Recorded before.")]
+Until = Annotated[str | None, typer.Option("--to", "--until", help="Recorded before.")]
 FromOffset = Annotated[int | None, typer.Option(min=0, help="From this offset of the one --partition.")]
 ToOffset = Annotated[int | None, typer.Option(min=0, help="Up to before this offset of the one --partition.")]
 Partitions = Annotated[list[int] | None, typer.Option(min=0, help="Only these partitions.")]
@@ -20,11 +20,11 @@ Keys = Annotated[list[str] | None, typer.Option(help="Only records with these ke
 Users = Annotated[list[str] | None, typer.Option(help="Only of these users.")]
 Jobs = Annotated[list[str] | None, typer.Option(help="Only about these jobs.")]
 Types = Annotated[
-    list[str] | None, typer.Option("--type", help="Only of these types; * and ? as in file names, ends suffice.")
+    list[str] | None, typer.Option("--type", help="Only of these types; a part suffices, * and ? as in file names.")
 ]
 Headers = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only with these headers.")]
 Where = Annotated[
-    list[str] | None, typer.Option(metavar="JMESPATH", help="Only where this is true of the value, which is JSON.")
+    list[str] | None, typer.Option(metavar="JMESPATH", help="Only where this is true of the value: userId == 'ann'.")
 ]
 MaxReplays = Annotated[
     int, typer.Option(min=1, max=1_000, help="A record that was replayed so often goes to the quarantine.")
@@ -39,5 +39,5 @@ Canary = Annotated[int | None, typer.Option(min=1, help="Stop after so many, to 
 MaxErrors = Annotated[
     int, typer.Option(min=0, help="Stop when more of them came back as dead letters than the dry run said.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; of an execution, a line each second.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; how far it is, each second, goes to stderr.")]
 ReplayId = Annotated[str, typer.Argument(help="Which one, as the dry run named it: r-…")]

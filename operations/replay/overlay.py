@@ -100,8 +100,9 @@ class OverlayJobStore:
         before = await self.account(account.user_id)
         if (before.version if before else 0) != expected:
             return before == account
-        self._of(account.user_id).account = account
-        self._effects.accounts += 1
+        mine = self._of(account.user_id)
+        self._effects.accounts += mine.account is None
+        mine.account = account
         self._make_room()
         return True
 

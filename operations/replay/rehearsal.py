@@ -1,4 +1,5 @@
-"""What would change: the real ledger and the real notifier, over a copy. Nothing is written anywhere."""
+"""What would change: the real ledger and the real notifier, over a copy. Nothing is written anywhere, nor traced: what
+is only tried out is no part of any job's life."""
 
 from collections.abc import Callable, Collection, Sequence
 from typing import cast
@@ -7,6 +8,7 @@ import orjson
 
 from operations.core.replay_report import Effects
 from operations.replay.overlay import OverlayJobStore
+from repo import tracing
 from repo.core.documents import DamagedDocumentError
 from repo.deliveries import DeliveryStore
 from repo.ports import EventLog, JobStore, Position
@@ -118,11 +120,12 @@ class Rehearsal:
             self.effects.dead_letters.add(message.reason)
             return
         try:
-            if record.topic == COMMANDS.name:
-                await self._ledger.handle(message, record, _GENERATION)
-                await self._tell(record)
-            elif record.topic == EVENTS.name and record.header("ce_type") in WANTED:
-                await self._notifier.handle(message, record, _GENERATION)
+            with tracing.muted():
+                if record.topic == COMMANDS.name:
+                    await self._ledger.handle(message, record, _GENERATION)
+                    await self._tell(record)
+                elif record.topic == EVENTS.name and record.header("ce_type") in WANTED:
+                    await self._notifier.handle(message, record, _GENERATION)
         except CannotProcess as failure:
             self.effects.dead_letters.add(failure.reason)
         except DamagedDocumentError:

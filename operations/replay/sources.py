@@ -29,7 +29,8 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What a scope's words come to at one time. ``mark``: the digest of a file."""
+    """What a scope's words come to at one time. ``mark``: the digest of a file, or by what a topic is
+    known again (``marks.py``)."""
 
     spans: tuple[Span, ...]
     since: int | None

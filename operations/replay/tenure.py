@@ -20,6 +20,14 @@ class OustedError(StackError):
     """Somebody else has it now, or it was cancelled."""
 
 
+class PausedError(OustedError):
+    """An operator has paused it; ``plan`` as that was stored."""
+
+    def __init__(self, plan: ReplayPlan) -> None:
+        super().__init__(f"{plan.replay_id} was stopped by an operator.")
+        self.plan = plan
+
+
 class Tenure:
     """Made by ``begin``. ``plan`` is the newest version."""
 
@@ -60,7 +68,7 @@ class Tenure:
             if stands is None or stands.state is ReplayState.CANCELLED:
                 raise OustedError(f"{self.plan.replay_id} was cancelled.")
             if stands.state is ReplayState.PAUSED:
-                raise OustedError(f"{self.plan.replay_id} was stopped by an operator.")
+                raise PausedError(stands)
             raise OustedError(f"{self.plan.replay_id} was taken over by another process.")
         self.plan = after
 

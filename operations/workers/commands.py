@@ -6,16 +6,23 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from operations.audit import at_the_terminal
+from operations.audit.recording import at_the_terminal
 from operations.core.printable import printable
 from operations.desk import NOT_DECIDED
 from operations.desk import desk as open_desk
 from operations.jobs.life import stored_job
-from operations.jobs.views import cell, job_plain, print_list
+from operations.jobs.views import job_plain, print_list
+from operations.local import running_stack
+from operations.tables import note
 from operations.workers import views
 from operations.workers.drain import drain
 from operations.workers.roster import one_worker, pools, workers
 from repo.clock import now_ms
+
+BACK_AGAIN = (
+    "It is a worker of `openv up`, which starts it again within seconds, under the same name. To have fewer: "
+    "`openv down`, then `openv up` with fewer --workers."
+)
 
 
 async def list_workers(data_dir: Path, pool: str | None, console: Console, *, everyone: bool, as_json: bool) -> int:
@@ -26,9 +33,12 @@ async def list_workers(data_dir: Path, pool: str | None, console: Console, *, ev
     if as_json:
         typer.echo(json.dumps([views.worker_plain(one) for one in shown], indent=2))
         return 0
-    views.print_workers(console, shown, now_ms())
+    if shown:
+        views.print_workers(console, shown, now_ms())
+    else:
+        note("No workers were heard in the last two minutes.")
     if found.gap is not None:
-        console.print(cell(f"Not everyone is known: {found.gap}."))
+        note(f"Not everyone is known: {found.gap}.")
     return 0
 
 
@@ -76,4 +86,12 @@ async def drain_worker(
         typer.echo(json.dumps(views.drained_plain(came), indent=2))
     else:
         typer.echo(printable(came.words), err=not done)
+        if came.told and _is_of_the_stack(data_dir, worker_id):
+            note(BACK_AGAIN)
     return 0 if done else NOT_DECIDED
+
+
+def _is_of_the_stack(data_dir: Path, worker_id: str) -> bool:
+    """Whether the local stack supervises it: its parts' names are the ends of their workers' ids."""
+    stack = running_stack(data_dir) or {}
+    return any(worker_id.endswith(f"-{part}") for part in stack.get("parts", {}))

@@ -8,7 +8,7 @@ from typing import cast
 from uuid import uuid4
 
 from operations import desk as desks
-from operations.audit import Actor, audited
+from operations.audit.recording import Actor, audited
 from operations.core.roster import Heard
 from operations.desk import SOURCE, Desk
 from operations.stack.errors import StackError

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
+from operations.core.columns import Column
 from operations.core.roster import Heard
-from operations.jobs.views import cell, widened
+from operations.tables import Cell, print_rows, when
 from operations.workers.drain import Drained
 from operations.workers.roster import Pool
 from schemas.instants import to_iso
@@ -59,37 +59,44 @@ def pool_plain(one: Pool) -> dict[str, Any]:
     return {name: value for name, value in plain.items() if value is not None}
 
 
+_WORKERS = (
+    Column("worker"),
+    Column("state"),
+    Column("pool", 1),
+    Column("since", 3),
+    Column("job", 2),
+    Column("attempt", 6, right=True),
+    Column("heard", 4),
+    Column("kind", 5),
+    Column("engine", 7),
+    Column("device", 8, folds=12),
+    Column("session", 9),
+)
+_POOLS = (
+    Column("pool"),
+    Column("waiting", right=True),
+    Column("oldest"),
+    Column("running", right=True),
+    *(Column(name, 1, right=True) for name in ("idle", "busy", "starting", "draining", "silent")),
+)
+
+
 def print_workers(console: Console, found: Sequence[Heard], now: int) -> None:
     """A row a worker."""
-    columns = ("pool", "worker", "kind", "state", "since", "job", "attempt", "heard", "engine", "device", "session")
-    table = Table(*columns)
+    rows = []
     for one in found:
-        state = state_of(one)
-        table.add_row(
-            *map(cell, (one.pool, one.worker_id, one.kind)),
-            cell(f"SILENT (said {one.state})" if one.silent else state),
-            ago(one.since, now),
-            cell(one.job_id or ""),
-            str(one.attempt or ""),
-            ago(one.heard_at, now),
-            *map(cell, (one.engine, one.device, one.session)),
-        )
-    widened(console).print(table)
+        state = f"SILENT (said {one.state})" if one.silent else state_of(one)
+        job = (one.job_id or "", str(one.attempt or ""))
+        doing = (one.worker_id, state, one.pool, when(one.since, now), *job, when(one.heard_at, now))
+        rows.append((*doing, one.kind, one.engine, one.device, one.session))
+    print_rows(console, _WORKERS, rows)
 
 
 def print_pools(console: Console, found: Sequence[Pool], now: int) -> None:
     """A row a pool."""
-    table = Table("pool", "waiting", "oldest", "running", "idle", "busy", "starting", "draining", "silent")
+    rows = []
     for one in found:
-        oldest = "" if one.oldest_at is None else ago(one.oldest_at, now)
+        oldest: Cell = "" if one.oldest_at is None else when(one.oldest_at, now)
         counts = (one.running, one.idle, one.busy, one.starting, one.draining, one.silent)
-        table.add_row(cell(one.pool), str(one.waiting), oldest, *map(str, counts))
-    widened(console).print(table)
-
-
-def ago(at: int, now: int) -> str:
-    """How long ago, for people."""
-    seconds = max(0, now - at) // 1000
-    if seconds < 120:
-        return f"{seconds} s ago"
-    return f"{seconds // 60} min ago" if seconds < 7_200 else f"{seconds // 3600} h ago"
+        rows.append((one.pool, str(one.waiting), oldest, *map(str, counts)))
+    print_rows(console, _POOLS, rows)

@@ -5,6 +5,8 @@ because MongoDB gives ``.`` and ``$`` in names a meaning, and BSON ends a name a
 """
 
 from collections.abc import Mapping
+from datetime import datetime
+from types import NoneType
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
@@ -16,6 +18,7 @@ from schemas.shape import from_plain, to_stored
 T = TypeVar("T")
 
 _INT64 = range(-(2**63), 2**63)
+_PLAIN = frozenset({str, int, float, bool, datetime, NoneType})  # nearly all, and cheaper told than a Mapping is
 _QUOTED = str.maketrans({"%": "%25", ".": "%2E", "$": "%24", "\0": "%00"})
 _LAST_MS = 253_402_300_799_999  # the end of the year 9999, the last that a datetime holds
 
@@ -25,7 +28,15 @@ class NotStorableError(ValueError):
 
 
 class DamagedDocumentError(Exception):
-    """A stored document can't be read. Names the document and its wrong members, never their values."""
+    """A stored document can't be read. Names the document and its wrong members, never their values.
+
+    ``kind``: the shape it should have (``Account``), ``document_id``: its id; "" where nobody knows.
+    """
+
+    def __init__(self, words: str, kind: str = "", document_id: str = "") -> None:
+        super().__init__(words)
+        self.kind = kind
+        self.document_id = document_id
 
 
 def to_document(value: Any, document_id: str) -> dict[str, Any]:
@@ -46,7 +57,9 @@ def from_document(kind: type[T], document: Mapping[str, Any]) -> T:
     try:
         return from_plain(kind, _unquoted(document))
     except ValidationError as error:
-        raise DamagedDocumentError(f"{kind.__name__} {document.get('_id')!r}: {_places(error)}") from None
+        name, document_id = kind.__name__, document.get("_id")
+        words = f"a damaged document in MongoDB: {name} {document_id!r}: {_places(error)}"
+        raise DamagedDocumentError(words, name, str(document_id)) from None
 
 
 def to_moment(at: int) -> Any:
@@ -55,14 +68,20 @@ def to_moment(at: int) -> Any:
 
 
 def _quoted(value: Any) -> Any:
+    if isinstance(value, str):
+        if not value.isascii():
+            value.encode()  # a lone surrogate has no UTF-8 form, and BSON is UTF-8
+        return value
+    if isinstance(value, int):
+        if value not in _INT64:
+            raise ValueError("over 64 bits")
+        return value
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, Mapping):
         return {_quoted_name(str(name)): _quoted(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
         return [_quoted(one) for one in value]
-    if isinstance(value, int) and value not in _INT64:
-        raise ValueError("over 64 bits")
-    if isinstance(value, str) and not value.isascii():
-        value.encode()  # a lone surrogate has no UTF-8 form, and BSON is UTF-8
     return value
 
 
@@ -72,6 +91,8 @@ def _quoted_name(name: str) -> str:
 
 
 def _unquoted(value: Any) -> Any:
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, Mapping):
         return {unquote(name) if "%" in name else name: _unquoted(one) for name, one in value.items()}
     if isinstance(value, list):

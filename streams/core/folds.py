@@ -7,7 +7,7 @@ that a user with thousands of active jobs costs no more a command than one with 
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from heapq import merge
 from math import fsum
 
@@ -64,21 +64,22 @@ class Sums:
 
     def after(self, old: Job | None, new: Job) -> "Sums":
         """The sums with ``new`` in the place of ``old``, its document before (None: it had none)."""
-        sums = replace(self, changed_at=max(self.changed_at, new.updated_at))
+        active, admitted, charged = self.active, self.admitted, self.charged
         was, now = _activity(old), _activity(new)
         if was != now:
-            count = Counter(self.active)
+            count = Counter(active)
             count.subtract(was)
             count.update(now)
-            sums = replace(sums, active={asked: number for asked, number in count.items() if number})
+            active = {asked: number for asked, number in count.items() if number}
         gone, come = _times(old), _times(new)
         if gone != come or (old is not None and counted_on(old) != counted_on(new)):
-            sums = replace(sums, admitted=_moved(self.admitted, old, gone, new, come))
+            admitted = _moved(admitted, old, gone, new, come)
         lost, won = () if old is None else _worth(old), _worth(new)
         if lost != won:
-            charged = {job_id: worth for job_id, worth in self.charged.items() if job_id != new.job_id}
-            sums = replace(sums, charged={**charged, new.job_id: won} if won else charged)
-        return sums
+            charged = {job_id: worth for job_id, worth in charged.items() if job_id != new.job_id}
+            if won:
+                charged[new.job_id] = won
+        return Sums(active, admitted, charged, max(self.changed_at, new.updated_at))
 
 
 def sums_of(jobs: Iterable[Job]) -> Sums:

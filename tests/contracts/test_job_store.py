@@ -240,7 +240,7 @@ async def test_accounts_are_listed_by_id_and_paged(store: JobStore, user: str) -
 
     async def listed(**given: Any) -> list[Account]:
         found = await store.accounts(**{"after": user, "limit": 1000} | given)
-        return [one for one in found if one.user_id.startswith(user)]
+        return [one for one in found.accounts if one.user_id.startswith(user)]
 
     assert await listed() == stored
     assert await listed(limit=2) == stored[:2]
@@ -250,7 +250,10 @@ async def test_accounts_are_listed_by_id_and_paged(store: JobStore, user: str) -
     assert await listed(blocked=True) == [stored[2], stored[4]]
     assert await listed(blocked=False, deleted=False) == stored[:2]
     assert await listed(deleted=True) == [stored[3]]
-    assert [one for one in await store.accounts(limit=100_000) if one in stored] == stored
+    everything = await store.accounts(limit=100_000)
+    assert [one for one in everything.accounts if one in stored] == stored
+    assert (everything.last, everything.damaged) == (None, ())
+    assert (await store.accounts(after=user, limit=2)).last == names[1]
 
 
 async def test_updated_since_is_strict_and_narrows_with_states(store: JobStore, user: str) -> None:

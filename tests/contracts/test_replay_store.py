@@ -65,6 +65,25 @@ async def test_a_replay_is_one_compared_document(store: ReplayStore) -> None:
         await store.store_replay(second, 2)
 
 
+async def test_what_a_dry_run_has_fixed_stays_and_what_moves_comes_and_goes(store: ReplayStore) -> None:
+    first = a_plan()
+    assert await store.store_replay(first, 0)
+    lease = Lease(holder="h", until=NOW + 1)
+    begun = replace(
+        first, version=2, state=ReplayState.RUNNING, updated_at=NOW + 5, checkpoint=Checkpoint(written=1), lease=lease,
+        reason="…",
+    )  # fmt: skip
+    assert await store.store_replay(begun, 1)
+    assert await store.store_replay(begun, 1)  # the answer to the first try was lost
+    assert await store.replay(first.replay_id) == begun
+    given_back = replace(begun, version=3, lease=None, reason="", checkpoint=None)
+    assert not await store.store_replay(given_back, 1)
+    assert await store.store_replay(given_back, 2)
+    assert await store.replay(first.replay_id) == given_back
+    assert not await store.store_replay(replace(given_back, replay_id="r-nobody", version=9), 3)
+    assert await store.replay("r-nobody") is None
+
+
 async def test_of_many_executors_one_is_first(store: ReplayStore) -> None:
     plan = a_plan()
     assert await store.store_replay(plan, 0)

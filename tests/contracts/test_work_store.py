@@ -99,3 +99,21 @@ async def test_the_twin_says_an_outage() -> None:
             await asked
     with pytest.raises(Unavailable):
         await store.store_work(a_work(), 0)
+
+
+@pytest.mark.servers
+async def test_one_that_is_damaged_stands_in_nobodys_way(mongo: MongoDatabase) -> None:
+    store, made = mongo.works, [a_work(created_at=NOW + number) for number in range(4)]
+    collection = mongo.connection.collection("works")
+    await collection.delete_many({})
+    for work in made:
+        await store.store_work(work, 0)
+    for work in made[1:3]:
+        await collection.update_one({"_id": work.work_id}, {"$set": {"version": "seven"}})
+    await collection.insert_one({"_id": "by hand", "state": "waiting"})
+    assert [one.work_id for one in await store.unfinished_works()] == [made[0].work_id, made[3].work_id]
+    first = await store.works(limit=2)
+    assert [one.work_id for one in first] == [made[3].work_id, made[0].work_id], "a page that is full, or the last"
+    assert await store.works(limit=5) == first
+    assert await store.works(limit=5, before=(NOW, made[0].work_id)) == []
+    await collection.delete_many({})

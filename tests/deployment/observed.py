@@ -16,6 +16,8 @@ from inference_worker.core.worker import new_worker
 from inference_worker.gpu_metrics import GpuMetrics
 from inference_worker.messages import Failed, Progress
 from inference_worker.metrics import WorkerMetrics
+from operations.admin.metrics import OUTCOMES, AdminMetrics
+from operations.admin.table import KINDS as KINDS_OF_WORK
 from repo.deliveries import Backlog
 from repo.metrics import new_registry
 from schemas.api.live import CloseCode
@@ -39,7 +41,7 @@ Samples = dict[str, dict[str, set[str]]]  # by name, by label, the values that w
 def samples() -> Samples:
     """Of all processes together."""
     seen: Samples = {}
-    for registry in (_gateway(), _streams(), _worker()):
+    for registry in _registries():
         for family in registry.collect():
             for sample in family.samples:
                 labels = seen.setdefault(sample.name, defaultdict(set))
@@ -50,16 +52,20 @@ def samples() -> Samples:
 
 def families() -> set[str]:
     """The names of all that is registered, whether or not there are samples."""
-    found = [family for registry in (_gateway(), _streams(), _worker()) for family in registry.collect()]
+    found = [family for registry in _registries() for family in registry.collect()]
     return {family.name for family in found}
+
+
+def _registries() -> tuple[CollectorRegistry, ...]:
+    return _gateway(), _streams(), _worker(), _admin()
 
 
 def _gateway() -> CollectorRegistry:
     metrics = GatewayMetrics(new_registry("gateway"))
     for status in (0, 101, 200, 302, 404, 503):
-        metrics.began()
-        metrics.ended("/readyz", "GET", status, 0.1)
-    metrics.ended("/healthz", "GET", 200, 0.1)
+        metrics.requests.began()
+        metrics.requests.ended("/readyz", "GET", status, 0.1)
+    metrics.requests.ended("/healthz", "GET", 200, 0.1)
     for outcome in (*Outcome, "late", "unavailable", "gone"):
         metrics.decided(str(outcome), 0.1)
     metrics.told(5)
@@ -131,6 +137,14 @@ def _worker() -> CollectorRegistry:
     metrics.uploaded(5, 0.1)
     metrics.not_uploaded(0.1)
     metrics.retried("reports")
+    return metrics.registry
+
+
+def _admin() -> CollectorRegistry:
+    metrics = AdminMetrics(new_registry("admin"), KINDS_OF_WORK)
+    metrics.requests.ended("/jobs", "GET", 200, 0.1)
+    metrics.took()
+    metrics.left(next(iter(KINDS_OF_WORK)), OUTCOMES[0], 0.1)
     return metrics.registry
 
 

@@ -11,6 +11,7 @@ _GROUPING = re.compile(r"\b(by|without|on|ignoring|group_left|group_right)\s*\((
 _SELECTOR = re.compile(r"(?<![\w:.])([a-zA-Z_:][\w:]*)(?!\s*\(|[\w:])\s*(?:\{([^}]*)\})?")
 _MATCHER = re.compile(r'^\s*(\w+)\s*(=~|!~|!=|=)\s*"((?:[^"\\]|\\.)*)"\s*$')
 _RANGE = re.compile(r"\[[^\]]*\]")
+_OTHER_HALF = {")": "(", "]": "[", "}": "{"}
 _WORDS = frozenset({"and", "or", "unless", "bool", "offset"})
 
 
@@ -42,7 +43,7 @@ class Asked:
 
 
 def read(expr: str) -> Asked:
-    """Fails on what it can't read: a matcher of a form that it does not know."""
+    """Fails on what it can't read: a matcher of a form that it does not know, a bracket without its other half."""
     labels = {label.strip() for _, listed in _GROUPING.findall(expr) for label in listed.split(",") if label.strip()}
     strings: list[str] = []
 
@@ -50,6 +51,7 @@ def read(expr: str) -> Asked:
         strings.append(found[0])
         return f"@{len(strings) - 1}@"  # no brace and no comma of a string is one of the language
 
+    _check_brackets(_STRING.sub("", expr))
     plain = _RANGE.sub("", _GROUPING.sub(" ", _STRING.sub(keep, expr)))
     selectors = []
     for name, listed in _SELECTOR.findall(plain):
@@ -57,6 +59,17 @@ def read(expr: str) -> Asked:
             matchers = tuple(_matcher(one, strings) for one in listed.split(",") if one.strip())
             selectors.append(Selector(name, matchers))
     return Asked(tuple(selectors), frozenset(labels))
+
+
+def _check_brackets(plain: str) -> None:
+    opened: list[str] = []
+    for sign in plain:
+        if sign in _OTHER_HALF.values():
+            opened.append(sign)
+        elif sign in _OTHER_HALF:
+            assert opened, f"nothing opens {sign}"
+            assert opened.pop() == _OTHER_HALF[sign], f"{sign} closes another bracket"
+    assert not opened, f"nothing closes {opened}"
 
 
 def _matcher(text: str, strings: list[str]) -> Matcher:

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import promql_parser
 import pytest
 import yaml
 from typer.main import get_command
@@ -96,11 +97,39 @@ def test_a_share_is_of_a_sum_that_holds_it(rule: dict[str, Any]) -> None:
                 assert matcher in of.matchers
 
 
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["alert"]))
+def test_a_quantile_is_compared_with_a_bound_of_a_bucket(rule: dict[str, Any]) -> None:
+    """Between bounds Prometheus guesses; above the last but one it can't tell."""
+    for part in re.split(r"\b(?:and|or)\b", rule["expr"]):
+        if "histogram_quantile" in part:
+            (buckets,) = (one.name for one in read(part).selectors)
+            bounds = {float(bound) for bound in SAMPLES[buckets]["le"]} - {float("inf")}
+            asked = float(part.rpartition(">")[2])
+            assert asked in bounds - {max(bounds)}
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["alert"]))
+def test_one_bad_scrape_is_no_alarm(rule: dict[str, Any]) -> None:
+    """Whoever looks at the moment waits a while; what looks back, or asks for how long already, has waited."""
+    looks_back = all(re.search(r"increase\(|_age_seconds|_unassigned_seconds", part) for part in _sides(rule["expr"]))
+    assert "for" in rule or looks_back
+
+
+def _sides(expr: str) -> list[str]:
+    return re.split(r"\bor\b", expr)
+
+
 def test_what_is_absent_keeps_its_labels() -> None:
     """``absent`` tells the labels of a plain selector, and none of anything else."""
     asked = [one for rule in RULES for one in re.findall(r"absent\(([^()]*)\)", rule["expr"])]
     assert asked
     assert all(re.fullmatch(r"\w+\{[^}]*\}", one) for one in asked), asked
+
+
+def test_prometheus_would_parse_them_all() -> None:
+    """By a parser of the whole language; ``read`` knows less of it."""
+    for expr in (*(rule["expr"] for rule in RULES), *(expr for _, expr in PANELS)):
+        promql_parser.parse(expr)
 
 
 def test_every_page_is_an_alerts() -> None:
@@ -141,7 +170,7 @@ def test_the_dashboard_is_laid_out() -> None:
         assert at["x"] + at["w"] <= 24
         taken |= cells
     rows = [panel["title"] for panel in DASHBOARD["panels"] if panel["type"] == "row"]
-    assert rows[:6] == ["Overview", "Queue", "Streams", "Gateway", "Workers", "Webhooks"]
+    assert rows == ["Overview", "Queue", "Streams", "Gateway", "Workers", "Webhooks", "Processes", "Admin API"]
 
 
 def test_every_sample_of_ours_is_documented() -> None:
@@ -158,7 +187,7 @@ def test_prometheus_asks_every_part_of_the_compose_file_at_its_port() -> None:
         for found in job.get("dns_sd_configs", []):
             asked |= dict.fromkeys(found["names"], found["port"])
     assert asked == ports
-    assert {"gateway", "streams", "worker", "worker-gpu", "worker-runpod"} <= ports.keys()
+    assert {"gateway", "streams", "worker", "worker-gpu", "worker-runpod", "admin"} <= ports.keys()
 
 
 def _shows(service: dict[str, Any]) -> bool:

@@ -17,7 +17,7 @@ from inference_worker.remote.settings import RunPodSettings, Signing
 from inference_worker.settings import RUNPOD, WorkerSettings
 from operations.admin.settings import AdminSettings
 from operations.cli import app
-from operations.endpoint_records import gateway_base
+from operations.endpoints.records import gateway_base
 from repo.environment import EnvironmentSettings
 from repo.metrics_server import MetricsSettings
 from repo.notify import STATUS_FILE_VARIABLE

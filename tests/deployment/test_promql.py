@@ -20,3 +20,9 @@ def test_selectors_matchers_and_groupings_are_found() -> None:
 def test_what_it_cannot_read_fails() -> None:
     with pytest.raises(AssertionError, match="no matcher"):
         read("a{b}")
+
+
+@pytest.mark.parametrize("expr", ["sum by (a) (rate(b[5m])", "rate(b[5m)]", "b)", 'a{b="c"'])
+def test_a_bracket_without_its_other_half_fails(expr: str) -> None:
+    with pytest.raises(AssertionError):
+        read(expr)

@@ -22,7 +22,8 @@ PLAYS = """async (video) => {
   await video.play();
   const from = video.currentTime;
   await new Promise((resolve) => {
-    const look = () => (video.currentTime === from ? requestAnimationFrame(look) : resolve());
+    const plays = () => video.currentTime !== from && video.readyState >= video.HAVE_CURRENT_DATA;
+    const look = () => (plays() ? resolve() : requestAnimationFrame(look));
     look();
   });
   return { width: video.videoWidth, height: video.videoHeight, ready: video.readyState, duration: video.duration };

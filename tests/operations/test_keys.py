@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import re
 import uuid
 from pathlib import Path
 
@@ -44,9 +45,9 @@ def printed(capsys: pytest.CaptureFixture[str]) -> str:
 async def listed(user: str) -> list[list[str]]:
     """The rows of the table, cell by cell."""
     out = io.StringIO()
-    await show(NOWHERE, user, Console(file=out, width=300))
-    rows = [line.split("│") for line in out.getvalue().splitlines() if line.startswith("│")]
-    return [[cell.strip() for cell in row[1:-1]] for row in rows]
+    await show(NOWHERE, user, Console(file=out))
+    _, *rows = out.getvalue().splitlines()
+    return [re.split(r" {2,}", row) for row in rows]
 
 
 async def test_scopes_and_expiry_are_stored_and_the_secret_is_not(

@@ -1,8 +1,10 @@
 """The local stack on a disk that runs full, and after damage: what is said, and that nothing acknowledged is lost."""
 
 import asyncio
+import json
 import os
 import signal
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -107,6 +109,24 @@ async def _ended(stack: Stack) -> str:
     return said.strip().splitlines()[-1]
 
 
+def _tells_of_a_paused_part(stack: Stack, data: Path) -> None:
+    """Status and doctor, of streams that were ready once: the cause is told, once, with what mends it."""
+    pid = stack.about()["parts"]["streams"]["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        paused = openv("status", "--data-dir", data)
+        assert paused.code == 3
+        assert f"streams: process {pid} is paused (SIGSTOP). → kill -CONT {pid}" in paused.out
+        looked = openv("doctor", "--only", "processes", "--only", "groups", "--json", "--data-dir", data)
+        wrong = [one for one in json.loads(looked.out)["findings"] if one["level"] == "problem"]
+        assert [one["mend"] for one in wrong] == [f"kill -CONT {pid}"], looked.out
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    deadline = time.monotonic() + 60
+    while not (woken := openv("status", "--data-dir", data)).out.endswith("\nReady.\n"):
+        assert time.monotonic() < deadline, woken
+
+
 async def test_a_stack_on_a_full_disk_says_so_once_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
     with mounted(tmp_path / "disk", "size=256m") as disk:
         data = disk / "a data, dir é"  # a path that programs split or misspell
@@ -127,6 +147,7 @@ async def test_a_stack_on_a_full_disk_says_so_once_and_goes_on_when_there_is_roo
         async with started(data, "--no-worker") as again:
             rows = {row["jobId"]: row["state"] for row in (await again.http.get("/api/videos")).json()}
             assert all(rows.get(job_id) == "queued" for job_id in acknowledged), rows
+            _tells_of_a_paused_part(again, data)
             os.kill(again.process.pid, signal.SIGKILL)  # a stale lock: the next start needs no hand
             await again.process.wait()
         assert openv("status", "--data-dir", data).out == f"No OpenV runs on {data}.\n"

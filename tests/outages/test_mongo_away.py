@@ -54,8 +54,9 @@ async def test_answers_are_lost_after_the_writes_happened(world: World) -> None:
     load = Load(world)
     async with Ear(world.log, EVENTS.name) as events, Renderer(world) as renderer:
         world.forget()
-        world.wire.lose_writes = True
         await load.begin()
+        # Begun whole: of a driver that loses every answer, each takes the others' connections along, for minutes.
+        world.wire.lose_writes = True
         await load.go_on()
         await asyncio.gather(*(one.says("waits for mongodb", PATIENCE_S) for one in world.streams))
 

@@ -199,14 +199,17 @@ def call_sites(store: type) -> Iterator[tuple[str, str, range]]:
 
 
 def _calls(method: Callable[..., Any]) -> Iterator[dict[str, Any]]:
-    """Arguments by name: every number small or large, shapes bare or full, what is optional left out or given."""
+    """Arguments by name: every number small or large, shapes bare or full, what is optional left out or given, and
+    None where it may be."""
     hints = typing.get_type_hints(method, include_extras=True)
     parameters = [one for name, one in inspect.signature(method).parameters.items() if name != "self"]
     needed = [one.name for one in parameters if one.default is inspect.Parameter.empty]
     optional = [one.name for one in parameters if one.default is not inspect.Parameter.empty]
+    may_be_none = [name for name in needed if types.NoneType in get_args(hints[name])]
     given = [[], optional, *([name] for name in optional)]
-    for number, full, more in product((0, 1), (False, True), given):
-        yield {name: example(hints[name], number, full=full) for name in (*needed, *more)}
+    for number, full, more, none in product((0, 1), (False, True), given, ([], may_be_none) if may_be_none else ([],)):
+        said = {name: example(hints[name], number, full=full) for name in (*needed, *more)}
+        yield said | dict.fromkeys(none)
 
 
 def example(hint: Any, number: int, *, full: bool) -> Any:

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from repo import tracing
-from repo.tracing import Kind
+from repo.spans import Kind
 from repo.tracing_sdk import Once, share_of
 from schemas.traces import parent_of, root_span_of, trace_id_of
 from tests.repo.collector import Collector
@@ -35,9 +35,10 @@ def test_off_it_makes_nothing_starts_nothing_and_imports_nothing() -> None:
     script = (
         "import sys, threading\n"
         "from repo import tracing\n"
+        "from repo.spans import SILENT\n"
         "tracing.set_up('tests', {})\n"
         "with tracing.span('a', job_id='j') as span:\n"
-        "    assert span is tracing.SILENT and tracing.current() is tracing.SILENT\n"
+        "    assert span is SILENT and tracing.current() is SILENT\n"
         "    assert tracing.traceparent('j') is None\n"
         "assert not [name for name in sys.modules if name.startswith('opentelemetry')]\n"
         "assert threading.active_count() == 1\n"

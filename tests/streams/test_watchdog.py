@@ -1,5 +1,6 @@
 """When the process has to end, and when waiting is all right."""
 
+import json
 import subprocess
 import sys
 import threading
@@ -109,6 +110,8 @@ def test_a_process_that_was_paused_is_not_stuck(ail: Callable[[Vitals, Partition
 def test_the_process_ends_at_once_and_shows_where_every_thread_stood() -> None:
     program = """
 import time
+from repo import logs
+logs.set_up("streams", {"OPENV_LOG_FORMAT": "json"})
 from streams.settings import Role
 from streams.vitals import new_vitals
 from streams.watchdog import Limits, Watchdog
@@ -118,8 +121,35 @@ blocked()
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == STUCK_EXIT_CODE == 70
-    assert "the event loop has been blocked" in done.stdout + done.stderr
-    assert "in blocked" in done.stderr
+    line = next(line for line in done.stderr.splitlines() if "the event loop has been blocked" in line)
+    threads = json.loads(line)["threads"]
+    stands = next(calls for name, calls in threads.items() if name.startswith("MainThread "))
+    assert stands[0].endswith(":9 blocked")
+    assert [calls for name, calls in threads.items() if name.startswith("watchdog ")]
+    assert all(line.startswith("{") for line in done.stderr.splitlines()), done.stderr
+
+
+def test_it_ends_where_the_line_can_not_be_written() -> None:
+    program = """
+import logging, threading
+from repo import logs
+from streams import watchdog
+watchdog._SAID_WITHIN_S = 0.2
+logs.set_up("streams", {"OPENV_LOG_FORMAT": "json"})
+held = threading.Event()
+def hold():
+    with logging.getLogger().handlers[0].lock:
+        held.set()
+        threading.Event().wait()
+threading.Thread(target=hold, daemon=True).start()
+held.wait()
+watchdog.end_process("it is stuck")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode
+    assert "in hold" in done.stderr
 
 
 def test_the_thread_tells_once() -> None:

@@ -21,6 +21,7 @@ from inference_worker.messages import (
     Ready,
     Unloadable,
 )
+from schemas.commands import AttemptFailed
 from schemas.dispatch import DrainSession, RunAttempt, StopAttempt, WorkerBeat
 from schemas.failures import FailureCode
 from schemas.jobs import Output
@@ -180,3 +181,11 @@ class Driver:
 
 def of(kind: type[T], items: list[Any]) -> list[T]:
     return [item for item in items if isinstance(item, kind)]
+
+
+def said(effects: list) -> list:
+    return [effect.message for effect in effects if isinstance(effect, Say)]
+
+
+def failures(driver: Driver) -> list[FailureCode]:
+    return [report.command.code for report in of(Report, driver.effects) if isinstance(report.command, AttemptFailed)]

@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 
 from gateway.identity.keys import new_key
 from operations.admin.app import create_app
+from operations.admin.metrics import AdminMetrics
 from operations.admin.settings import AdminSettings
 from operations.admin.table import KINDS, KindOfWork
 from repo.clock import now_ms
@@ -35,6 +36,7 @@ class House:
     database: MemoryDatabase
     ledger: FakeLedger
     app: Starlette
+    metrics: AdminMetrics
 
     async def key(self, user_id: str = "root", **how: Any) -> str:
         """A fresh API key; an admin's for everything, unless something else is said."""
@@ -74,11 +76,12 @@ async def opened(**settings: Any) -> AsyncIterator[House]:
     log, database = MemoryEventLog(), MemoryDatabase()
     ledger = FakeLedger(log, database.jobs)
     quiet = {name: KindOfWork(_nothing, resumable=True) for name in KINDS}
-    app = create_app(log, database, ObjectStores(MemoryObjectStore()), AdminSettings(**settings), kinds=quiet)
+    objects, metrics = ObjectStores(MemoryObjectStore()), AdminMetrics(None, KINDS)
+    app = create_app(log, database, objects, AdminSettings(**settings), kinds=quiet, metrics=metrics)
     deciding = asyncio.create_task(ledger.run())
     try:
         async with app.router.lifespan_context(app):
-            yield House(log, database, ledger, app)
+            yield House(log, database, ledger, app, metrics)
     finally:
         deciding.cancel()
         with suppress(asyncio.CancelledError):

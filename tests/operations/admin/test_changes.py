@@ -15,7 +15,7 @@ from gateway.identity.keys import new_key
 from operations import desk
 from operations.admin.operation import Operation
 from operations.admin.table import OPERATIONS
-from operations.endpoint_wishes import Wishes, new_endpoint
+from operations.endpoints.wishes import Wishes, new_endpoint
 from repo.clock import now_ms
 from schemas.audit import AuditStage
 from schemas.codec import Record, encode
@@ -86,6 +86,7 @@ def replay(replay_id: str, state: ReplayState) -> ReplayPlan:
         asked_digest="a",
         digest="d",
         spans=(),
+        in_scope=1,
         report="{}",
     )
 

@@ -13,8 +13,9 @@ import structlog
 from rich.console import Console
 
 from gateway.identity.keys import PREFIX_LENGTH, hash_of, is_key, new_key
-from operations import endpoint_views, keys
-from operations.endpoint_wishes import Wishes, new_endpoint
+from operations import keys
+from operations.endpoints import views as endpoint_views
+from operations.endpoints.wishes import Wishes, new_endpoint
 from repo.clock import now_ms
 from repo.memory import MemoryDatabase
 from schemas.access import ALL_SCOPES, KeyKind, Scope
@@ -426,3 +427,13 @@ async def test_a_gateway_whose_address_is_no_address_makes_no_key(
         assert (await admin.post("/endpoints/captions/keys", json={})).status_code == 400
         assert (await admin.post("/endpoints/captions/keys", json={"url": URL})).status_code == 201
     assert len(await house.database.access.api_keys("endpoint:captions")) == 1
+
+
+async def test_a_name_that_is_taken_is_told_in_this_apis_words(house: House) -> None:
+    before = await stored(house, "captions")
+    async with house.admin() as admin:
+        answer = await admin.post("/endpoints", json={"endpointId": "captions"})
+    assert (answer.status_code, answer.json()["code"]) == (409, "refused")
+    assert "PATCH /endpoints/captions" in answer.json()["error"]
+    assert "openv endpoints" not in answer.text
+    assert await stored(house, "captions") == before

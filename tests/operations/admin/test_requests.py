@@ -187,3 +187,15 @@ async def test_the_document_describes_every_route(house: House) -> None:
         for method in route.methods - {"HEAD"}  # type: ignore[attr-defined]
     }
     assert routes - told == {("get", "/healthz"), ("get", "/readyz")}
+
+
+async def test_what_a_work_was_asked_is_shown_in_camel_case(house: House) -> None:
+    asked = {"source": "commands", "into": "copies", "fromOffset": 3, "maxReplays": 2, "headers": ["a_b=c_d"]}
+    async with house.admin() as admin:
+        begun = await admin.post("/replays", json=asked)
+        again = await admin.get(begun.headers["Location"])
+    assert begun.status_code == 202, begun.text
+    shown = again.json()["arguments"]["asked"]
+    assert (shown["firstOffset"], shown["maxReplays"], shown["headers"]) == (3, 2, ["a_b=c_d"])
+    assert begun.json()["arguments"] == again.json()["arguments"]
+    assert not [name for name in shown if "_" in name]

@@ -11,11 +11,12 @@ import pytest
 from operations.admin import works as module
 from operations.admin.refusals import Problem, Refused
 from operations.admin.works import UNDER_WAY_MAX, Kind, Works
-from operations.audit import Actor
+from operations.audit.recording import Actor
 from operations.core.works import INTERRUPTED, LEASE_MS, TOO_OFTEN, TRIES_MAX
 from operations.stack.errors import StackError
 from repo.core.documents import DamagedDocumentError
 from repo.memory_works import MemoryWorkStore
+from repo.ports import Unavailable
 from schemas.works import TRANSITIONS, Work, WorkFact, WorkState
 from tests.gateway.world import eventually, until
 
@@ -295,3 +296,79 @@ async def test_a_result_without_end_is_left_out(monkeypatch: pytest.MonkeyPatch)
 def test_what_ended_stays_as_it_ended() -> None:
     assert TRANSITIONS[WorkState.DONE] == TRANSITIONS[WorkState.FAILED] == {}
     assert {fact for facts in TRANSITIONS.values() for fact in facts} == set(WorkFact)
+
+
+class Guests:
+    """Whether those who asked still may, as a test says."""
+
+    welcome = True
+    away = False
+
+    async def __call__(self, actor: str) -> bool:
+        assert actor == ROOT.name
+        if self.away:
+            raise Unavailable("mongodb", "away")
+        return self.welcome
+
+
+@pytest.mark.parametrize("tries", [0, 1])
+async def test_nothing_is_begun_for_who_may_no_longer(tries: int) -> None:
+    async def run(*_: Any) -> Any:
+        pytest.fail("it is begun")
+
+    store, clock, guests = MemoryWorkStore(), Clock(), Guests()
+    asked = await killed(store, clock) if tries else await Works(store, {}, clock).begin("kind", {}, ROOT)
+    clock.now += LEASE_MS
+    guests.welcome = False
+    async with Works(store, {"kind": Kind(run, resumable=True)}, clock, may_still=guests).running():
+        failed = await ended(store, asked)
+    assert (failed.state, failed.error) == (WorkState.FAILED, module.NO_LONGER)
+
+
+async def test_a_work_is_stopped_when_who_asked_for_it_may_no_longer() -> None:
+    stopped, under_way = asyncio.Event(), asyncio.Event()
+
+    async def run(*_: Any) -> Any:
+        under_way.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+
+    store, guests = MemoryWorkStore(), Guests()
+    works = Works(store, {"kind": Kind(run, resumable=True)}, Clock(), may_still=guests)
+    async with works.running():
+        begun = await works.begin("kind", {}, ROOT)
+        await under_way.wait()
+        guests.away = True  # nobody can say
+        versions = (await store.work(begun.work_id)).version  # type: ignore[union-attr]
+        await eventually(lambda: _renewed_twice(store, begun, versions))
+        assert not stopped.is_set()
+        guests.away, guests.welcome = False, False
+        failed = await ended(store, begun)
+        assert stopped.is_set()
+    assert (failed.state, failed.error) == (WorkState.FAILED, module.NO_LONGER)
+
+
+async def _renewed_twice(store: MemoryWorkStore, work: Work, since: int) -> bool:
+    stored = await store.work(work.work_id)
+    return stored is not None and stored.version >= since + 2
+
+
+async def test_what_costs_much_is_done_one_at_a_time() -> None:
+    async def run(*_: Any) -> Any:
+        return {}
+
+    store, clock = MemoryWorkStore(), Clock()
+    kinds = {"dear": Kind(run, resumable=True, alone=True), "cheap": Kind(run, resumable=True)}
+    works = Works(store, kinds, clock)
+    first = await works.begin("dear", {}, ROOT)
+    await works.begin("cheap", {}, ROOT)
+    await works.begin("cheap", {}, ROOT)
+    with pytest.raises(Refused) as refused:
+        await works.begin("dear", {"only": []}, ROOT)
+    assert refused.value.problem is Problem.BUSY
+    assert first.work_id in str(refused.value.words)
+    async with works.running():
+        await ended(store, first)
+    await works.begin("dear", {}, ROOT)

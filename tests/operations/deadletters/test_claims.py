@@ -6,12 +6,12 @@ from typing import Any, cast
 
 import pytest
 
-from operations.audit import Actor
-from operations.core.dead_letters import Seen, Standing
+from operations.audit.recording import Actor
+from operations.core.dead_letters import Seen, Sought, Standing
 from operations.core.replay_scope import Asked
 from operations.deadletters import redriving
 from operations.deadletters.redriving import Choice, Redrive, redrive
-from operations.replay.execution import Wishes
+from operations.replay.pace import Wishes
 from operations.replay.room import Room
 from operations.stack.errors import StackError
 from repo.memory_letters import MemoryDispositionStore
@@ -56,6 +56,20 @@ def test_a_letter_that_a_replay_would_pass_over_is_left_out() -> None:
     nowhere = tuple(one for one in whole.record.headers if one[0] != "kafka_dlt-original-offset")
     choice = taken(seen(headers=nowhere))
     assert (choice.chosen, choice.refused.total()) == ([], 1)
+
+
+def test_the_words_of_a_list_find_what_has_none() -> None:
+    whole, bare = seen(), seen(headers=())
+    for sought, finds_whole, finds_bare in (
+        (Sought(types=("(no type)",)), False, True),
+        (Sought(reasons=("(no reason)",)), False, True),
+        (Sought(topics=("(unknown)",)), False, True),
+        (Sought(types=("command.submit",)), True, False),
+        (Sought(types=("type",)), False, False),
+        (Sought(types=("*submit*",), reasons=("A B",)), True, False),
+    ):
+        met = [sought.meets(one.record, one.letter) for one in (whole, bare)]
+        assert met == [finds_whole, finds_bare], sought
 
 
 def test_a_letter_of_somebody_else_is_read_alike_by_all() -> None:

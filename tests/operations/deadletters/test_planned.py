@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from operations.audit import Actor
+from operations.audit.recording import Actor
 from operations.core.dead_letters import Seen, Sought, Standing
 from operations.deadletters import discarding, planned, redriving
 from operations.deadletters.discarding import Expected, discard
@@ -99,7 +99,7 @@ async def test_the_same_words_write_what_the_dry_run_found_as_long_as_they_mean_
     topic.there[4] = letter(4)
     topic.there[5] = letter(5)
     topic.there[1] = letter(1, Standing.DISCARDED, said(1, DRY_RUN_AT + 5, fate=Fate.DISCARDED))
-    with pytest.raises(StackError, match=rf"2 are new since, 1 are gone.*redrive {replay_id} --execute"):
+    with pytest.raises(StackError, match=rf"2 are new since, 1 is gone.*redrive {replay_id} --execute"):
         await topic.executes()
     assert (await topic.executes("0:4")).plan is not None, "who names letters has looked at them"
 
@@ -112,7 +112,7 @@ async def test_a_dry_run_named_by_its_id_writes_just_its_letters(monkeypatch: py
     assert found.plan is not None
     assert (found.plan.replay_id, places(found)) == (replay_id, ["0:1", "0:2"])
     del topic.there[1]
-    with pytest.raises(StackError, match=r"1 letters of .* are not kept any more"):
+    with pytest.raises(StackError, match=r"1 letter of .* is not kept any more"):
         await topic.executes(replay_id)
     with pytest.raises(StackError, match="no replay r-none"):
         await topic.executes("r-none")
@@ -136,7 +136,7 @@ async def test_nothing_is_written_where_something_became_of_a_letter_since(
     replay_id = await topic.dry()
     topic.there[1] = letter(1, standing, known)
     if is_refused:
-        with pytest.raises(StackError, match=rf"1 were redriven.*0:1 is {standing}"):
+        with pytest.raises(StackError, match=rf"1 was redriven.*0:1 is {standing}"):
             await topic.executes(replay_id)
     else:
         assert places(await topic.executes(replay_id)) == ["0:1", "0:2"]

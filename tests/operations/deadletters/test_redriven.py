@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from operations.audit import Actor
+from operations.audit.recording import Actor
 from operations.core.dead_letters import By, Seen, Sought, Standing
 from operations.deadletters.discarding import discard
 from operations.deadletters.editing import prepared
@@ -24,7 +24,7 @@ from operations.deadletters.editing import send as send_edited
 from operations.deadletters.reading import letters, listing, named
 from operations.deadletters.redriving import choose, plan, redrive
 from operations.deadletters.views import letter_plain, listing_plain
-from operations.replay.execution import Wishes
+from operations.replay.pace import Wishes
 from operations.replay.room import Room
 from operations.stack.errors import StackError
 from repo.clock import now_ms

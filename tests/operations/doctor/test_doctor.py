@@ -17,9 +17,11 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from rich.console import Console
 from typer.testing import CliRunner
 
-from operations.audit import SOURCE as AUDIT_SOURCE
+from operations.audit.recording import SOURCE as AUDIT_SOURCE
 from operations.cli import app
+from operations.core.counting import several
 from operations.core.findings import Finding, Level, Mends
+from operations.core.readers import READERS
 from operations.doctor import commands, groups_check
 from operations.doctor.examine import CHECKS, examine
 from operations.doctor.surroundings import DAY_MS, Surroundings, surroundings
@@ -71,7 +73,6 @@ async def around(topics: list[str], mongo: MongoDatabase) -> AsyncIterator[Surro
 
 async def found(around: Surroundings, name: str) -> list[Finding]:
     """All but what is well."""
-    around.listings.clear()
     return [one for one in await examine(around, [name]) if one.level is not Level.OK]
 
 
@@ -166,7 +167,8 @@ async def test_a_server_that_is_away_is_a_finding_and_stops_no_other_check(monke
     async with surroundings(NOWHERE) as around:
         findings = await examine(around, ["s3", "clock", "mongodb", "files"])
         wrong = {one.check for one in findings if one.level is Level.PROBLEM}
-        assert wrong == {"s3", "files"}
+        assert wrong == {"s3"}
+        assert {one.check: one.what for one in findings if one.level is Level.FOLLOWS} == {"files": "not looked at"}
         assert {one.check for one in findings} == {"s3", "clock", "mongodb", "files"}
 
 
@@ -183,19 +185,22 @@ async def test_a_ledger_that_does_not_run_is_behind(around: Surroundings, kafka_
     await around.desk.database.jobs.store_applied_offsets("ledger", {at: end - 1 for at, end in ends.items() if end})
     command = CancelJob(command_id=str(uuid.uuid4()), user_id="ann", job_id="nobody's")
     await kafka_log.append(encode(command, source="/tests", at=now_ms()))
-    assert not [one for one in await problems(around, "groups") if one.what.startswith("ledger is behind")]
+    assert not [one for one in await found(around, "groups") if one.what.startswith("ledger is behind")]
     around.now = lambda: now_ms() + 3_600_000
-    (behind,) = [one for one in await problems(around, "groups") if one.what.startswith("ledger is behind")]
+    told = await found(around, "groups")
+    (behind,) = [one for one in told if one.what.startswith("ledger is behind")]
     assert "1 records of openv.commands" in behind.what
-    assert behind.mend == "openv streams --role ledger"
-    assert any("no ledger runs" in one.what for one in await problems(around, "groups"))
+    (cause,) = [one for one in told if one.what == behind.because]
+    assert (behind.level, behind.mend) == (Level.FOLLOWS, ""), "it is behind because none runs"
+    assert (cause.level, "openv streams" in cause.mend) == (Level.PROBLEM, True)
 
 
 async def test_a_ledger_that_runs_and_does_nothing_stands_still(
     around: Surroundings, kafka_log: KafkaEventLog, settings: ServerSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jobs, ends = around.desk.database.jobs, await kafka_log.ends(COMMANDS.name)
-    await jobs.store_applied_offsets("ledger", {at: end - 1 for at, end in ends.items() if end})
+    for name, topic in READERS.items():  # others' groups have read these topics, and this database must know of it
+        ends = await kafka_log.ends(topic)
+        await around.desk.database.jobs.store_applied_offsets(name, {at: end - 1 for at, end in ends.items() if end})
     command = CancelJob(command_id=str(uuid.uuid4()), user_id="ann", job_id="nobody's")
     at = await kafka_log.append(encode(command, source="/tests", at=now_ms()))
     idle = AIOKafkaConsumer(
@@ -208,7 +213,10 @@ async def test_a_ledger_that_runs_and_does_nothing_stands_still(
         monkeypatch.setattr(groups_check, "APART_S", 0.0)
         (still,) = await of_ledger(around)
         assert f"stands still: 1 records of openv.commands wait in partitions [{at.partition}]" in still.what
-        assert "restart that `openv streams` process" in still.mend
+        assert still.mend == "docker compose restart streams"
+        around.stack = {"parts": {"streams": {"pid": 77}}}
+        (still,) = await of_ledger(around)
+        assert still.mend == "kill -9 77", "a local one is started again by `openv up`"
     finally:
         await idle.stop()
 
@@ -227,8 +235,8 @@ async def test_dead_letters_that_nobody_dealt_with_are_counted(
     starts, ends = await kafka_log.starts(DEADLETTER.name), await kafka_log.ends(DEADLETTER.name)
     kept = sum(ends[partition] - start for partition, start in starts.items())
     (wrong,) = await problems(around, "deadletters")
-    assert wrong.what.startswith(f"{kept} dead letters that nobody has dealt with, the oldest for ")
-    assert wrong.mend == "openv deadletters list"
+    assert wrong.what.startswith(f"{several(kept, 'dead letter')} that nobody has dealt with, the oldest for ")
+    assert wrong.mend == "openv deadletters redrive --all"
 
     letters = [
         (partition, one)
@@ -248,7 +256,7 @@ async def test_dead_letters_that_nobody_dealt_with_are_counted(
     ]
     await mongo.dispositions.dispose(disposed)
     (wrong,) = await problems(around, "deadletters")
-    assert wrong.what.startswith("1 dead letters that nobody has dealt with")
+    assert wrong.what.startswith("1 dead letter that nobody has dealt with")
 
 
 async def test_files_of_nobody_go_and_all_others_stay(around: Surroundings, mongo: MongoDatabase) -> None:
@@ -301,6 +309,7 @@ async def test_a_completed_job_without_its_file(around: Surroundings, mongo: Mon
     await store.delete([key])
     (wrong,) = [one for one in await problems(around, "files") if job.job_id in one.what]
     assert "show files that are gone" in wrong.what
+    assert wrong.mend.startswith(("openv jobs delete", "aws "))
 
 
 async def test_chunks_of_nobody_are_deleted(around: Surroundings, mongo: MongoDatabase) -> None:
@@ -352,7 +361,7 @@ async def test_the_ledger_completes_what_was_left_when_it_is_asked(
         code, said = await repaired("jobs")
     finally:
         deciding.cancel()
-    assert "1 accounts looked at by the ledger" in said
+    assert "1 account looked at by the ledger" in said
     assert code == 3, "it is completed, and past its time"
     assert await mongo.jobs.job(held.job_id) == held
     assert [one for one in await problems(around, "jobs") if one.repair] == []

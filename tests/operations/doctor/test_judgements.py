@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from operations.core.findings import Level, Mends, age, exit_code, first, note, ok, problem, worst
-from operations.core.strays import FEW, MADE_SLACK_MS, PROBES, Found, Stray, judge, looks_lost, missing_files
+from operations.core.strays import FEW, MADE_SLACK_MS, PROBES, Found, Pile, Stray, judge, looks_lost
 from operations.doctor import (
     disk_check,
     documents_check,
@@ -37,6 +37,7 @@ from tests.operations.doctor.jobs_made import a_job
 
 DAY = 86_400_000
 NOW = 1_790_000_000_000
+RESTART = "kill -9 1"
 
 
 def test_the_worst_finding_is_the_exit_code() -> None:
@@ -65,13 +66,13 @@ def _cluster(brokers: int = 3, controller: int | None = 1) -> Cluster:
 @pytest.mark.parametrize(
     ("cluster", "replication", "words"),
     [
-        (_cluster(), Replication("openv.events", 3, 3, 2, 0), ""),
-        (_cluster(controller=None), Replication("openv.events", 3, 3, 2, 0), "no broker leads"),
-        (_cluster(), Replication("openv.events", 3, 1, 2, 0), "can't be written: openv.events"),
-        (_cluster(), Replication("openv.events", 3, 2, 2, 0), "replicas are behind: openv.events"),
-        (_cluster(), Replication("openv.events", 1, 1, 1, 0), "too few replicas: openv.events (1)"),
-        (_cluster(), Replication("openv.events", 3, 3, 1, 0), "min.insync.replicas is 1: openv.events"),
-        (_cluster(1), Replication("openv.events", 1, 1, 1, 0), ""),
+        (_cluster(), Replication("openv.events", 3, 3, 2), ""),
+        (_cluster(controller=None), Replication("openv.events", 3, 3, 2), "no broker leads"),
+        (_cluster(), Replication("openv.events", 3, 1, 2), "can't be written: openv.events"),
+        (_cluster(), Replication("openv.events", 3, 2, 2), "replicas are behind: openv.events"),
+        (_cluster(), Replication("openv.events", 1, 1, 1), "too few replicas: openv.events (1)"),
+        (_cluster(), Replication("openv.events", 3, 3, 1), "min.insync.replicas is 1: openv.events"),
+        (_cluster(1), Replication("openv.events", 1, 1, 1), ""),
     ],
 )
 def test_replicas_against_brokers(cluster: Cluster, replication: Replication, words: str) -> None:
@@ -100,7 +101,7 @@ def _standing(**changes: Any) -> Standing:
     ],
 )
 def test_readers_against_their_topic(standing: Standing, words: str) -> None:
-    wrong = [one.what for one in groups_check.judged(standing) if one.level is Level.PROBLEM]
+    wrong = [one.what for one in groups_check.judged(standing, RESTART) if one.level is Level.PROBLEM]
     assert [one.startswith(words) for one in wrong] == ([True] if words else [])
 
 
@@ -116,7 +117,7 @@ async def test_who_applied_something_between_two_looks_does_not_stand_still(monk
     assert [one.still for one in looked] == [(0, 2), (), (), ()]
     await jobs.store_applied_offsets("ledger", {0: 10, 2: 0})
     (moved,) = await groups_check._looked_again(around, [late])
-    assert [one.what.startswith("ledger is behind") for one in groups_check.judged(moved)] == [True]
+    assert [one.what.startswith("ledger is behind") for one in groups_check.judged(moved, RESTART)] == [True]
 
 
 @pytest.mark.parametrize(
@@ -230,21 +231,28 @@ def test_a_file_is_judged_by_its_job() -> None:
     assert kind({}, key=f"{PROBES}1", at=NOW) is None
 
 
+def a_pile(found: list[Found]) -> Pile:
+    pile = Pile()
+    for one in found:
+        pile.add(one)
+    return pile
+
+
 def test_files_of_a_lost_database_are_not_offered_for_deletion() -> None:
     of_no_job = [Found(_video(a_job(job_id=str(uuid.uuid4()))), 1, 1) for _ in range(FEW + 1)]
-    (lost,) = files_check.judged("main", {Stray.OF_NO_JOB: of_no_job}, 2 * FEW, None)
+    (lost,) = files_check.judged("main", {Stray.OF_NO_JOB: a_pile(of_no_job)}, 2 * FEW, None)
     assert (lost.repair, lost.targets, lost.mend) == (None, (), "openv rebuild --verify")
-    (few,) = files_check.judged("main", {Stray.OF_NO_JOB: of_no_job}, 2 * FEW + 2, None)
+    (few,) = files_check.judged("main", {Stray.OF_NO_JOB: a_pile(of_no_job)}, 2 * FEW + 2, None)
     assert (few.repair, len(few.targets)) == (Mends.FILES, FEW + 1)
     assert not looks_lost(FEW, FEW)
 
 
 def test_files_that_a_backup_may_know_are_told_and_left_alone() -> None:
     before = [Found(_video(a_job(job_id=str(uuid.uuid4()))), 1, 1) for _ in range(FEW + 1)]
-    (told,) = files_check.judged("main", {Stray.OF_BEFORE: before}, 2 * FEW + 2, None)
+    (told,) = files_check.judged("main", {Stray.OF_BEFORE: a_pile(before)}, 2 * FEW + 2, None)
     assert (told.level, told.repair, told.targets) == (Level.NOTE, None, ())
     assert "--merge" in told.mend
-    (lost,) = files_check.judged("main", {Stray.OF_BEFORE: before}, 2 * FEW, None)
+    (lost,) = files_check.judged("main", {Stray.OF_BEFORE: a_pile(before)}, 2 * FEW, None)
     assert (lost.level, lost.repair) == (Level.PROBLEM, None)
 
 
@@ -255,10 +263,3 @@ def test_what_belongs_to_lost_jobs_is_not_offered_for_deletion() -> None:
     few = documents_check.judged("chunks", strays, 2 * FEW + 2)
     assert (few.repair, len(few.targets)) == (Mends.DOCUMENTS, FEW + 1)
     assert documents_check.judged("remote_runs", strays, 2 * FEW + 2).repair is None
-
-
-def test_jobs_whose_files_are_gone() -> None:
-    here, gone = a_job(job_id="here", output=_shows("a")), a_job(job_id="gone", output=_shows("b"))
-    elsewhere = a_job(job_id="elsewhere", output=_shows("c", "fallback"))
-    failed = a_job(job_id="failed", state=State.FAILED, output=Output(value_key="d"))
-    assert missing_files([here, gone, elsewhere, failed], {None: frozenset("a")}) == ["gone"]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from operations import desk as desks
-from operations.audit import Actor
+from operations.audit.recording import Actor
 from operations.core.job_acts import Verb, Way, way_of
 from operations.desk import Desk
 from operations.jobs.acts import Act, Asked, act

@@ -2,7 +2,11 @@
 
 import io
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -11,10 +15,13 @@ from typer.testing import CliRunner
 from operations.cli import app
 from operations.core.printable import printable
 from operations.core.timeline import Step
+from operations.desk import Desk
+from operations.jobs import commands
 from operations.jobs.life import File, Life
 from operations.jobs.listing import Sought, sought_of
 from operations.jobs.views import job_plain, life_plain, print_life, print_list
 from operations.stack.errors import StackError
+from repo.memory import MemoryDatabase, MemoryEventLog
 from schemas.failures import FailureCode
 from schemas.jobs import Failure, Output
 from schemas.lifecycle import State
@@ -68,6 +75,48 @@ def test_a_workers_name_steers_no_terminal_and_is_no_markup() -> None:
     assert "Not everything is known: openv.commands" in text
     assert printable("a\u202eb\nc\udce9d") == "a\ufffdb\ufffdc\ufffdd"
     assert printable("Zoë 東京 🎬") == "Zoë 東京 🎬"
+
+
+def test_where_a_step_is_told_is_shown_at_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    about = {"words": "session s-1, run 1, within 1200 s " * 3, "worker": "gpu-3-0badcafe-worker-1", "attempt": 1}
+    steps = (
+        Step(at=NOW, kind="dead letter", what="job.submit.v1", place="openv.deadletter/11/123456", **about),
+        Step(at=NOW, kind="order", what="run", place="openv.assignments/2/1234567", **about, lasted_ms=12_345),
+        Step(at=NOW, kind="delivery", what="webhook", id="9e" * 16, **about),
+    )
+    out = io.StringIO()
+    print_life(
+        Console(file=out, width=80, force_terminal=True, color_system=None), replace(LIFE, steps=steps), prompt=False
+    )
+    text = out.getvalue()
+    assert "deadletter/11/123456" in text
+    assert "assignments/2/1234567" in text
+    assert "9e" * 10 in text
+    table = text[text.index("Timeline") : text.index("Files")]
+    assert max(map(len, table.splitlines())) <= 80
+    assert "Left out, for want of width: attempt, worker, lasted." in capsys.readouterr().err
+    assert "3 steps." in text
+
+
+async def test_where_no_job_matches_it_is_said_and_a_pipe_gets_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database = MemoryDatabase()
+
+    @asynccontextmanager
+    async def at_hand(*_: object) -> AsyncIterator[Desk]:
+        yield Desk(MemoryEventLog(), database)
+
+    monkeypatch.setattr(commands, "open_desk", at_hand)
+    console = Console()
+    listed = partial(commands.list_jobs, Path("nowhere"), Sought(user="ann"), 50, None, console, as_json=False)
+    assert await listed() == 0
+    assert capsys.readouterr() == ("", "No jobs match.\n")
+    await database.jobs.store_job(JOB, 0)
+    await listed()
+    out, err = capsys.readouterr()
+    assert JOB.job_id in out
+    assert "match" not in err
 
 
 def test_filters_are_read_as_they_are_written() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from operations.audit import Actor
+from operations.audit.recording import Actor
 from operations.recovery.backup import BackupMade, backup
 from operations.recovery.place import Place
 from operations.recovery.rebuild import Rebuilt, rebuild

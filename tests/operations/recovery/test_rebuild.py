@@ -133,7 +133,7 @@ async def test_a_topic_that_was_made_anew_is_read_whole(room: Room) -> None:
     await room.announce(a_job(1, 3))
     ahead = dict.fromkeys(await room.log.ends(EVENTS.name), 1_000)
     closed = Identity(identity="x", made_at=1, standing=Standing.RESTORED, positions={EVENTS.name: ahead})
-    await room.database.identities.store(closed)
+    assert await room.database.identities.replace(closed, await room.database.identities.identity())
     assert (await room.rebuild()).read == 1
 
 
@@ -166,3 +166,42 @@ async def test_verify_names_what_differs_and_changes_nothing(room: Room) -> None
     assert "another" not in repr(found)
     assert await room.everything() == before
     assert await room.database.identities.identity() == identity
+
+
+async def test_a_document_that_was_damaged_by_hand_is_as_it_was_announced_again(room: Room) -> None:
+    jobs = room.database.connection.collection("jobs")
+    for number in range(4):
+        await room.store(a_job(number, 2))
+        await room.announce(a_job(number, 1), a_job(number, 2))
+    await jobs.update_one({"_id": "job-0"}, {"$set": {"createdAt": "no date"}})
+    await jobs.update_one({"_id": "job-1"}, {"$set": {"version": "x"}})
+    await jobs.update_one({"_id": "job-2"}, {"$set": {"state": "lost", "version": 9}})  # no event is as new
+    shown = await verify(room.place)
+    assert {one.document_id: (one.what, one.announced) for one in shown.shown} == {
+        "job-0": ("damaged", 2),
+        "job-1": ("damaged", 2),
+        "job-2": ("damaged", None),
+    }
+    assert (shown.different, shown.untold) == (3, 1)
+    done = await room.rebuild()
+    assert (done.stored["jobs"], done.comparison.different, done.comparison.untold) == (2, 1, 1)
+    known = await room.database.upkeep.known_jobs([f"job-{number}" for number in range(4)])
+    assert known == {"job-2": None, **{f"job-{number}": a_job(number, 2) for number in (0, 1, 3)}}
+
+
+async def test_a_damaged_account_is_as_it_was_last_announced_and_one_never_announced_is_named(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("operations.recovery.events.RECORDS_AT_ONCE", 1)  # each event is a stretch of its own
+    accounts = room.database.connection.collection("accounts")
+    await room.announce(an_account("told", 1), an_account("told", 3))
+    await room.store(an_account("told", 8), an_account("untold", 2), an_account("well", 1))
+    await accounts.update_one({"_id": "told"}, {"$set": {"role": "king"}})
+    await accounts.update_one({"_id": "untold"}, {"$set": {"version": "seven"}})
+    found = await verify(room.place)
+    assert {(one.document_id, one.what, one.announced) for one in found.shown} >= {("untold", "damaged", None)}
+    assert (found.different, found.untold) == (2, 1)
+    done = await room.rebuild()
+    assert await room.database.jobs.account("told") == an_account("told", 3)
+    assert (done.comparison.different, done.comparison.untold) == (1, 1)
+    assert [one.document_id for one in done.comparison.shown] == ["untold"]

@@ -137,13 +137,16 @@ async def test_one_that_runs_elsewhere_is_paused(
     await eventually(runs)
     assert f"openv replay {replay_id} --continue" in " ".join((await said("replays", "pause", replay_id)).split())
     stopped = await running
-    assert stopped.exit_code == 1
-    assert "stopped by an operator" in stopped.output
+    assert stopped.exit_code == 3
+    assert "Stopped by an operator: " in stopped.output
+    assert f"openv replay {replay_id} --continue" in " ".join(stopped.output.split())
     assert (await told("replays", "show", replay_id))["state"] == "paused"
     assert "does not run: it is paused" in (await openv("replays", "pause", replay_id)).output
     entries = [json.loads(one.value) for one in await whole(settings, AUDIT.name)]
     stages = [one["stage"] for one in entries if (one["action"], one.get("target")) == ("replay.pause", replay_id)]
     assert stages == ["begun", "done", "begun", "failed"]
+    ends = [one for one in entries if (one["action"], one.get("target")) == ("replay.execute", replay_id)]
+    assert [(one["stage"], (one.get("detail") or {}).get("state")) for one in ends[1:]] == [("done", "paused")]
 
 
 async def test_a_dead_letter_is_redriven_by_the_id_of_its_dry_run(
@@ -163,7 +166,7 @@ async def test_a_dead_letter_is_redriven_by_the_id_of_its_dry_run(
     await kafka_log.append(dead_letter(record, "openv-ledger", CannotProcess("since")))
     refused = " ".join((await openv(*words, "--execute")).output.split())
     assert f"{replay_id}, the dry run of" in refused
-    assert "1 are new since, 0 are gone" in refused
+    assert "1 is new since, 0 are gone" in refused
     done = await said("deadletters", "redrive", replay_id, "--execute")
     assert "1 of 2 dead letters redriven, 1 put into the quarantine." in done
     assert (await told("deadletters", "list", "--user", user, "--state", "all"))["states"] == {

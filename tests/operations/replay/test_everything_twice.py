@@ -14,11 +14,11 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from operations.audit import Actor
+from operations.audit.recording import Actor
 from operations.core.replay_scope import Asked
 from operations.replay.dry_run import DryRun, plan
 from operations.replay.execute import Ended, execute
-from operations.replay.execution import Wishes
+from operations.replay.pace import Wishes
 from operations.replay.room import Room
 from schemas.accounts import Overrides
 from schemas.codec import Record, encode

@@ -1,7 +1,6 @@
 """kill -9 of ``openv replay --execute`` at random points, against the real Kafka: each record is there once."""
 
 import asyncio
-import json
 import random
 import signal
 from collections import Counter
@@ -14,10 +13,11 @@ from operations.replay.commands import WAITS
 from operations.stack.servers import EmbeddedServers
 from repo.mongo import MongoDatabase
 from repo.topic_admin import TopicAdmin
-from schemas.replay_plans import ReplayState
+from schemas.replay_plans import Checkpoint, ReplayState
 from schemas.replays import ORIGIN, REPLAY_ID, replayed
 from tests.operations.replay.cluster import PARTITIONS, OpenV, fill, topics_named, whole
 from tests.servers import settings_of
+from tests.streams.streams_process import eventually
 from tests.streams.submissions import new_id
 
 pytestmark = [pytest.mark.beside, pytest.mark.servers, pytest.mark.timeout(300)]
@@ -35,24 +35,32 @@ async def own(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict[st
         yield environment
 
 
-async def ended_midway(openv: OpenV, replay_id: str, how: signal.Signals, chance: random.Random) -> None:
-    """Begun, and ended by this signal a random moment after it said that it had written something."""
-    process = await openv.start(
-        "replay", replay_id, "--execute", "--json", "--rate", "400"
-    )  # so that all the signals come before its end
-    assert process.stdout is not None
-    async with asyncio.timeout(90):
-        line = await process.stdout.readline()
-    assert line, (await process.communicate())[1].decode()
-    assert json.loads(line)["written"]
-    await asyncio.sleep(chance.uniform(0, 0.7))  # nothing is waited for: the point in time is what is tried out
+async def stored(mongo: MongoDatabase, replay_id: str) -> tuple[ReplayState, Checkpoint]:
+    plan = await mongo.replays.replay(replay_id)
+    assert plan is not None
+    return plan.state, plan.checkpoint or Checkpoint()
+
+
+async def ended_midway(openv: OpenV, mongo: MongoDatabase, replay_id: str, how: signal.Signals, wait: float) -> int:
+    """Begun, and ended by this signal so long (s) after it noted that it had written more; how much it had then."""
+    _, before = await stored(mongo, replay_id)
+    # So slowly that on a busy machine too all the signals come before its end.
+    process = await openv.start("replay", replay_id, "--execute", "--json", "--rate", "100")
+
+    async def has_written_more() -> bool:
+        assert process.returncode is None, [one.decode() for one in await process.communicate()]
+        return (await stored(mongo, replay_id))[1].written > before.written
+
+    await eventually(has_written_more, 90)
+    await asyncio.sleep(wait)  # nothing is waited for: the point in time is what is tried out
     process.send_signal(how)
     async with asyncio.timeout(60):
         out, err = await process.communicate()
-    if how is signal.SIGKILL:
-        assert process.returncode == -signal.SIGKILL
-    else:
-        assert process.returncode == WAITS, (out.decode(), err.decode())
+    state, checkpoint = await stored(mongo, replay_id)
+    expected = (-signal.SIGKILL, ReplayState.RUNNING) if how is signal.SIGKILL else (WAITS, ReplayState.PAUSED)
+    found = (process.returncode, state)
+    assert found == expected, (found, checkpoint, out.decode(), err.decode())
+    return checkpoint.written
 
 
 async def test_whoever_is_killed_at_random_points_writes_each_record_once(own: dict[str, str], tmp_path: Path) -> None:
@@ -68,12 +76,9 @@ async def test_whoever_is_killed_at_random_points_writes_each_record_once(own: d
         planned = await openv.json("replay", source, "--into", target)
         assert (planned["found"]["inScope"], planned["state"]) == (RECORDS, "planned")
         replay_id = planned["id"]
-        for how in SIGNALS:
-            await ended_midway(openv, replay_id, how, chance)
-            async with MongoDatabase(settings) as mongo:
-                plan = await mongo.replays.replay(replay_id)
-            assert plan is not None
-            assert plan.state is (ReplayState.RUNNING if how is signal.SIGKILL else ReplayState.PAUSED)
+        async with MongoDatabase(settings) as mongo:
+            for how in SIGNALS:
+                assert await ended_midway(openv, mongo, replay_id, how, chance.uniform(0, 0.7)) < RECORDS
         ended = await openv.json("replay", replay_id, "--execute")
         assert (ended["state"], ended["written"], ended["quarantined"]) == ("done", RECORDS, 0)
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import stat
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,15 +12,16 @@ import orjson
 import pytest
 from aiokafka import ConsumerRecord
 
-from operations.audit import Actor
+from operations.audit.recording import Actor
 from operations.core.dead_letters import Seen, Standing, times_replayed
 from operations.core.replay_scope import Asked
 from operations.deadletters.reading import those
 from operations.replay import execute as executing
 from operations.replay import landing
+from operations.replay.bound import plan_of
 from operations.replay.dry_run import DryRun, plan
-from operations.replay.execute import Ended, execute, plan_of
-from operations.replay.execution import Wishes
+from operations.replay.execute import Ended, execute
+from operations.replay.pace import Wishes
 from operations.replay.room import Room
 from operations.replay.tenure import cancel
 from operations.stack.errors import StackError
@@ -32,7 +33,7 @@ from schemas.codec import Record, encode
 from schemas.commands import CancelJob
 from schemas.replay_plans import Lease, ReplayState
 from schemas.replays import ORIGIN, OURS, REPLAY_ID, Replayed, replayed
-from schemas.topics import COMMANDS, DEADLETTER, QUARANTINE
+from schemas.topics import COMMANDS, DEADLETTER, QUARANTINE, TOPICS
 from streams.deadletters import CannotProcess, dead_letter
 from tests.operations.replay.cluster import Row, fill, topics_named, whole
 from tests.streams.streams_process import eventually
@@ -150,9 +151,10 @@ async def test_nothing_is_executed_that_no_dry_run_has_seen(room: Room, names: t
         await execute(room, replay_id, replace(asked, users=("ann",)), ACTOR, Wishes())
     old = await room.database.replays.replay(replay_id)
     assert old is not None
-    await room.database.replays.store_replay(replace(old, version=2, created_at=now_ms() - 90_000_000), 1)
+    older = replace(old, replay_id=new_id("r-"), created_at=now_ms() - 90_000_000)
+    await room.database.replays.store_replay(older, 0)
     with pytest.raises(StackError, match="older than a day"):
-        await execute(room, replay_id, asked, ACTOR, Wishes())
+        await execute(room, older.replay_id, asked, ACTOR, Wishes())
 
 
 async def test_a_canary_stops_and_goes_on(room: Room, names: tuple[str, str]) -> None:
@@ -243,7 +245,9 @@ async def test_dead_letters_go_back_and_those_that_came_too_often_are_put_aside(
         await room.log.append(dead_letter(record, "openv-ledger", CannotProcess("a fault that is mended")))
     for name in ("commands", "origin"):
         asked = Asked(DEADLETTER.name, COMMANDS.name if name == "commands" else name, users=(user,))
+        before = await ends_of(room)
         made = await plan(room, DryRun(asked))
+        assert await ends_of(room) == before, "a dry run writes to no topic"
         found = orjson.loads(made.report)
         assert (found["inScope"], found["quarantine"]) == (2, 1)
         assert found["reasons"] == {"a fault that is mended": 2}
@@ -271,6 +275,11 @@ async def test_dead_letters_go_back_and_those_that_came_too_often_are_put_aside(
     assert still.disposition.replay_id == made.replay_id, "who copies letters sends none of them back"
 
 
+async def ends_of(room: Room) -> dict[str, Mapping[int, int]]:
+    """Where each of our topics ends."""
+    return {name: await room.log.ends(name) for name in TOPICS}
+
+
 async def letters_at(room: Room, partition: int, first: int, end: int) -> list[Seen]:
     return await those(room, [(partition, offset) for offset in range(first, end)])
 
@@ -283,10 +292,10 @@ async def test_too_many_that_come_back_stop_it(room: Room, names: tuple[str, str
     await fill(settings, source, rows)
     made = await plan(room, DryRun(Asked(source, COMMANDS.name, keys=(user,))))
     assert made.dead_letters == 300
-    sure = replace(made, version=2, dead_letters=0)  # as if the dry run had not seen it come
-    await room.database.replays.store_replay(sure, 1)
+    sure = replace(made, replay_id=new_id("r-"), dead_letters=0)  # as if the dry run had not seen it come
+    await room.database.replays.store_replay(sure, 0)
     begin = await room.log.ends(COMMANDS.name)
-    running = asyncio.create_task(execute(room, made.replay_id, None, ACTOR, Wishes(rate=100, came_back_max=3)))
+    running = asyncio.create_task(execute(room, sure.replay_id, None, ACTOR, Wishes(rate=100, came_back_max=3)))
     lane = room.log.partition_of(COMMANDS.name, user.encode())
     async with asyncio.timeout(60):
         while not running.done():
@@ -294,6 +303,7 @@ async def test_too_many_that_come_back_stop_it(room: Room, names: tuple[str, str
             for record in await room.log.read(COMMANDS.name, lane, begin[lane], end):
                 await room.log.append(dead_letter(record, "openv-ledger", CannotProcess("not JSON")))
             begin[lane] = end
+            await room.database.jobs.store_applied_offsets("ledger", {lane: end - 1})  # a replay waits for its reader
             await asyncio.sleep(0.05)
     ended = await running
     assert ended.plan.state is ReplayState.PAUSED

@@ -14,16 +14,21 @@ import pytest
 from operations.core.replay_records import Readable, Rules, Written
 from operations.core.replay_scope import Asked
 from operations.replay import execution as module
-from operations.replay.execution import Execution, Landed, Wishes
+from operations.replay import pace
+from operations.replay.execution import Execution, Landed
+from operations.replay.pace import Wishes
+from operations.replay.readers import Readers
 from operations.replay.sieve import Sieve
 from operations.replay.sources import Resolved
-from operations.replay.tenure import OustedError, Tenure
+from operations.replay.tenure import PausedError, Tenure
 from repo.memory_replays import MemoryReplayStore
+from repo.memory_store import MemoryJobStore
 from schemas.replay_plans import Place, ReplayPlan, ReplayState, Span
 from tests.operations.replay.made import ListSource, Made, a_plan
 from tests.streams.streams_process import eventually
 
 ASKED = Asked("x.source", "x.target")
+NOBODY = Readers(MemoryJobStore(), ())
 Where = tuple[str, int]
 
 
@@ -105,7 +110,7 @@ async def one_life(kafka: Kafka, store: MemoryReplayStore, records: dict[int, li
     spans = {one.partition: (read[one.partition], one.end) for one in plan.spans}
     sieve = Sieve(ASKED, Resolved(plan.spans, None, None), Rules(plan.replay_id, ASKED.target, 5))
     landed = kafka.landed(plan)
-    execution = Execution(ListSource(records, spans), sieve, kafka, Tenure(store, plan, "me"), plan, landed)
+    execution = Execution(ListSource(records, spans), sieve, kafka, Tenure(store, plan, "me"), plan, landed, NOBODY)
     try:
         assert await execution.run(Wishes(), lambda _: None) is None
     except Killed:
@@ -118,7 +123,7 @@ async def one_life(kafka: Kafka, store: MemoryReplayStore, records: dict[int, li
 @pytest.mark.parametrize("seed", range(60))
 async def test_each_record_is_written_once_and_in_order(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     chance = random.Random(seed)
-    monkeypatch.setattr(module, "AT_A_TIME", chance.choice([1, 3, 10]))
+    monkeypatch.setattr(pace, "AT_A_TIME", chance.choice([1, 3, 10]))
     monkeypatch.setattr(module, "SAVE_EVERY_S", 0.0)
     records = {
         partition: [
@@ -159,7 +164,7 @@ async def test_a_checkpoint_before_all_was_found_does_not_pass_over_it() -> None
     landed: Landed = {(1, 5): "there"}
     sieve = Sieve(ASKED, Resolved(tuple(spans), None, None), Rules("r-test", ASKED.target, 5))
     source = ListSource(records, dict.fromkeys(records, (0, 6)))
-    execution = Execution(source, sieve, kafka, Tenure(store, plan, "me"), plan, landed)
+    execution = Execution(source, sieve, kafka, Tenure(store, plan, "me"), plan, landed, NOBODY)
     chunks = await source.next(2)
     assert chunks is not None
     await execution._send(chunks)
@@ -179,7 +184,7 @@ async def test_an_executor_that_was_ousted_sends_nothing_more() -> None:
     kafka.live(10**6)
     tenure = Tenure(store, replace(plan, lease=None), "me")
     sieve = Sieve(ASKED, Resolved(tuple(spans), None, None), Rules("r-test", ASKED.target, 5))
-    execution = Execution(ListSource(records, {0: (0, 100)}), sieve, kafka, tenure, plan, {})
+    execution = Execution(ListSource(records, {0: (0, 100)}), sieve, kafka, tenure, plan, {}, NOBODY)
     with pytest.raises(Exception, match="taken over"):
         await execution.run(Wishes(), lambda _: None)
     assert not kafka.lanes
@@ -212,7 +217,7 @@ async def slow_one(monkeypatch: pytest.MonkeyPatch) -> tuple[SlowKafka, "asyncio
     kafka = SlowKafka(random.Random(1), store)
     kafka.live(10**6)
     sieve = Sieve(ASKED, Resolved(tuple(spans), None, None), Rules("r-test", ASKED.target, 5))
-    execution = Execution(ListSource(records, {0: (0, 10)}), sieve, kafka, Tenure(store, plan, "me"), plan, {})
+    execution = Execution(ListSource(records, {0: (0, 10)}), sieve, kafka, Tenure(store, plan, "me"), plan, {}, NOBODY)
     return kafka, asyncio.create_task(execution.run(Wishes(), lambda _: None))
 
 
@@ -243,7 +248,8 @@ async def test_who_is_ousted_while_it_waits_gives_up_what_is_under_way(monkeypat
         replace(plan, version=plan.version + 1, state=ReplayState.PAUSED), plan.version
     ):
         plan = await version_above(kafka.store, plan.version)
-    with pytest.raises(OustedError, match="stopped by an operator"):
+    with pytest.raises(PausedError, match="stopped by an operator") as paused:
         await running
+    assert paused.value.plan.state is ReplayState.PAUSED
     assert kafka.given_up
     assert not kafka.lanes

@@ -6,10 +6,11 @@ from typing import cast
 
 import pytest
 
-from operations.audit import Actor
+from operations.audit.recording import Actor
 from operations.core.replay_scope import Asked
-from operations.replay.execute import execute, plan_of
-from operations.replay.execution import Wishes
+from operations.replay.bound import plan_of
+from operations.replay.execute import execute
+from operations.replay.pace import Wishes
 from operations.replay.room import Room
 from operations.stack.errors import StackError
 from repo.memory_replays import MemoryReplayStore

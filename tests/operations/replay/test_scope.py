@@ -1,5 +1,6 @@
 """Which records are meant, what they become, and what is refused with words that help."""
 
+import shlex
 from typing import Any
 
 import orjson
@@ -7,13 +8,14 @@ import pytest
 
 from operations.core.replay_names import NotAllowed, check, named
 from operations.core.replay_records import Rules, Skipped, Written, origin_of_letter, written
-from operations.core.replay_scope import Asked, BadScope, asked_in, checks_of
+from operations.core.replay_scope import Asked, BadScope, as_typed, asked_in, checks_of, chosen_places, chosen_words
 from operations.core.replay_times import moment
 from schemas.codec import Record, encode
 from schemas.commands import CancelJob
 from schemas.instants import LAST
 from schemas.replays import COUNT, ORIGIN, OURS, RECORDED_AT, REPLAY_ID, SOURCE_AT, Replayed, replayed
 from schemas.topics import ASSIGNMENTS, AUDIT, COMMANDS, DEADLETTER, PROGRESS, QUARANTINE, RECORD_MAX
+from streams.core.recorded import Recorded, first_recorded
 from streams.deadletters import CannotProcess, dead_letter
 from tests.operations.replay.made import Made
 
@@ -113,7 +115,13 @@ RECORD = Made(key=b"ann", value=VALUE, headers=[TYPE, ("ce_subject", b"j9"), ("a
         ({"types": ("submit.v1",)}, True),
         ({"types": ("*.command.*",)}, True),
         ({"types": ("dev.openv.command.submit.v?",)}, True),
-        ({"types": ("command.submit",)}, False),
+        ({"types": ("command.submit",)}, True),
+        ({"types": ("Submit",)}, True),
+        ({"types": ("submit.v?",)}, True),
+        ({"types": ("command.submit.v",)}, True),
+        ({"types": ("command.s*t",)}, False),
+        ({"types": ("command.cancel",)}, False),
+        ({"types": ("(no type)",)}, False),
         ({"types": ("cancel.v1", "submit.v1")}, True),
         ({"headers": ("a=2",)}, True),
         ({"headers": ("a=3",)}, False),
@@ -162,6 +170,26 @@ def test_a_scope_is_the_same_in_whatever_order_it_was_said() -> None:
     chosen = ((0, 5), (1, 6))
     assert Asked("s", "t", chosen=chosen).digest() != Asked("s", "t", chosen=chosen[:1]).digest()
     assert asked_in(Asked("s", "t", chosen=chosen).words(), chosen) == Asked("s", "t", chosen=chosen)
+
+
+def test_a_scope_is_shown_as_it_can_be_typed() -> None:
+    asked = Asked("s", "t", since="2h", types=("job.completed", "x y"), where=("a == 'b'",), partitions=(2,))
+    shown = as_typed(asked.words())
+    assert shown.endswith("""--where "a == 'b'\"""")
+    for odd in ("'$HOME'", "'`x`'", "'\\'", "'\"", "'!x'", ""):
+        assert shlex.split(as_typed(Asked("s", "t", keys=(odd,)).words()))[-1] == odd
+    assert shlex.split(shown) == [
+        "--from", "2h", "--max-replays", "5", "--partition", "2", "--type", "job.completed", "--type", "x y",
+        "--where", "a == 'b'",
+    ]  # fmt: skip
+
+
+def test_records_named_one_by_one_are_stored_as_runs() -> None:
+    some = [(1, 7), (0, 3), (0, 5), (0, 4), (2, 9), (0, 8), (1, 8), (0, 3)]
+    assert chosen_words(some) == ("0/3-5", "0/8", "1/7-8", "2/9")
+    assert chosen_places(chosen_words(some)) == tuple(sorted(set(some)))
+    assert chosen_places(("0/5", "1/6")) == ((0, 5), (1, 6))
+    assert chosen_words(chosen_places(())) == ()
 
 
 def as_written(record: Made, target: str = "x.target", most: int = 5, at: str = "7/9") -> Written:
@@ -231,6 +259,32 @@ def test_a_dead_letter_that_failed_again_keeps_its_first_origin() -> None:
     quarantined = as_written(a_letter(failed), COMMANDS.name, most=1)
     assert quarantined.topic == QUARANTINE.name
     assert ("openv_reason", b"a fault") in quarantined.headers, "an operator still sees why"
+
+
+@pytest.mark.parametrize("via", ["their.copy", QUARANTINE.name])
+def test_a_redriven_one_is_not_taken_for_undecided_when_its_topic_is_replayed(via: str) -> None:
+    """Else it would be carried out once more, where an old backup of the documents knows nothing of it."""
+    straight = as_written(a_letter(), COMMANDS.name)
+    copied = Made(topic=via, offset=3, headers=as_written(a_letter(), "their.copy").headers)
+    for redriven in (straight, as_written(copied, COMMANDS.name)):
+        assert decided_as(redriven, NOW + 9) == Recorded(NOW - 1, set_aside=True)
+        lies_there = Made(topic=COMMANDS.name, partition=5, offset=990, timestamp=NOW + 9, headers=redriven.headers)
+        for again in (as_written(lies_there), as_written(lies_there, COMMANDS.name)):
+            assert decided_as(again, NOW + 99) == Recorded(NOW - 1)
+            told = replayed((name, value or b"") for name, value in again.headers)
+            assert told is not None
+            assert (told.origin, told.count) == ("openv.commands/5/77", redriven.count + 1)
+    by_hand = Made(topic=COMMANDS.name, timestamp=NOW + 9, headers=a_letter().headers)  # with a tool that is not ours
+    assert decided_as(as_written(by_hand), NOW + 99) == Recorded(NOW - 1)
+    worn_out = as_written(by_hand, most=0)
+    assert worn_out.topic == QUARANTINE.name
+    out_of_it = as_written(Made(topic=QUARANTINE.name, headers=worn_out.headers), COMMANDS.name)
+    assert decided_as(out_of_it, NOW + 99) == Recorded(NOW - 1)
+
+
+def decided_as(record: Written, at: int) -> Recorded | None:
+    headers = tuple((name, value or b"") for name, value in record.headers)
+    return first_recorded(Record(COMMANDS.name, 5, 990, at, b"ann", b"{}", headers))
 
 
 def test_dead_letters_that_can_not_go_back() -> None:

@@ -1,8 +1,12 @@
 """Who works, out of heartbeats: the newest word of the newest session, since when, and who fell silent."""
 
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from operations.core.roster import Heard, roster
+from operations.workers import commands
 from schemas.dispatch import WorkerBeat, WorkerGone, WorkerKind, WorkerState
 
 NOW = 1_000_000
@@ -56,3 +60,13 @@ def test_pings_of_a_slot_count_whatever_their_number() -> None:
 def test_workers_are_by_pool_and_id() -> None:
     words = [(NOW, beat(1, pool=pool, worker_id=name)) for pool, name in (("b", "1"), ("a", "2"), ("a", "1"))]
     assert [(one.pool, one.worker_id) for one in roster(words, NOW)] == [("a", "1"), ("a", "2"), ("b", "1")]
+
+
+def test_only_a_worker_that_the_local_stack_supervises_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack: dict[str, Any] | None = {"parts": {"gateway": {}, "worker-1": {}}}
+    monkeypatch.setattr(commands, "running_stack", lambda _: stack)
+    assert commands._is_of_the_stack(Path("nowhere"), "host-0badcafe-worker-1")
+    assert not commands._is_of_the_stack(Path("nowhere"), "host-0badcafe-worker-2")
+    assert not commands._is_of_the_stack(Path("nowhere"), "gpu-3")
+    stack = None
+    assert not commands._is_of_the_stack(Path("nowhere"), "host-0badcafe-worker-1")
