@@ -43,6 +43,7 @@ from gateway.runpod import routes as runpod_client
 from gateway.settings import GatewaySettings
 from gateway.workers import routes as worker_protocol
 from repo.clock import now_ms
+from repo.core.documents import DamagedDocumentError
 from repo.database import Database
 from repo.ports import EventLog, Unavailable
 from repo.stores import ObjectStores
@@ -101,7 +102,7 @@ def create_app(
             WebSocketRoute("/ws", socket_endpoint),
         ],
         middleware=_middleware(settings, parts.metrics),
-        exception_handlers={Refused: _say, Unavailable: _say, HTTPException: _say},
+        exception_handlers=dict.fromkeys((Refused, Unavailable, DamagedDocumentError, HTTPException), _say),
         lifespan=lifespan,
     )
     # Another address is another thing: a redirect would be built of the client's Host and lead a key astray.
@@ -149,6 +150,9 @@ async def _say(request: Request, error: Exception) -> Response:
         case Unavailable():
             logger.warning("request_unavailable", server=error.server, reason=error.reason)
             return refusal_at(path, Refused(Problem.UNAVAILABLE, missing=[error.server]))
+        case DamagedDocumentError():
+            logger.error("document_damaged", reason=str(error))
+            return refusal_at(path, Refused(Problem.DAMAGED))
         case HTTPException():
             problem = {404: Problem.NO_ROUTE, 405: Problem.NO_METHOD}.get(error.status_code, Problem.BAD_BODY)
             response = refusal_at(path, Refused(problem))

@@ -76,6 +76,7 @@ class Problem(StrEnum):
     UNAVAILABLE = "unavailable"
     STORE_UNKNOWN = "store_unknown"
     NOT_RECORDED = "not_recorded"
+    DAMAGED = "damaged"
     INTERNAL = "internal"
 
 
@@ -189,6 +190,12 @@ PROBLEMS: Mapping[Problem, Row] = MappingProxyType(
         ),
         P.NOT_RECORDED: Row(
             503, "The request could not be recorded; repeat it with the same Idempotency-Key.", retry_after=2
+        ),
+        P.DAMAGED: Row(
+            500,
+            "Something that is stored of this can't be read; repeating the request does not help. Tell the operator: "
+            "`openv doctor` names it, and what mends it.",
+            code="damaged_document",
         ),
         P.INTERNAL: Row(500, "Something went wrong here; the request id names it in the log."),
     }

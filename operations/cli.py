@@ -262,7 +262,7 @@ def keys_create(
     role: Annotated[str, typer.Option(help="restricted, user or admin.")] = "user",
     scope: Annotated[
         list[str] | None,
-        typer.Option(help="read, write or admin; may be given several times. All of them by default."),
+        typer.Option(help="read, write or admin; may be given several times. All that the role may have by default."),
     ] = None,
     expires_days: Annotated[
         int | None, typer.Option(min=1, max=36_500, help="For how many days it is good; for ever by default.")

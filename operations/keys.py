@@ -24,7 +24,7 @@ from repo.clock import now_ms
 from repo.database import Database
 from repo.mongo import MongoDatabase
 from repo.settings import ServerSettings
-from schemas.access import ALL_SCOPES, ONE_TIME, ApiKey, Scope
+from schemas.access import ALL_SCOPES, ONE_TIME, OWN_SCOPES, ApiKey, Scope
 from schemas.accounts import Role
 from schemas.instants import to_datetime
 from schemas.shape import to_plain
@@ -46,7 +46,10 @@ _KEYS = (
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """What a key is to be. No scopes named: all of them; no days: for ever. Raises ``StackError`` for what is none."""
+    """What a key is to be. No scopes named: all that the role may have; no days: for ever.
+
+    Raises ``StackError`` for what is none.
+    """
 
     user: str
     name: str = ""
@@ -76,12 +79,13 @@ def require_label(name: str) -> None:
 async def make_key(desk: Desk, actor: Actor, wanted: NewKey, reason: str = "") -> tuple[str, ApiKey]:
     """The secret, which is nowhere else, and what is stored of it. Raises ``Unavailable``."""
     now = now_ms()
+    possible = ALL_SCOPES if wanted.role == Role.ADMIN else OWN_SCOPES
     secret, key = new_key(
         wanted.user,
         now=now,
         name=wanted.name,
         role=Role(wanted.role),
-        scopes=tuple(scope for scope in ALL_SCOPES if scope in wanted.scopes) or ALL_SCOPES,
+        scopes=tuple(scope for scope in possible if scope in wanted.scopes) or possible,
         expires_at=None if wanted.expires_days is None else now + wanted.expires_days * DAY_MS,
     )
     detail = {"key": key.prefix, "role": str(key.role), "scopes": " ".join(key.scopes)}

@@ -38,14 +38,17 @@ class EnvironmentSettings(BaseSettings):
 
     @classmethod
     def _sentence(cls, error: ValidationError) -> str:
-        """The first thing that is wrong, without its value, which may be a secret."""
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        """All that is missing, or the first thing that is wrong, without its value, which may be a secret."""
+        wrong = error.errors(include_input=False, include_url=False, include_context=False)
+        missing = [cls._variable(str(one["loc"][0])) for one in wrong if one["type"] == "missing"]
+        if missing:
+            *others, last = missing
+            return f"{', '.join(others)} and {last} are not set." if others else f"{last} is not set."
+        first = wrong[0]
         words = first["msg"].removeprefix("Value error, ")
         if not first["loc"]:
             return f"{words}."
         name = cls._variable(str(first["loc"][0]))
-        if first["type"] == "missing":
-            return f"{name} is not set."
         return f"{name} is not valid: {words[:1].lower()}{words[1:]}."
 
 

@@ -84,8 +84,8 @@ class ServerSettings(EnvironmentSettings):
     @classmethod
     def _sentence(cls, error: ValidationError) -> str:
         sentence = super()._sentence(error)
-        if sentence.endswith(" is not set."):
-            return f"{sentence[:-1]}: name the server there, or start a local one with `openv up`."
+        if sentence.endswith((" is not set.", " are not set.")):
+            return f"{sentence[:-1]}: name the servers there, or start local ones with `openv up`."
         return sentence
 
     @property

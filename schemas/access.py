@@ -20,6 +20,7 @@ class Scope(StrEnum):
 
 
 ALL_SCOPES = tuple(Scope)
+OWN_SCOPES = tuple(scope for scope in Scope if scope is not Scope.ADMIN)  # what concerns the user alone
 
 
 class KeyKind(StrEnum):

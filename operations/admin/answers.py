@@ -216,11 +216,13 @@ class Pools:
 
 @shape
 class LettersPage:
-    """The newest first; ``count``, ``states`` and ``groups`` are of all that are meant."""
+    """The newest first; ``count``, ``states`` and ``groups`` are of all that are meant. ``waiting``: how many more a
+    replay has that is not over, by its id."""
 
     letters: tuple[Plain, ...]
     count: int
     states: Mapping[str, int]
+    waiting: Mapping[str, int]
     by: str
     groups: Mapping[str, int]
 

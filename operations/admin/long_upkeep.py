@@ -8,6 +8,7 @@ from typing import Any
 
 from operations.admin.settings import AdminSettings
 from operations.audit.recording import Actor
+from operations.core.findings import digest
 from operations.desk import Desk
 from operations.doctor import views
 from operations.doctor.examine import examine
@@ -33,6 +34,11 @@ async def mend(_: Desk, settings: AdminSettings, arguments: Mapping[str, Any], a
     """Look, repair what can be repaired of it, and look again."""
     async with surroundings(settings.data_dir, older_than_ms=arguments["olderThanHours"] * HOUR_MS) as around:
         found = [one for one in await examine(around, arguments["only"]) if one.repair is not None]
+        expected = arguments["expect"]
+        if expected is not None and expected != digest(found):
+            raise StackError(
+                "Nothing was repaired: what there is to repair is not what that examination found. Look again."
+            )
         try:
             done = await repair(around, found, actor)
         except TopicError as error:

@@ -28,10 +28,12 @@ class Look(Asked):
 
 
 class Mend(Asked):
-    """``only``: the checks whose findings are repaired: those that somebody has looked at."""
+    """``only``: the checks whose findings are repaired: those that somebody has looked at. ``expect``: the ``digest``
+    of an examination of the same; if anything else is to be repaired now, nothing is."""
 
     only: Annotated[Names, Field(min_length=1)]
     older_than_hours: int = Field(default=24, ge=1, le=24 * 365)
+    expect: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")] | None = None
 
 
 class Newest(Asked):
@@ -43,7 +45,8 @@ async def run_doctor(call: Call[Nothing, Look]) -> Answer:
 
 
 async def repair(call: Call[Nothing, Mend]) -> Answer:
-    return await begun(call, REPAIR, _arguments(call.body), ",".join(call.body.only)[:500])
+    arguments = _arguments(call.body) | {"expect": call.body.expect}
+    return await begun(call, REPAIR, arguments, ",".join(call.body.only)[:500])
 
 
 def _arguments(asked: Look | Mend) -> dict[str, Any]:

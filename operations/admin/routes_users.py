@@ -1,13 +1,14 @@
-"""``/users``: list, show; role, limits, block, credits, delete. The work is in ``operations/users/acts.py``."""
+"""``/users``: list, show; role, limits, block, credits, delete, reset. The work is in ``operations/users``."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from operations.admin.answers import ChangedUser, UsersPage, UserView
+from operations.admin.answers import ChangedUser, UsersPage, UserView, WorkView
 from operations.admin.operation import Answer, Asked, Call, Nothing, Operation, Why, named
 from operations.admin.refusals import Problem, Refused
+from operations.admin.routes_works import BEGIN, begun
 from operations.stack.errors import StackError
 from operations.users import acts
 from operations.users.commands import account_plain, known_plain, row_plain
@@ -17,6 +18,7 @@ from schemas.ids import is_name
 from schemas.shape import to_plain
 
 P = Problem
+RESET = "users.reset"
 Id = Annotated[str, Field(min_length=1, max_length=128)]
 
 
@@ -52,6 +54,12 @@ class Grant(Why):
     id: Id
     credits: float
     expires_days: int | None = Field(default=None, ge=1, le=36_500)
+
+
+class Begun(Why):
+    """``expect``: the ``digest`` of what was looked at, to delete just that; without it the work only looks."""
+
+    expect: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")] | None = None
 
 
 async def list_users(call: Call[WantedUsers, Nothing]) -> Answer:
@@ -110,6 +118,11 @@ async def grant(call: Call[Nothing, Grant]) -> Answer:
 
 async def delete(call: Call[Nothing, Why]) -> Answer:
     return await _change(call, lambda user: acts.delete(call.desk, call.actor, user, _why(call)))
+
+
+async def reset(call: Call[Nothing, Begun]) -> Answer:
+    user, asked = named(call, "user_id", is_name), call.body
+    return await begun(call, RESET, {"user": user, "expect": asked.expect, "reason": asked.reason}, user, asked.reason)
 
 
 def _why(call: Call[Nothing, Any]) -> str:
@@ -173,5 +186,20 @@ OPERATIONS = (
     _changing("post", "/credits", "grantCredits", "Give credits, or take some", "users.credits", grant, Grant),
     _changing(
         "delete", "", "deleteUser", "Delete them: videos, files, keys, personal data", "users.delete", delete, Why
+    ),
+    Operation(
+        method="post",
+        path="/users/{user_id}/reset",
+        name="resetUser",
+        tag="Users",
+        summary="Let a user begin anew whose account document is damaged beyond what events tell",
+        words="Without `expect` the work's result says what can be read of it, and a digest; with that as `expect`, "
+        "just that document is deleted. Role, limits and credits have to be set again.",
+        action=BEGIN,
+        body=Begun,
+        reply=WorkView,
+        statuses=(202,),
+        problems=(P.NOT_FOUND, P.BUSY, P.REFUSED),
+        handler=reset,
     ),
 )

@@ -9,6 +9,7 @@ from operations.admin import (
     long_letters,
     long_replays,
     long_upkeep,
+    long_users,
     routes_audit,
     routes_endpoints,
     routes_jobs,
@@ -47,6 +48,8 @@ KINDS: Mapping[str, KindOfWork] = MappingProxyType(
         routes_replays.EXECUTE: KindOfWork(long_replays.carry_out, resumable=True),
         routes_upkeep.EXAMINE: KindOfWork(long_upkeep.doctor, resumable=True, alone=True),
         routes_upkeep.REPAIR: KindOfWork(long_upkeep.mend, resumable=True, alone=True),
+        # Cut off after it has deleted, it would find nothing to reset.
+        routes_users.RESET: KindOfWork(long_users.reset, resumable=False),
         routes_upkeep.BACKUP_WORK: KindOfWork(long_upkeep.back_up, resumable=True, alone=True),
     }
 )

@@ -76,11 +76,20 @@ class Works:
         self._metrics = metrics or AdminMetrics()
         self._holder = this_run()
         self._poked = asyncio.Event()
+        self._beginning = asyncio.Lock()
         self._under_way: dict[str, asyncio.Task[None]] = {}
 
     async def begin(self, kind: str, arguments: Mapping[str, Any], actor: Actor) -> Work:
         """Have it done, by this process or another. Raises ``Unavailable``, and ``Refused`` where too many wait, or
         one of its kind where that is to be alone."""
+        async with self._beginning:  # of two requests in one instant the later one sees the earlier
+            await self._require_room(kind)
+            made = self._new(kind, arguments, actor)
+            await self._store.store_work(made, 0)
+        self._poked.set()
+        return made
+
+    async def _require_room(self, kind: str) -> None:
         under_way = await self._store.unfinished_works(UNDER_WAY_MAX)
         if len(under_way) >= UNDER_WAY_MAX:
             raise Refused(Problem.BUSY)
@@ -88,8 +97,10 @@ class Works:
             for one in under_way:
                 if one.kind == kind:
                     raise Refused(Problem.BUSY, words=f"One at a time: work {one.work_id} does that now.")
+
+    def _new(self, kind: str, arguments: Mapping[str, Any], actor: Actor) -> Work:
         now = self._now()
-        made = Work(
+        return Work(
             work_id=str(uuid4()),
             kind=kind,
             arguments=json.dumps(arguments),
@@ -100,9 +111,6 @@ class Works:
             created_at=now,
             updated_at=now,
         )
-        await self._store.store_work(made, 0)
-        self._poked.set()
-        return made
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

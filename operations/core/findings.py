@@ -1,5 +1,6 @@
 """What a look at a deployment finds: how bad, what, why it matters, and the one command that mends it. Pure."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -114,6 +115,12 @@ def summary(findings: Iterable[Finding]) -> str:
     if notes := counts[Level.NOTE]:
         words.append(several(notes, "note"))
     return ", ".join([*words, f"{counts[Level.OK]} fine"])
+
+
+def digest(findings: Iterable[Finding]) -> str:
+    """Of what a repair would do, and to what: another one, if it would be anything else. "" where there is nothing."""
+    lines = ["\t".join((one.check, one.repair, *one.targets)) for one in findings if one.repair is not None]
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16] if lines else ""
 
 
 def worst(findings: Iterable[Finding]) -> Level:

@@ -67,6 +67,7 @@ def listing_plain(found: Listing, by: By) -> dict[str, Any]:
         "letters": [row(one) for one in found.newest],
         "count": counts.letters,
         "states": dict(counts.standings.most_common()),
+        "waiting": dict(found.waiting.most_common()),
         "by": by.value,
         "groups": dict(counts.groups.most_common()),
     }

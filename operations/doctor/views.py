@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from operations.core.columns import GAP
-from operations.core.findings import Finding, Level, summary, worst
+from operations.core.findings import Finding, Level, digest, summary, worst
 from operations.doctor.repair import Repaired
 from operations.tables import print_beside
 
@@ -37,10 +37,12 @@ def finding_plain(one: Finding) -> dict[str, Any]:
 
 
 def plain(findings: Sequence[Finding], repaired: Sequence[Repaired]) -> dict[str, Any]:
-    """All of it."""
+    """All of it. ``digest``: of what can be repaired, where there is anything."""
+    seen = digest(findings)
     return {
         "level": str(worst(findings)),
         "summary": summary(findings),
+        **({"digest": seen} if seen else {}),
         "findings": [finding_plain(one) for one in findings],
         "repaired": [{"check": one.check, "done": one.words} for one in repaired],
     }

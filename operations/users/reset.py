@@ -6,6 +6,8 @@ charges are counted from the jobs' documents, as always; role, limits, credits, 
 account alone.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -45,6 +47,12 @@ class Damaged:
     user: str
     document: Mapping[str, Any]
     rows: Mapping[str, str]
+
+    @property
+    def digest(self) -> str:
+        """Another one, if any member is."""
+        text = json.dumps(self.document, sort_keys=True, default=repr)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 async def look(desk: Desk, user: str) -> Damaged:

@@ -45,6 +45,16 @@ def test_a_missing_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str,
         ServerSettings()
 
 
+def test_all_that_is_missing_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in GOOD:
+        monkeypatch.delenv(name)
+    with pytest.raises(SettingsError) as caught:
+        ServerSettings()
+    names, _, rest = str(caught.value).partition(" are not set: ")
+    assert set(names.replace(" and ", ", ").split(", ")) == GOOD.keys()
+    assert "`openv up`" in rest
+
+
 def test_a_wrong_value_is_named_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAFKA_SECURITY_PROTOCOL", "very secret")
     with pytest.raises(SettingsError, match="KAFKA_SECURITY_PROTOCOL is not valid") as caught:

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,9 @@ SETTINGS = (
 LINES_MAX = 350
 FUNCTION_LINES_MAX = 60
 FORBIDDEN_NAMES = {"utils", "common", "helpers", "base", "manager"}
+
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
 def names(paths: list[Path]) -> list[str]:
@@ -87,3 +91,9 @@ def test_nothing_committed_names_a_registry_host() -> None:
         ROOT / "README.md",
     ]
     assert not [path for path in files if path.is_file() and hosts.search(path.read_text())]
+
+
+def test_every_package_is_installed() -> None:
+    found = {str(path.parent.relative_to(ROOT)).replace("/", ".") for path in SOURCES if path.name == "__init__.py"}
+    assert {name for name in found if not name.startswith("bench")} == set(PROJECT["tool"]["setuptools"]["packages"])
+    assert all((path.parent / "__init__.py").exists() for path in SOURCES), "a folder is a package"

@@ -122,6 +122,7 @@ ASKED: dict[str, tuple[dict[str, str], Any]] = {
     "runDoctor": ({}, {"only": ["kafka"]}),
     "repair": ({}, {"only": ["topics"]}),
     "makeBackup": ({}, {}),
+    "resetUser": ({"user_id": "ada"}, {"expect": "0" * 16, "reason": "damaged beyond what events tell"}),
     "deleteUser": ({"user_id": "ada"}, {"reason": "asked to"}),
     "createKey": ({"user_id": "ada"}, {"name": "dashboard", "scopes": ["read"], "expiresDays": 90, "reason": "asked"}),
     "revokeKey": ({"user_id": "ada", "prefix": ADAS_KEY.prefix}, {"reason": "lost"}),

@@ -18,7 +18,7 @@ from operations.endpoints import views as endpoint_views
 from operations.endpoints.wishes import Wishes, new_endpoint
 from repo.clock import now_ms
 from repo.memory import MemoryDatabase
-from schemas.access import ALL_SCOPES, KeyKind, Scope
+from schemas.access import OWN_SCOPES, KeyKind, Scope
 from schemas.accounts import Account, Role
 from schemas.audit import AuditStage
 from schemas.endpoints import BUILT_IN, EndpointKind, EndpointLimits, ServerlessEndpoint
@@ -80,7 +80,7 @@ async def test_a_key_has_the_command_lines_defaults(house: House) -> None:
     async with house.admin() as admin:
         assert (await admin.post("/users/ada/keys")).status_code == 201
     (key,) = await house.database.access.api_keys("ada")
-    assert (key.role, key.scopes, key.expires_at) == (Role.USER, ALL_SCOPES, None)
+    assert (key.role, key.scopes, key.expires_at) == (Role.USER, OWN_SCOPES, None)
 
 
 async def test_an_admin_may_make_an_admins_key_and_both_are_in_the_audit(house: House) -> None:

@@ -372,3 +372,22 @@ async def test_what_costs_much_is_done_one_at_a_time() -> None:
     async with works.running():
         await ended(store, first)
     await works.begin("dear", {}, ROOT)
+
+
+async def test_of_two_requests_in_one_instant_one_begins() -> None:
+    class Slow(MemoryWorkStore):
+        async def store_work(self, work: Work, expected: int) -> bool:
+            await asyncio.sleep(0)
+            return await super().store_work(work, expected)
+
+        async def unfinished_works(self, limit: int = 100) -> list[Work]:
+            found = await super().unfinished_works(limit)
+            await asyncio.sleep(0)
+            return found
+
+    async def run(*_: Any) -> Any:
+        return {}
+
+    works = Works(Slow(), {"dear": Kind(run, resumable=True, alone=True)}, Clock())
+    came = await asyncio.gather(*(works.begin("dear", {}, ROOT) for _ in range(5)), return_exceptions=True)
+    assert [type(one) for one in came] == [Work, *[Refused] * 4]

@@ -13,6 +13,8 @@ from rich.console import Console
 
 from operations import running
 from operations.admin import app as admin
+from operations.admin import long_users
+from operations.admin.settings import AdminSettings
 from operations.core import damage
 from operations.core.findings import Finding, Level
 from operations.core.recovery_table import TABLE
@@ -152,6 +154,31 @@ async def test_what_can_be_read_or_was_announced_or_changed_meanwhile_is_not_res
     with pytest.raises(StackError, match="openv rebuild"):
         await look(desk, "alice")
     assert "alice" in (await room.everything())["accounts"]
+
+
+async def test_over_http_it_is_looked_at_and_then_just_that_is_deleted(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, settings = at(room, monkeypatch), AdminSettings()
+    asked: dict[str, Any] = {"user": "alice", "expect": None, "reason": "order 7"}
+    seen = await long_users.reset(desk, settings, asked, ACTOR)
+    assert (seen["reset"], seen["readable"]["role"]) == (False, "admin")
+    assert "corgi" not in repr(seen)
+    assert "alice" in (await room.everything())["accounts"]
+
+    accounts = room.database.connection.collection("accounts")
+    await accounts.update_one({"_id": "alice"}, {"$set": {"overrides.maxActive": 6}})
+    with pytest.raises(StackError, match="not the one that was looked at"):
+        await long_users.reset(desk, settings, asked | {"expect": seen["digest"]}, ACTOR)
+    assert "alice" in (await room.everything())["accounts"]
+    assert room.log.records(AUDIT.name) == []
+
+    seen = await long_users.reset(desk, settings, asked, ACTOR)
+    done = await long_users.reset(desk, settings, asked | {"expect": seen["digest"]}, ACTOR)
+    assert done["reset"] is True
+    assert "alice" not in (await room.everything())["accounts"]
+    entries = [decode(record) for record in room.log.records(AUDIT.name)]
+    assert [one.reason for one in entries if isinstance(one, AuditEntry)] == ["order 7", "order 7"]
 
 
 async def test_without_an_answer_nothing_is_done(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
