@@ -1,13 +1,13 @@
 """The ``openv endpoints`` commands; the options are in ``options.py``, the work in ``changes.py``,
 ``views.py`` and ``keys.py``."""
 
-import secrets
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from operations.endpoints import options as said
+from operations.options import spread
 from operations.running import DEFAULT_DATA_DIR, DataDirOption, require_agreement, run
 
 endpoints_app = typer.Typer(
@@ -17,69 +17,24 @@ endpoints_app = typer.Typer(
 
 
 @endpoints_app.command("create")
-def create(
-    name: said.Name,
-    engine: said.Engine = None,
-    external: said.External = False,
-    pool: said.Pool = None,
-    max_active: said.MaxActive = None,
-    rate_limit: said.RateLimit = None,
-    rate_window: said.RateWindow = None,
-    deployment_limits: said.DeploymentLimits = False,
-    max_retries: said.MaxRetries = None,
-    execution_timeout: said.ExecutionTimeout = None,
-    ttl: said.Ttl = None,
-    result_minutes: said.ResultMinutes = None,
-    user: said.Users = None,
-    webhook_secret: said.Signing = None,
-    description: said.Description = None,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-) -> None:
+@spread
+def create(name: said.Name, settings: said.Said, data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
     """Make an endpoint and print its address. What is not named has its default.
 
     Example: `openv endpoints create upscale --external --execution-timeout 120 --user alice`
     """
     from operations.endpoints.changes import create as work
-    from operations.endpoints.wishes import Wishes
 
-    wishes = Wishes(
-        engine=engine,
-        external=external,
-        pool=pool,
-        max_active=max_active,
-        rate_limit=rate_limit,
-        rate_window_ms=_ms(rate_window),
-        deployment_limits=deployment_limits,
-        max_retries=max_retries,
-        execution_timeout_ms=_ms(execution_timeout),
-        ttl_ms=_ms(ttl),
-        result_ms=_ms(result_minutes, 60_000),
-        users=tuple(user or ()),
-        signing=_signing(webhook_secret),
-        description=description,
-    )
-    run(work(data_dir, name, wishes))
+    run(work(data_dir, name, settings.wishes()))
 
 
 @endpoints_app.command("update")
+@spread
 def update(
     name: said.Name,
-    engine: said.Engine = None,
-    external: said.External = False,
-    pool: said.Pool = None,
-    max_active: said.MaxActive = None,
-    rate_limit: said.RateLimit = None,
-    rate_window: said.RateWindow = None,
-    deployment_limits: said.DeploymentLimits = False,
-    max_retries: said.MaxRetries = None,
-    execution_timeout: said.ExecutionTimeout = None,
-    ttl: said.Ttl = None,
-    result_minutes: said.ResultMinutes = None,
-    user: said.Users = None,
+    settings: said.Said,
     everyone: said.Everyone = False,
-    webhook_secret: said.Signing = None,
     no_webhook_secret: said.NoSigning = False,
-    description: said.Description = None,
     no_description: said.NoDescription = False,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
@@ -91,27 +46,8 @@ def update(
     Example: `openv endpoints update upscale --max-active 20 --everyone`
     """
     from operations.endpoints.changes import update as work
-    from operations.endpoints.wishes import Wishes
 
-    wishes = Wishes(
-        engine=engine,
-        external=external,
-        pool=pool,
-        max_active=max_active,
-        rate_limit=rate_limit,
-        rate_window_ms=_ms(rate_window),
-        deployment_limits=deployment_limits,
-        max_retries=max_retries,
-        execution_timeout_ms=_ms(execution_timeout),
-        ttl_ms=_ms(ttl),
-        result_ms=_ms(result_minutes, 60_000),
-        users=tuple(user or ()),
-        everyone=everyone,
-        signing=_signing(webhook_secret),
-        drop_signing=no_webhook_secret,
-        description=description,
-        drop_description=no_description,
-    )
+    wishes = settings.wishes(everyone=everyone, drop_signing=no_webhook_secret, drop_description=no_description)
     run(work(data_dir, name, wishes))
 
 
@@ -177,13 +113,3 @@ def key(
     from operations.endpoints.keys import worker_key as work
 
     run(work(data_dir, name, label, url, pod, expires_days, shell=shell))
-
-
-def _ms(value: int | None, unit_ms: int = 1_000) -> int | None:
-    return None if value is None else value * unit_ms
-
-
-def _signing(asked: str | None) -> str | None:
-    from operations.endpoints.wishes import GENERATE, SECRET_BYTES, signing_secret
-
-    return signing_secret(secrets.token_bytes(SECRET_BYTES)) if asked == GENERATE else asked

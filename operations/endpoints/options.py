@@ -3,9 +3,14 @@
 What an endpoint may lack has a flag that takes it away; everything else has a default that can be named again.
 """
 
-from typing import Annotated
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from operations.endpoints.wishes import Wishes
 
 DAY = 86_400
 YEAR_MINUTES = 366 * 24 * 60
@@ -156,3 +161,55 @@ Description = Annotated[
     ),
 ]
 NoDescription = Annotated[bool, typer.Option("--no-description", help="Take --description back.", rich_help_panel=REST)]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What an endpoint can be told to have; what is not said has its default, or stays as it is."""
+
+    engine: Engine = None
+    external: External = False
+    pool: Pool = None
+    max_active: MaxActive = None
+    rate_limit: RateLimit = None
+    rate_window: RateWindow = None
+    deployment_limits: DeploymentLimits = False
+    max_retries: MaxRetries = None
+    execution_timeout: ExecutionTimeout = None
+    ttl: Ttl = None
+    result_minutes: ResultMinutes = None
+    user: Users = None
+    webhook_secret: Signing = None
+    description: Description = None
+
+    def wishes(self, **taken: Any) -> "Wishes":
+        """As wishes; ``taken``: what is to be taken away."""
+        from operations.endpoints.wishes import Wishes
+
+        return Wishes(
+            engine=self.engine,
+            external=self.external,
+            pool=self.pool,
+            max_active=self.max_active,
+            rate_limit=self.rate_limit,
+            rate_window_ms=_ms(self.rate_window),
+            deployment_limits=self.deployment_limits,
+            max_retries=self.max_retries,
+            execution_timeout_ms=_ms(self.execution_timeout),
+            ttl_ms=_ms(self.ttl),
+            result_ms=_ms(self.result_minutes, 60_000),
+            users=tuple(self.user or ()),
+            signing=_signing(self.webhook_secret),
+            description=self.description,
+            **taken,
+        )
+
+
+def _ms(value: int | None, unit_ms: int = 1_000) -> int | None:
+    return None if value is None else value * unit_ms
+
+
+def _signing(asked: str | None) -> str | None:
+    from operations.endpoints.wishes import GENERATE, SECRET_BYTES, signing_secret
+
+    return signing_secret(secrets.token_bytes(SECRET_BYTES)) if asked == GENERATE else asked
