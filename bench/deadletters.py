@@ -44,7 +44,7 @@ class Size:
 
 
 FULL = Size(rounds=5, users=100, letters=600, fast=1_400)
-QUICK = Size(rounds=1, users=8, letters=100, fast=50)
+QUICK = Size(rounds=1, users=8, letters=40, fast=30)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""One stack for all end-to-end tests; each test has users of its own."""
+"""One stack for all end-to-end tests, and ended with the last of them; each test has users of its own."""
 
 from collections.abc import AsyncIterator
 
@@ -8,7 +8,7 @@ import pytest_asyncio
 from tests.end_to_end.stack import WEBHOOK_SECRET, Stack, started
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     # Users' web servers, which the tests are, live on this machine.
     webhooks = {
