@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import WebSocketRoute
 
+from gateway.damaged import tell
 from gateway.errors import Problem, Refused
 from gateway.http import (
     clerk,
@@ -151,7 +152,7 @@ async def _say(request: Request, error: Exception) -> Response:
             logger.warning("request_unavailable", server=error.server, reason=error.reason)
             return refusal_at(path, Refused(Problem.UNAVAILABLE, missing=[error.server]))
         case DamagedDocumentError():
-            logger.error("document_damaged", reason=str(error))
+            tell(error)
             return refusal_at(path, Refused(Problem.DAMAGED))
         case HTTPException():
             problem = {404: Problem.NO_ROUTE, 405: Problem.NO_METHOD}.get(error.status_code, Problem.BAD_BODY)

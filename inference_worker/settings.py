@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from inference_worker.core.limits import Limits
+from inference_worker.engines.choose import ENGINES
 from inference_worker.files import Patience
 from repo.core.addresses import Rules, read_networks
 from repo.environment import EnvironmentSettings
@@ -22,6 +23,7 @@ AUTO = "auto"
 RUNPOD = "runpod"
 MOCHI_VARIABLE = "OPENV_MOCHI_MODEL"
 NVIDIA_DEVICES = Path("/proc/driver/nvidia/gpus")
+_FACTORY = re.compile(r"\w+(\.\w+)*:\w+", re.ASCII)
 
 
 def unique_name() -> str:
@@ -50,6 +52,14 @@ class WorkerSettings(EnvironmentSettings):
     # Where clients' own buckets (RunPod's s3Config) may be: as where webhooks may lead.
     webhook_allow_http: bool = False
     webhook_allowed_networks: str = ""
+
+    @field_validator("engine")
+    @classmethod
+    def _is_engine(cls, value: str) -> str:
+        names = (AUTO, *ENGINES, RUNPOD)
+        if value not in names and _FACTORY.fullmatch(value) is None:
+            raise ValueError(f"choose {', '.join(names)} or package.module:factory")
+        return value
 
     @field_validator("webhook_allowed_networks")
     @classmethod

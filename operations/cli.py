@@ -20,6 +20,7 @@ from operations.replay.cli import replay_app
 from operations.running import DEFAULT_DATA_DIR, DataDirOption, ended_by_sigterm
 from operations.running import run as _run
 from operations.stack.errors import StackError
+from operations.topics_cli import topics_app
 from operations.users.cli import users_app
 from operations.workers.cli import workers_app
 
@@ -31,7 +32,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-topics_app = typer.Typer(help="Kafka topics: make them as the table says, or show them.", no_args_is_help=True)
 keys_app = typer.Typer(help="API keys: create, list, revoke; links to the page.", no_args_is_help=True)
 app.add_typer(topics_app, name="topics")
 app.add_typer(keys_app, name="keys")
@@ -208,51 +208,6 @@ def admin() -> None:
     Example: `OPENV_ADMIN_PORT=8001 openv admin`
     """
     _part("operations.admin", [])
-
-
-@topics_app.command("apply")
-def topics_apply(data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
-    """Make the topics that are missing and set what differs from the table. Never changes a partition count.
-
-    Example: `KAFKA_BOOTSTRAP_SERVERS=kafka:9092 openv topics apply`
-    """
-    from operations.topics import apply
-
-    _run(apply(data_dir, Console()))
-
-
-@topics_app.command("acls")
-def topics_acls(
-    principal_prefix: Annotated[
-        str, typer.Option(help="What the parts' names at Kafka begin with: User:<prefix>gateway …")
-    ] = "openv-",
-    server: Annotated[str, typer.Option(help="Kafka, as the commands reach it.")] = "localhost:9092",
-    command_config: Annotated[
-        str, typer.Option(help="The file with which kafka-acls.sh logs in as one who may grant rights.")
-    ] = "admin.properties",
-) -> None:
-    """Print the commands that give each part the least rights at Kafka that it needs. Nothing is changed.
-
-    Example: `openv topics acls --server kafka:9093 | sh`
-    """
-    from operations.core.acls import commands
-
-    for line in commands(principal_prefix, server, command_config):
-        typer.echo(line)
-
-
-@topics_app.command("describe")
-def topics_describe(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-) -> None:
-    """Show every topic as it is, and what differs from the table (exit code 3 then).
-
-    Example: `openv topics describe`
-    """
-    from operations.topics import describe
-
-    _run(describe(data_dir, Console(), as_json=as_json))
 
 
 @keys_app.command("create")

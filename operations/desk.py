@@ -22,13 +22,22 @@ from repo.ports import EventLog, Unavailable
 from repo.settings import ServerSettings
 from schemas.accounts import Account
 from schemas.codec import Record, decode, encode
-from schemas.commands import AnyCommand
-from schemas.events import CommandAnswered
+from schemas.commands import AnyCommand, AskUsage
+from schemas.events import CommandAnswered, Outcome
 from schemas.topics import EVENTS
 
 SOURCE = "/openv/operator"
 ANSWER_WITHIN_S = 15.0
 NOT_DECIDED = 3  # exit code
+_SET_ASIDE = (
+    "Nothing was changed: a stored document that this needs is damaged, so the command is a dead letter now. `openv "
+    "doctor` names the document, and what mends it: a damaged job, `openv rebuild`. `openv deadletters list` shows the "
+    "command; once it is mended, `openv deadletters redrive` carries it out, or `openv deadletters discard` forgets it."
+)
+
+
+class SetAsideError(StackError):
+    """The command is among the dead letters, because a document that it needs is damaged."""
 
 
 class UncertainError(StackError):
@@ -48,7 +57,8 @@ class Desk:
 
     async def ask(self, command: AnyCommand) -> CommandAnswered | None:
         """The ledger's answer; None: recorded, and nobody has decided it in time. Raises ``Unavailable`` where nothing
-        was sent, ``StackError`` where it may have been recorded."""
+        was sent, ``StackError`` where it may have been recorded, ``SetAsideError`` where it is a dead
+        letter; of a question, which changes nothing, that is the answer."""
         partition = self.log.partition_of(EVENTS.name, command.key.encode())
         begin = (await self.log.ends(EVENTS.name))[partition]
         try:
@@ -63,9 +73,12 @@ class Desk:
         async with aclosing(cast("AsyncGenerator[Sequence[Record]]", tail)) as batches:
             try:
                 async with asyncio.timeout(ANSWER_WITHIN_S):
-                    return await _answer_in(batches, f"{command.command_id}:answer")
+                    answer = await _answer_in(batches, f"{command.command_id}:answer")
             except TimeoutError:
                 return None
+        if answer is not None and answer.outcome is Outcome.SET_ASIDE and not isinstance(command, AskUsage):
+            raise SetAsideError(_SET_ASIDE)
+        return answer
 
 
 async def _answer_in(batches: AsyncIterator[Sequence[Record]], message_id: str) -> CommandAnswered | None:

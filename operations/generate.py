@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from operations.client import OpenVClient, RefusedError
 from operations.tables import is_plain
+from schemas.requests import SIZE_STEP
 
 PHASES = {
     "load": "loading the model",
@@ -41,7 +42,10 @@ async def generate(
     ``cancel_on_leave``: whoever interrupts the command no longer wants the video.
     """
     _require_place(output or Path.cwd() / "video.mp4")
-    row = await client.submit(body, partial(Console(stderr=True).print, highlight=False, markup=False, soft_wrap=True))
+    tell = partial(Console(stderr=True).print, highlight=False, markup=False, soft_wrap=True)
+    row = await client.submit(body, tell)
+    if rounded := rounded_in_words(body, row):
+        tell(rounded)
     job_id = row["jobId"]
     target = output or Path.cwd() / file_name(str(body["prompt"]), job_id)
     try:
@@ -67,6 +71,19 @@ async def generate(
     else:
         console.print(f"[bold green]✓[/] {target}", soft_wrap=True, highlight=False)
     return target
+
+
+def rounded_in_words(body: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    """What is made otherwise than it was asked for, in a sentence; "" where nothing is."""
+    members = {"width": "width", "height": "height", "num_frames": "frames"}
+    changed = [
+        f"{member} {row[member]}, not {body[name]}"
+        for name, member in members.items()
+        if name in body and row.get(member) not in (None, body[name])
+    ]
+    if not changed:
+        return ""
+    return f"Made with {'; '.join(changed)}: sizes are multiples of {SIZE_STEP}, lengths 7, 13, 19 … 127 frames."
 
 
 def _require_place(target: Path) -> None:

@@ -14,12 +14,14 @@ from gateway.identity.keys import PREFIX_LENGTH, hash_of, new_key
 from gateway.settings import GatewaySettings
 from operations.audit.recording import Actor, at_the_terminal, audited
 from operations.core.columns import Column
+from operations.core.printable import printable
 from operations.desk import Desk
 from operations.desk import desk as open_desk
 from operations.local import require_user_id, running_stack, server_environment
 from operations.prepare import one_time_token
 from operations.stack.errors import StackError
 from operations.tables import Cell, print_rows
+from repo.access import DamagedKey
 from repo.clock import now_ms
 from repo.database import Database
 from repo.mongo import MongoDatabase
@@ -95,10 +97,15 @@ async def make_key(desk: Desk, actor: Actor, wanted: NewKey, reason: str = "") -
     return secret, key
 
 
-async def revoke_key(desk: Desk, actor: Actor, user: str, words: str, reason: str = "") -> ApiKey:
-    """Revoke the one active key or session that begins so, or is this one. Raises ``StackError``, ``Unavailable``."""
+async def revoke_key(desk: Desk, actor: Actor, user: str, words: str, reason: str = "") -> ApiKey | DamagedKey:
+    """Revoke the one active key or session that begins so, or is this one; where none that can be read does, the one
+    damaged key, whose document is deleted: mended, it would be good again. Raises ``StackError``, ``Unavailable``."""
     active = [key for key in await lasting_keys(desk.database, user) if key.revoked_at is None]
     found = [key for key in active if _is_named(key, words.rstrip("…"))]
+    if not found:
+        damaged = [key for key in await desk.database.access.damaged_keys(user) if _names(key, words.rstrip("…"))]
+        if len(damaged) == 1:
+            return await _drop(desk, actor, user, damaged[0], reason)
     if len(found) != 1:
         raise StackError(
             f"{len(found) or 'No'} active keys of {user} begin with {words[:PREFIX_LENGTH]}; name exactly one, "
@@ -109,6 +116,13 @@ async def revoke_key(desk: Desk, actor: Actor, user: str, words: str, reason: st
     async with audited(desk.log, actor, "keys.revoke", target=user, reason=reason, detail=detail):
         if not await desk.database.access.revoke_api_key(key.key_hash, now_ms()):
             raise StackError(f"{key.prefix}… was revoked by somebody else just now.")
+    return key
+
+
+async def _drop(desk: Desk, actor: Actor, user: str, key: DamagedKey, reason: str) -> DamagedKey:
+    detail = {"key": key.name, "damaged": key.places}
+    async with audited(desk.log, actor, "keys.revoke", target=user, reason=reason, detail=detail):
+        await desk.database.access.drop_damaged_key(key)
     return key
 
 
@@ -138,13 +152,28 @@ async def show(data_dir: Path, user: str, console: Console, *, as_json: bool = F
     """List a user's API keys and sessions, newest first; what is good for one use is neither."""
     server_environment(data_dir)
     async with MongoDatabase(ServerSettings()) as database:
-        keys = await lasting_keys(database, user)
+        keys, damaged = await lasting_keys(database, user), await database.access.damaged_keys(user)
     now = now_ms()
+    _tell_damaged(user, damaged)
     if as_json:
         typer.echo(json.dumps([_plain(key, now) for key in reversed(keys)], indent=2))
         return 0
     print_rows(console, _KEYS, [_row(key, now) for key in reversed(keys)])
     return 0
+
+
+def _tell_damaged(user: str, damaged: Sequence[DamagedKey]) -> None:
+    """Beside the list, which leaves them out."""
+    for key in damaged:
+        words = f"Left out: {shown(key)}, whose document is damaged ({key.places}). It opens nothing while it is so; "
+        typer.echo(printable(f"{words}`openv keys revoke --user {user} {key.name}` deletes it."), err=True)
+
+
+def shown(key: ApiKey | DamagedKey) -> str:
+    """As a person recognises it: by its beginning, or, of a damaged one that has none, by its document's id."""
+    if isinstance(key, ApiKey):
+        return f"{key.prefix}…"
+    return f"{key.name}…" if len(key.name) == PREFIX_LENGTH else key.name
 
 
 def _row(key: ApiKey, now: int) -> tuple[Cell, ...]:
@@ -162,7 +191,7 @@ async def revoke(data_dir: Path, user: str, prefix: str) -> int:
     """Revoke the one key or session that begins with the prefix, which may be the whole key."""
     async with open_desk(data_dir) as desk:
         key = await revoke_key(desk, at_the_terminal(), user, prefix)
-    typer.echo(f"Revoked {key.prefix}….")
+    typer.echo(printable(f"Revoked {shown(key)}."))
     return 0
 
 
@@ -171,6 +200,13 @@ def _is_named(key: ApiKey, words: str) -> bool:
     if len(words) <= PREFIX_LENGTH:
         return key.prefix.startswith(words)
     return hmac.compare_digest(key.key_hash, hash_of(words))
+
+
+def _names(key: DamagedKey, words: str) -> bool:
+    """By its beginning, its document's id, or whole."""
+    if len(words) <= PREFIX_LENGTH:
+        return key.name.startswith(words)
+    return key.name == words or key.document_id == hash_of(words)
 
 
 async def lasting_keys(database: Database, user: str) -> list[ApiKey]:

@@ -1,10 +1,11 @@
 """How every command shows rows: one way, whatever is between it and its reader.
 
-On a terminal a table that fits: words are folded, columns of less importance are left out and named, and where not
-even the important ones fit, each row is a block. Elsewhere a line a row, with everything in it, however long it gets.
-Nothing is ever cut, and no cell can steer the terminal.
+On a terminal a table that fits: words are folded at blanks or go below their row, columns of less importance are left
+out and named, and where not even the important ones fit, each row is a block. Elsewhere a line a row, with everything
+in it, however long it gets. Nothing is ever cut, and no cell can steer the terminal.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from schemas.instants import to_iso
 NOTHING = "–"  # of a cell, where a line's words are counted
 
 OURS = "dev.openv."
+_WORD = re.compile(r"\s*\S+")  # with the blanks before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +38,38 @@ Cell = str | Brief
 Lines = str | tuple[str, ...]
 
 
-def print_rows(console: Console, columns: Sequence[Column], rows: Sequence[Sequence[Cell]], title: str = "") -> None:
-    """The rows, in their order. ``title``: what they are, where there are several tables."""
+def print_rows(
+    console: Console,
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[Cell]],
+    title: str = "",
+    none: str = "There are none.",
+) -> None:
+    """The rows, in their order. ``title``: what they are, where there are several tables. ``none``: what is said, to
+    stderr, where there are no rows: whoever reads the answer then reads nothing."""
+    if not rows:
+        _titled(console, title)
+        note(none)
+        return
     whole = [tuple(printable(cell.whole if isinstance(cell, Brief) else cell) for cell in row) for row in rows]
     _titled(console, title)
     if is_plain(console):
         _lines(console, columns, whole)
         return
     brief = [tuple(printable(cell.short if isinstance(cell, Brief) else cell) for cell in row) for row in rows]
-    fits = layout(columns, _widths(columns, whole), _widths(columns, brief), console.width)
+    fits = layout(columns, _widths(columns, whole), _widths(columns, brief), console.width, _longest(columns, brief))
     if fits is None:
         _blocks(console, columns, whole)
         return
     _table(console, columns, brief if fits.brief else whole, fits)
     if fits.left_out:
-        note(f"Left out, for want of width: {', '.join(fits.left_out)}. --json has all, and so has a wider terminal.")
+        named = ", ".join(fits.left_out)
+        note(f"Left out, for want of width: {named}. --json has all; so have a pipe and a wider terminal.")
 
 
 def print_about(console: Console, about: Mapping[str, Lines], title: str = "") -> None:
-    """One thing: its members by name, several lines of one below each other. Words are folded; a word that is longer
-    than the terminal is wide goes on in the next line by itself, and is copied whole."""
+    """One thing: its members by name, several lines of one below each other. Lines are folded between words; a word
+    that is longer than the terminal is wide goes on in the next line by itself, and is copied whole."""
     _titled(console, title)
     width = max((cell_len(name) for name in about), default=0)
     for name, said in about.items():
@@ -68,8 +82,7 @@ def print_about(console: Console, about: Mapping[str, Lines], title: str = "") -
 def print_beside(console: Console, lead: Text, words: str, style: str = "") -> None:
     """Words beside what leads them, which holds its own blanks; folded as in ``print_about``."""
     text, room = printable(words), console.width - lead.cell_len
-    longest = max(map(cell_len, text.split()), default=0)
-    folded = [text] if is_plain(console) or longest > room or room < 1 else _folded(console, text, room)
+    folded = [text] if is_plain(console) or room < 1 else _folded(text, room)
     for number, line in enumerate(folded):
         shown = Text.assemble(Text(" " * lead.cell_len) if number else lead, (line, style))
         shown.rstrip()
@@ -119,8 +132,23 @@ def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[in
     return [max((cell_len(row[at]) for row in rows), default=0) for at in range(len(columns))]
 
 
+def _longest(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max((cell_len(word) for row in rows for word in row[at].split()), default=0) for at in range(len(columns))]
+
+
 def _table(console: Console, columns: Sequence[Column], rows: Sequence[Sequence[str]], fits: Layout) -> None:
-    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    if not fits.below:
+        console.print(_grid(columns, rows, fits, head=True))
+        return
+    for number, row in enumerate(rows):
+        console.print(_grid(columns, [row], fits, head=not number))
+        for at in fits.below:
+            if row[at]:
+                print_beside(console, Text(f"{' ' * GAP}{columns[at].name}: ", "bold"), row[at])
+
+
+def _grid(columns: Sequence[Column], rows: Sequence[Sequence[str]], fits: Layout, *, head: bool) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold", show_header=head)
     for at, width in zip(fits.shown, fits.widths, strict=True):
         column = columns[at]
         table.add_column(
@@ -129,7 +157,7 @@ def _table(console: Console, columns: Sequence[Column], rows: Sequence[Sequence[
         )  # fmt: skip
     for row in rows:
         table.add_row(*(Text(row[at]) for at in fits.shown))
-    console.print(table)
+    return table
 
 
 def _lines(console: Console, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
@@ -160,5 +188,12 @@ def _padded(text: str, width: int, *, right: bool = False) -> str:
     return blanks + text if right else text + blanks
 
 
-def _folded(console: Console, text: str, width: int) -> list[str]:
-    return [line.plain.rstrip() for line in Text(text).wrap(console, width)] or [""]
+def _folded(text: str, width: int) -> list[str]:
+    """Between words alone: a word that is wider has a line of its own, which the terminal goes on with."""
+    lines = [""]
+    for word in _WORD.findall(text):
+        if lines[-1].strip() and cell_len(lines[-1] + word) > width:
+            lines.append(word.lstrip())
+        else:
+            lines[-1] += word
+    return lines

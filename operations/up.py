@@ -239,7 +239,7 @@ async def detached(options: Options, console: Console) -> int:
             )
             return 0
         if process.poll() is not None:
-            raise StackError(f"It did not start: {last_words(log.read_text(errors='replace'))}")
+            raise StackError(f"It did not start: {last_words(log.read_text(errors='replace')).removeprefix('openv: ')}")
         await asyncio.sleep(0.1)
     process.terminate()
     raise StackError(f"It was not ready after {DETACH_WITHIN_S:g} s. Its log is {log}.")

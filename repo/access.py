@@ -3,9 +3,23 @@
 As the other ports (``repo/ports.py``): every method raises ``Unavailable``, every write may be repeated.
 """
 
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from schemas.access import Acceptance, ApiKey, Person, Voucher
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedKey:
+    """The stored document of a key that can't be read: it opens nothing while it is so. ``document_id``: its id, which
+    may be anything. ``name``: the beginning of the secret, where the document has one that may be such, else the id.
+    ``user_id``: whose it is, as far as it says so; ``places``: what is wrong with it, without values."""
+
+    document_id: str | Any
+    name: str
+    user_id: str
+    places: str
 
 
 class AccessStore(Protocol):
@@ -38,7 +52,17 @@ class AccessStore(Protocol):
         ...
 
     async def api_keys(self, user_id: str) -> list[ApiKey]:
-        """All of a user's, oldest first; one-time keys and sessions too."""
+        """All of a user's, oldest first; one-time keys and sessions too. One that can't be read stands in the way of
+        no other: it is left out, and is among the ``damaged_keys``."""
+        ...
+
+    async def damaged_keys(self, user_id: str) -> Sequence[DamagedKey]:
+        """Those of a user that can't be read."""
+        ...
+
+    async def drop_damaged_key(self, key: DamagedKey) -> None:
+        """Delete this document, whatever it is by now: its secret opens nothing any more, also where somebody mended
+        the document meanwhile."""
         ...
 
     async def accept_terms(self, acceptance: Acceptance) -> Acceptance:

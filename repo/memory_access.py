@@ -1,17 +1,21 @@
 """The memory twin of ``AccessStore``."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+from repo.access import DamagedKey
+from repo.core.documents import DamagedDocumentError
 from repo.ports import Unavailable
 from schemas.access import ONE_TIME, PASSING, Acceptance, ApiKey, Person, Voucher
 
 
 class MemoryAccessStore:
-    """Implements ``AccessStore``. ``away = True`` is an outage."""
+    """Implements ``AccessStore``. ``away = True`` is an outage, and ``damage`` spoils what is stored."""
 
     def __init__(self) -> None:
         self.away = False
         self._keys: dict[str, ApiKey] = {}
+        self._damaged: dict[str, DamagedKey] = {}
         self._acceptances: dict[tuple[str, str], Acceptance] = {}
         self._vouchers: dict[str, Voucher] = {}
         self._persons: dict[str, Person] = {}
@@ -23,6 +27,8 @@ class MemoryAccessStore:
     async def api_key(self, key_hash: str) -> ApiKey | None:
         """See ``AccessStore.api_key``."""
         self._check()
+        if key_hash in self._damaged:
+            raise DamagedDocumentError(f"a damaged document in MongoDB: ApiKey {key_hash!r}: role", "ApiKey", key_hash)
         return self._keys.get(key_hash)
 
     async def store_api_key(self, key: ApiKey) -> None:
@@ -72,6 +78,22 @@ class MemoryAccessStore:
         self._check()
         found = [key for key in self._keys.values() if key.user_id == user_id]
         return sorted(found, key=lambda key: (key.created_at, key.key_hash))
+
+    def damage(self, key_hash: str) -> None:
+        """Nobody can read this key from now on."""
+        key = self._keys.pop(key_hash)
+        self._damaged[key_hash] = DamagedKey(key_hash, key.prefix, key.user_id, "role: enum")
+
+    async def damaged_keys(self, user_id: str) -> Sequence[DamagedKey]:
+        """See ``AccessStore.damaged_keys``."""
+        self._check()
+        return [one for one in self._damaged.values() if one.user_id == user_id]
+
+    async def drop_damaged_key(self, key: DamagedKey) -> None:
+        """See ``AccessStore.drop_damaged_key``."""
+        self._check()
+        self._damaged.pop(key.document_id, None)
+        self._keys.pop(key.document_id, None)
 
     async def accept_terms(self, acceptance: Acceptance) -> Acceptance:
         """See ``AccessStore.accept_terms``."""

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
-from repo.core.documents import to_document
+from repo.core.documents import LeftOut, to_document
 from repo.ports import AccountPage, Unavailable
 from schemas.accounts import Account, Role
 from schemas.failures import FailureCode
@@ -51,6 +51,7 @@ class MemoryJobStore:
         oldest_first: bool = False,
         external: bool | None = None,
         limit: int = 100,
+        damaged: LeftOut | None = None,  # noqa: ARG002 -- shapes are kept here: none is damaged
     ) -> list[Job]:
         """See ``JobStore.jobs_of``."""
         self._check()

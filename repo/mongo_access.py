@@ -1,18 +1,21 @@
 """The access store on MongoDB: keys, terms, vouchers, persons. Each in a collection of its own."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from repo.core.documents import from_document, to_document, to_moment
+from repo.access import DamagedKey
+from repo.core.documents import DamagedDocumentError, from_document, to_document, to_moment
 from repo.mongo_connection import MongoConnection
 from schemas.access import ONE_TIME, PASSING, Acceptance, ApiKey, KeyKind, Person, Voucher
 
 _ONE_TIME = sorted(ONE_TIME)
 _PASSING = sorted(PASSING)
+_BEGINNING = re.compile(r"ovt?_[A-Za-z0-9_-]{5,6}")  # of a secret; anything else may be a value that nobody should see
 
 # Beside the queries below that they serve.
 INDEXES: Mapping[str, tuple[tuple[tuple[str, int], ...], ...]] = {
@@ -74,8 +77,17 @@ class MongoAccessStore:
     async def api_keys(self, user_id: str) -> list[ApiKey]:
         """See ``AccessStore.api_keys``."""
         found = await self._answer(lambda: self._keys.find({"userId": user_id}).to_list(None))
-        keys = [_key_of(document) for document in found]
+        keys = [key for key in map(read_key, found) if isinstance(key, ApiKey)]
         return sorted(keys, key=lambda key: (key.created_at, key.key_hash))
+
+    async def damaged_keys(self, user_id: str) -> Sequence[DamagedKey]:
+        """See ``AccessStore.damaged_keys``."""
+        found = await self._answer(lambda: self._keys.find({"userId": user_id}).to_list(None))
+        return [key for key in map(read_key, found) if isinstance(key, DamagedKey)]
+
+    async def drop_damaged_key(self, key: DamagedKey) -> None:
+        """See ``AccessStore.drop_damaged_key``."""
+        await self._answer(lambda: self._keys.delete_one({"_id": key.document_id}))
 
     async def accept_terms(self, acceptance: Acceptance) -> Acceptance:
         """See ``AccessStore.accept_terms``."""
@@ -152,6 +164,18 @@ class MongoAccessStore:
         await self._answer(lambda: self._acceptances.delete_many({"userId": user_id, "acceptedAt": at}))
         bare = {"$unset": dict.fromkeys(("email", "firstName", "lastName", "imageUrl"), "")}
         await self._answer(lambda: self._persons.update_one({"_id": user_id, "updatedAt": at}, bare))
+
+
+def read_key(document: Mapping[str, Any]) -> ApiKey | DamagedKey:
+    """A key as it was stored, or what can be told of it where nobody can read it."""
+    try:
+        return _key_of(document)
+    except DamagedDocumentError as error:
+        document_id, prefix, user = document["_id"], document.get("prefix"), document.get("userId")
+        begins = isinstance(prefix, str) and _BEGINNING.fullmatch(prefix) is not None
+        places = str(error).rpartition(f"{document_id!r}: ")[2]
+        name = prefix if begins else str(document_id)
+        return DamagedKey(document_id, str(name), user if isinstance(user, str) else "", places)
 
 
 def _key_of(document: Mapping[str, Any]) -> ApiKey:

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
+from bson import encode
+from bson.regex import Regex
 from pymongo import InsertOne, ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError
 
@@ -97,8 +99,16 @@ class MongoCopies:
         await self._connection.answer(lambda: self._connection.collection(name).delete_many(wanted))
 
     async def delete_as(self, name: str, document: Document) -> bool:
-        """Delete this one, unless a member of it changed since it was read; whether it was."""
-        members = {key: {"$eq": value} for key, value in document.items() if "." not in key and not key.startswith("$")}
+        """Delete this one, unless a member of it changed since it was read; whether it was.
+
+        What holds a regular expression is no value to compare with, here or there: it is compared just before, as it is
+        stored, and a change of such a member in the moment between is not seen; of all others it is.
+        """
+        stored = (await self.documents(name, [document["_id"]])).get(document["_id"])
+        if stored is None or encode(stored) != encode(document):
+            return False
+        plain = {key: value for key, value in document.items() if "." not in key and not key.startswith("$")}
+        members = {key: _as_it_is(value) for key, value in plain.items()}
         done = await self._connection.answer(lambda: self._connection.collection(name).delete_one(members))
         return int(done.deleted_count) == 1
 
@@ -119,6 +129,17 @@ class MongoCopies:
                 raise
             return len(writes) - len(refused)  # the stand-in does not count what it inserted beside a refused one
         return int(result.inserted_count + result.modified_count)
+
+
+def _as_it_is(value: Any) -> dict[str, Any]:
+    """The condition that a member is this, as far as a query can say so."""
+    return {"$exists": True} if _holds_pattern(value) else {"$eq": value}
+
+
+def _holds_pattern(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_pattern, value.values()))
+    return any(map(_holds_pattern, value)) if isinstance(value, list) else isinstance(value, Regex)
 
 
 def _replaced_by(given: Any, stored: Any) -> Any | None:

@@ -11,10 +11,10 @@ from typing import TypeVar
 from pymongo import ASCENDING, DESCENDING, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from repo.core.documents import from_document, to_document, to_moment
+from repo.core.documents import LeftOut, from_document, to_document, to_moment
 from repo.mongo_compared import compare_and_set
 from repo.mongo_connection import Collection, Document, MongoConnection
-from repo.mongo_sound import sound_accounts, sound_jobs
+from repo.mongo_sound import sound_accounts, sound_jobs, told
 from repo.ports import AccountPage
 from schemas.accounts import Account, Role
 from schemas.failures import FailureCode
@@ -63,7 +63,7 @@ class MongoJobStore:
     """Implements ``JobStore``.
 
     A document that cannot be read raises ``DamagedDocumentError``, one that could not be read again
-    ``NotStorableError`` (both in ``repo.core.documents``); ``find_jobs`` passes the former by.
+    ``NotStorableError`` (both in ``repo.core.documents``); ``find_jobs`` passes the former by, ``jobs_of`` if asked.
     """
 
     def __init__(self, connection: MongoConnection) -> None:
@@ -102,6 +102,7 @@ class MongoJobStore:
         oldest_first: bool = False,
         external: bool | None = None,
         limit: int = 100,
+        damaged: LeftOut | None = None,
     ) -> list[Job]:
         """See ``JobStore.jobs_of``.
 
@@ -115,17 +116,22 @@ class MongoJobStore:
             wanted["state"] = {"$in": sorted(states)}
         if external is not None:
             wanted["external"] = True if external else {"$ne": True}  # older documents do not say
-        order = ASCENDING if oldest_first else DESCENDING
-        if before is not None:
-            wanted |= _beyond(before, "$gt" if oldest_first else "$lt")
+        order, side = (ASCENDING, "$gt") if oldest_first else (DESCENDING, "$lt")
         if limit < 1 or wanted.get("state") == {"$in": []}:
             return []
 
-        def ask() -> Awaitable[list[Document]]:
-            found = self._jobs.find(wanted).sort([("createdAt", order), ("_id", order)]).limit(limit)
-            return (found if updated_since is None else found.hint(list(_BY_CHANGE))).to_list(None)
+        async def find(beyond: tuple[int, str] | None) -> list[Document]:
+            there = wanted | ({} if beyond is None else _beyond(beyond, side))
 
-        return [from_document(Job, document) for document in await self._answer(ask)]
+            def ask() -> Awaitable[list[Document]]:
+                found = self._jobs.find(there).sort([("createdAt", order), ("_id", order)]).limit(limit)
+                return (found if updated_since is None else found.hint(list(_BY_CHANGE))).to_list(None)
+
+            return await self._answer(ask)
+
+        if damaged is not None:
+            return await sound_jobs(find, before, limit, damaged, oldest_first=oldest_first)
+        return [from_document(Job, document) for document in await find(before)]
 
     async def find_jobs(
         self,
@@ -153,7 +159,7 @@ class MongoJobStore:
                 there["createdAt"] = {**there.get("createdAt", {}), "$gte": to_moment(created_since)}
             return await self._answer(lambda: self._jobs.find(there).sort(list(_BY_AGE)).limit(limit).to_list(None))
 
-        return await sound_jobs(find, before, limit)
+        return await sound_jobs(find, before, limit, told)
 
     async def counted_jobs(self, user_id: str, charged_since: int, asked_since: int) -> list[Job]:
         """See ``JobStore.counted_jobs``.

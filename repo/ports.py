@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from repo.core.documents import LeftOut
 from schemas.accounts import Account, Role
 from schemas.codec import Encoded, Record
 from schemas.failures import FailureCode
@@ -145,11 +146,16 @@ class JobStore(Protocol):
         oldest_first: bool = False,
         external: bool | None = None,
         limit: int = 100,
+        damaged: LeftOut | None = None,
     ) -> list[Job]:
         """A user's jobs, newest first by (created_at, job_id). ``updated_since`` is strictly less than ``updated_at``.
 
         ``before`` pages: only jobs that sort after this (created_at, job_id), in the order asked for. Any state unless
         ``states`` narrows it; ``external``: only those that external workers run, or only the others.
+
+        A document that can't be read raises ``DamagedDocumentError``: who decides by a list must know all of it. Lists
+        that are only shown give ``damaged``: it is told of each such document, maybe twice, and the next job takes its
+        place, so that fewer than ``limit`` are all there are.
         """
         ...
 

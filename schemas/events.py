@@ -46,6 +46,7 @@ class Outcome(StrEnum):
     DONE = "done"  # cancel, delete, account change: applied
     UNCHANGED = "unchanged"  # it no longer applied, or only asked; the document stands as announced
     NOT_FOUND = "not_found"  # no such job of this user
+    SET_ASIDE = "set_aside"  # a dead letter now: what it needs of MongoDB can't be read; sent again, it is decided
 
 
 @shape

@@ -7,7 +7,8 @@ from repo.clock import now_ms
 from repo.core.documents import DamagedDocumentError
 from repo.ports import EventLog, JobStore, Unavailable
 from schemas.codec import Message, Record
-from schemas.commands import AnyCommand
+from schemas.commands import AnyCommand, AskUsage, AttemptReport, JobExpired
+from schemas.events import CommandAnswered, Outcome
 from streams.core.apply import applied
 from streams.core.effects import Decision, UserView, WriteAccount
 from streams.core.ledger import decide
@@ -51,10 +52,26 @@ class Ledger:
             # What was written, if anything, is not known: the next try reads it.
             self._views.drop(command.user_id)
             if isinstance(error, DamagedDocumentError):
+                await self._say_set_aside(command, record)
+                if isinstance(command, AskUsage):
+                    return  # that was the answer: asked again another time, it needs no redrive
                 raise CannotProcess(str(error), error) from error
             if isinstance(error, ValueError):  # the store refuses the document; the error's text may quote it
                 raise CannotProcess(f"its document can't be stored: {describe(error)}", error) from error
             raise
+
+    async def _say_set_aside(self, command: AnyCommand, record: Record) -> None:
+        """Whoever waits hears why nothing comes of it now. It is only said: the command, sent again once the document
+        is mended, is decided as if it had not been. Raises ``Unavailable``."""
+        if isinstance(command, AttemptReport | JobExpired):
+            return  # nobody waits for these
+        job_id = getattr(command, "job_id", None)
+        answer = CommandAnswered(
+            command_id=command.command_id, user_id=command.user_id, outcome=Outcome.SET_ASIDE, job_id=job_id
+        )
+        traceparent = record.header("traceparent")
+        await announce(self._log, [answer], source=LEDGER, at=record.timestamp, traceparent=traceparent)
+        self._metrics.answered(answer)
 
     async def _handle(self, command: AnyCommand, record: Record, generation: int) -> None:
         traceparent = record.header("traceparent")

@@ -50,6 +50,12 @@ async def ask(
     return await ask_in(words, parts, command, append_by, recorded)
 
 
+SET_ASIDE = (
+    "Something that is stored of yours can't be read, so this could not be decided; repeating it does not help. It is "
+    "set aside, and may be carried out when the operator has mended that: `openv doctor` names it."
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Words:
     """How an API says the ledger's no."""
@@ -73,9 +79,16 @@ async def ask_in(
         raise words.not_recorded from None
     if answer is not None and answer.outcome is Outcome.NOT_FOUND:
         raise words.not_found
+    raise_if_set_aside(answer)
     if answer is not None and answer.outcome is Outcome.REFUSED:
         raise words.refused(answer)
     return answer
+
+
+def raise_if_set_aside(answer: CommandAnswered | None) -> None:
+    """Raises ``Refused`` where the ledger could not read what it needs: sent again by the operator, it is decided."""
+    if answer is not None and answer.outcome is Outcome.SET_ASIDE:
+        raise Refused(Problem.DAMAGED, words=SET_ASIDE)
 
 
 def wait_s(remaining: Remaining | None) -> int | None:

@@ -18,6 +18,7 @@ from gateway.identity.guard import caller
 from gateway.parts import parts_of
 from schemas.api.usage import usage_of
 from schemas.commands import AskUsage
+from schemas.events import Outcome
 from schemas.shape import to_plain
 
 
@@ -30,6 +31,8 @@ async def usage(request: Request) -> Response:
         answer = await parts.decisions.ask(AskUsage(command_id=str(uuid4()), user_id=principal.user_id))
     except NotRecorded:
         raise Refused(Problem.UNAVAILABLE, missing=["kafka"]) from None
+    if answer is not None and answer.outcome is Outcome.SET_ASIDE:
+        raise Refused(Problem.DAMAGED)
     if answer is None or answer.remaining is None:
         raise Refused(Problem.UNAVAILABLE)
     return JSONResponse(to_plain(usage_of(answer.remaining)))

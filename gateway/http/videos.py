@@ -2,7 +2,8 @@
 
 Without ``limit`` the answer holds every row, as OpenV's did. Where that is more than a page, the pages are read one
 after another, and what changed meanwhile once more at the end: a client that goes on with the newest ``updatedAt`` it
-has seen misses nothing. A client that asks for pages takes that instant from its first page.
+has seen misses nothing. A client that asks for pages takes that instant from its first page. A job whose document can't
+be read is left out, so that it does not take the others with it.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gateway.core.listing import LIMIT_MAX, BadQuery, Form, Listing, listing, place
+from gateway.damaged import left_out
 from gateway.errors import Problem, Refused
 from gateway.http.answers import ask, shed
 from gateway.http.bodies import read_json
@@ -24,6 +26,7 @@ from gateway.http.rows import host_for, listed
 from gateway.identity.guard import caller
 from gateway.identity.principal import Principal
 from gateway.parts import Parts, parts_of
+from repo.core.documents import LeftOut
 from schemas.access import Scope
 from schemas.api.openv import DeleteBody, monthly_quota
 from schemas.commands import DeleteJob
@@ -51,7 +54,7 @@ async def videos(request: Request) -> Response:
     if wanted.limit is None:
         rows = await _all_rows(parts, principal.user_id, wanted, host)
     else:
-        jobs = await _read(parts, principal.user_id, wanted, wanted.limit + 1)
+        jobs = await _read(parts, principal.user_id, wanted, left_out(), wanted.limit + 1)
         rows = [orjson.dumps(listed(job, host)) for job in jobs[: wanted.limit]]
         following = place(jobs[wanted.limit - 1]) if len(jobs) > wanted.limit else None
     body = b"[%b]" % b",".join(rows)
@@ -84,7 +87,7 @@ async def delete(request: Request) -> Response:
     return JSONResponse({"success": True})
 
 
-async def _read(parts: Parts, user_id: str, wanted: Listing, limit: int = LIMIT_MAX) -> list[Job]:
+async def _read(parts: Parts, user_id: str, wanted: Listing, damaged: LeftOut, limit: int = LIMIT_MAX) -> list[Job]:
     return await parts.store.jobs_of(
         user_id,
         updated_since=wanted.updated_since,
@@ -92,12 +95,14 @@ async def _read(parts: Parts, user_id: str, wanted: Listing, limit: int = LIMIT_
         before=wanted.before,
         external=False,
         limit=limit,
+        damaged=damaged,
     )
 
 
 async def _all_rows(parts: Parts, user_id: str, wanted: Listing, host: str) -> list[bytes]:
     """Every row as JSON. Long lists are read for few requests at a time: they are what fills the memory."""
-    page = await _read(parts, user_id, wanted)
+    damaged = left_out()
+    page = await _read(parts, user_id, wanted, damaged)
     if len(page) < LIMIT_MAX:
         return [orjson.dumps(listed(job, host)) for job in page]
     async with parts.long_lists:
@@ -105,7 +110,7 @@ async def _all_rows(parts: Parts, user_id: str, wanted: Listing, host: str) -> l
         looked_for = wanted
         for _ in range(ROUNDS_MAX):
             pages, newest = 0, looked_for.updated_since or 0
-            async for page in _pages(parts, user_id, looked_for):
+            async for page in _pages(parts, user_id, looked_for, damaged):
                 pages += 1
                 if pages == 1 and page:
                     newest = max(job.updated_at for job in page)
@@ -120,10 +125,10 @@ async def _all_rows(parts: Parts, user_id: str, wanted: Listing, host: str) -> l
     return [row for _, row in sorted(found.values(), reverse=True)]
 
 
-async def _pages(parts: Parts, user_id: str, wanted: Listing) -> AsyncIterator[list[Job]]:
+async def _pages(parts: Parts, user_id: str, wanted: Listing, damaged: LeftOut) -> AsyncIterator[list[Job]]:
     """All pages, at least one."""
     while True:
-        page = await _read(parts, user_id, wanted)
+        page = await _read(parts, user_id, wanted, damaged)
         yield page
         if len(page) < LIMIT_MAX:
             return

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from gateway.decisions import NotRecorded
 from gateway.errors import Problem, Refused
-from gateway.http.answers import shed
+from gateway.http.answers import raise_if_set_aside, shed
 from gateway.http.bodies import read_json
 from gateway.identity.guard import caller
 from gateway.identity.principal import Principal
@@ -141,6 +141,7 @@ async def _look_at(parts: Parts, principal: Principal, code: str) -> None:
 
 
 def _raise_if_refused(answer: CommandAnswered) -> None:
+    raise_if_set_aside(answer)
     if answer.code is FailureCode.VOUCHER_USED:
         raise Refused(Problem.VOUCHER_USED)
     if answer.outcome is not Outcome.DONE:  # it landed too late, or before the last word on the user's role

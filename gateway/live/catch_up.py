@@ -5,6 +5,7 @@ import structlog
 from gateway.core.inputs import Resumed, Shown
 from gateway.core.listing import VISIBLE
 from gateway.core.window import Cursor, Missing, read_cursor
+from gateway.damaged import left_out
 from gateway.parts import Parts
 from schemas.documents import job_document
 from schemas.jobs import Job
@@ -17,7 +18,8 @@ logger = structlog.get_logger()
 async def catch_up(
     parts: Parts, user_id: str, partition: int, position: str | None, job_id: str | None
 ) -> Resumed | Shown | None:
-    """None while this gateway knows too little. Raises ``Unavailable``. The caller watches already.
+    """None while this gateway knows too little. Raises ``Unavailable``, and ``DamagedDocumentError`` for the one job
+    that was asked for; among others such a one is left out. The caller watches already.
 
     After the last wait a replay is complete without a pause: what comes later reaches the watcher through the hub.
     """
@@ -59,7 +61,9 @@ async def _jobs(parts: Parts, user_id: str, job_id: str | None) -> list[Job]:
         job = await store.job(job_id)
         theirs = job is not None and job.user_id == user_id and not job.external and job.state is not State.DELETED
         return [job] if job is not None and theirs else []
-    jobs = {job.job_id: job for job in await store.jobs_of(user_id, states=VISIBLE, external=False, limit=limit)}
-    for job in await store.jobs_of(user_id, states=ACTIVE, external=False, limit=limit):
-        jobs.setdefault(job.job_id, job)
+    damaged = left_out()
+    jobs: dict[str, Job] = {}
+    for states in (VISIBLE, ACTIVE):
+        found = await store.jobs_of(user_id, states=states, external=False, limit=limit, damaged=damaged)
+        jobs = {job.job_id: job for job in found} | jobs  # what was read first stays: the second only adds
     return sorted(jobs.values(), key=lambda job: (job.created_at, job.job_id), reverse=True)

@@ -39,7 +39,7 @@ _REFUSALS = {CloseCode.TERMS: Problem.TERMS, CloseCode.ACCOUNT: Problem.BLOCKED}
 
 
 async def events_endpoint(request: Request) -> Response:
-    """The stream. Raises ``Refused``."""
+    """The stream. Raises ``Refused``; ``DamagedDocumentError`` for an account or a job that can't be read."""
     sockets: Sockets = request.app.state.sockets
     place = sockets.knock(request)
     asked = _asked(request)
@@ -47,6 +47,8 @@ async def events_endpoint(request: Request) -> Response:
         return last
     try:
         principal = await _caller(request)
+        if asked[1] is not None:
+            await sockets.parts.store.job(asked[1])  # one that can't be read is a status: streams are asked for again
     except Unavailable:
         return Last(CloseCode.NOT_READY)
     if (last := _if_full(sockets)) is not None:  # others came while it was found out who this is

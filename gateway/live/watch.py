@@ -7,7 +7,6 @@ it. Frames are written at the end of the loop's turn, those of one turn together
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
 from math import inf
 from typing import Any
 
@@ -18,11 +17,13 @@ from gateway.core.inputs import Asked, Beat, Ended, Expiring, Granted, Input, Mi
 from gateway.core.outbox import Outbox
 from gateway.core.patience import GRACE_MS, Silence, warn_before
 from gateway.core.subscription import Phase, Subscription
+from gateway.damaged import tell
 from gateway.identity.principal import Principal
 from gateway.live.catch_up import catch_up
 from gateway.live.entry import who_shows, why_not
 from gateway.live.sockets import Sockets
 from gateway.live.wire import CLOSE_S, Wire
+from repo.core.documents import DamagedDocumentError
 from repo.ports import Unavailable
 from schemas.api.live import (
     CLOSE_WORDS,
@@ -49,8 +50,8 @@ class Watch:
 
     __slots__ = (
         "_beat_at", "_cut_at", "_doing", "_end_at", "_handshake", "_inbox", "_is_dirty", "_left", "_meters",
-        "_partition", "_parts", "_principal", "_said_good_bye", "_silence", "_sockets", "_subscription", "_warn_at",
-        "_wire", "kind", "place", "slot",
+        "_partition", "_parts", "_principal", "_said_good_bye", "_silence", "_sockets", "_subscription", "_told_damage",
+        "_warn_at", "_wire", "kind", "place", "slot",
     )  # fmt: skip
 
     def __init__(self, sockets: Sockets, wire: Wire, place: str, handshake: HTTPConnection | None) -> None:
@@ -69,7 +70,7 @@ class Watch:
         self._partition = -1
         self._doing: asyncio.Task[None] | None = None
         self._inbox: list[str | bytes] = []
-        self._is_dirty = self._left = self._said_good_bye = False
+        self._is_dirty = self._left = self._said_good_bye = self._told_damage = False
         now = self._sockets.clock()
         self._beat_at = now + settings.socket_heartbeat_seconds
         self._warn_at = self._cut_at = inf
@@ -270,13 +271,20 @@ class Watch:
         self.receive(Beat(self._parts.feed.window.head(self._partition)))
 
     async def _check_key(self, key_hash: str) -> None:
-        with suppress(Unavailable):  # asked again with the next heartbeat
+        try:
             known = await self._parts.auth.by_hash(key_hash)
-            shown = self._principal
-            if known is None and shown is not None and shown.key_hash == key_hash:  # else another was shown meanwhile
-                has_expired = shown.expires_at is not None and shown.expires_at <= self._parts.now()
-                if not has_expired:  # that ends by itself, as the client was told
-                    self.receive(Ended(CloseCode.REVOKED))
+        except Unavailable:
+            return  # asked again with the next heartbeat
+        except DamagedDocumentError as error:  # so is this one
+            if not self._told_damage:
+                self._told_damage = True
+                tell(error)
+            return
+        shown = self._principal
+        if known is None and shown is not None and shown.key_hash == key_hash:  # else another was shown meanwhile
+            has_expired = shown.expires_at is not None and shown.expires_at <= self._parts.now()
+            if not has_expired:  # that ends by itself, as the client was told
+                self.receive(Ended(CloseCode.REVOKED))
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
         """Work that waits for somebody; what the client says meanwhile is heard afterwards."""
@@ -287,12 +295,19 @@ class Watch:
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._doing = None
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("watch_failed", error=type(error).__name__, exc_info=error)
-            self.receive(Ended(CloseCode.RESTARTING))
+            self._failed(error)
         while self._inbox and self._doing is None and not self._left:
             self._answer(self._inbox.pop(0))
         if self._doing is None and not self._left:
             self._wire.hold(False)
+
+    def _failed(self, error: BaseException) -> None:
+        if isinstance(error, DamagedDocumentError):  # it is as damaged when the client comes back
+            tell(error)
+            self.receive(Ended(CloseCode.DAMAGED))
+        else:
+            logger.error("watch_failed", error=type(error).__name__, exc_info=error)
+            self.receive(Ended(CloseCode.RESTARTING))
 
     def _too_many(self, what: str, limit: int) -> bool:
         """Count one of these; whether there were more than so many in this minute of the connection."""

@@ -35,6 +35,7 @@ _HEADERS: Mapping[Problem, Mapping[str, str]] = MappingProxyType(
         P.CREDITS: NO_RETRY,
         P.NOT_READY: NO_RETRY,
         P.STORE_UNKNOWN: NO_RETRY,
+        P.DAMAGED: NO_RETRY,
         P.CONCURRENCY: {"Retry-After": str(CONCURRENCY_RETRY_S)},
     }
 )

@@ -16,6 +16,7 @@ from gateway.core.listing import VISIBLE
 from gateway.core.openai_listing import BadPage, Page, page_of
 from gateway.core.openai_request import Wrong, video_request
 from gateway.core.submission import Ticket, command_for, is_idempotency_key, job_id_for
+from gateway.damaged import left_out
 from gateway.errors import Problem, Refused
 from gateway.http.answers import ask, shed
 from gateway.http.files import file_of
@@ -97,6 +98,7 @@ async def listing(request: Request) -> Response:
         before=await _place(parts, principal, page),
         oldest_first=page.oldest_first,
         limit=page.limit + 1,
+        damaged=left_out(),
     )
     shown = [video_of(job, _fraction(parts, job)) for job in jobs[: page.limit]]
     made = VideoList(

@@ -72,9 +72,10 @@ async def _submit(
     command = _command(who, job_id, wish, made)
     try:
         return await sent(parts, command, append_by=command.append_by)
-    except Refused:
-        # Under a key of the client's the same input may belong to a job that was taken.
-        if idempotency_key is None and made.input_key is not None:
+    except Refused as refused:
+        # Under a key of the client's the same input may belong to a job that was taken; what is set aside may yet be.
+        may_run = idempotency_key is not None or refused.problem is Problem.DAMAGED
+        if not may_run and made.input_key is not None:
             with suppress(Unavailable):
                 await parts.objects.main.delete([made.input_key])
         raise

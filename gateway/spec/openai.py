@@ -26,7 +26,7 @@ _KEY = Parameter(
     {"type": "string", "pattern": r"^[\x21-\x7e]{1,255}$"},
     "header",
 )
-_LEDGER = (P.QUOTA, P.CONCURRENCY, P.RATE, P.CREDITS, P.BLOCKED, P.REFUSED, P.NOT_RECORDED)
+_LEDGER = (P.QUOTA, P.CONCURRENCY, P.RATE, P.CREDITS, P.BLOCKED, P.REFUSED, P.NOT_RECORDED, P.DAMAGED)
 _NEVER = "Always refused: Mochi makes videos from words alone."
 
 
@@ -110,7 +110,7 @@ OPERATIONS = (
         summary="Delete a video and its files",
         words="One that is being made is stopped.",
         replies={200: Reply("Deleted.", VideoDeleted), 202: Reply("Recorded, not carried out yet.", VideoDeleted)},
-        problems=(P.NOT_FOUND, P.RATE, P.NOT_RECORDED),
+        problems=(P.NOT_FOUND, P.RATE, P.NOT_RECORDED, P.DAMAGED),
     ),
     Operation(
         method="get",

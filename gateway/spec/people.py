@@ -82,6 +82,7 @@ OPERATIONS = (
             P.VOUCHER_EXPIRED,
             P.BLOCKED,
             P.NOT_RECORDED,
+            P.DAMAGED,
         ),
     ),
     Operation(

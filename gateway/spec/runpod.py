@@ -22,7 +22,7 @@ _WAIT = Parameter(
     f"How many ms to wait for the job's end; {WAIT_DEFAULT_MS} if left out.",
     {"type": "integer", "minimum": WAIT_MS[0], "maximum": WAIT_MS[1]},
 )
-_LEDGER = (P.QUOTA, P.QUEUE_FULL, P.RATE, P.CREDITS, P.BLOCKED, P.REFUSED, P.NOT_RECORDED)
+_LEDGER = (P.QUOTA, P.QUEUE_FULL, P.RATE, P.CREDITS, P.BLOCKED, P.REFUSED, P.NOT_RECORDED, P.DAMAGED)
 _SUBMISSION = (
     P.NO_ENDPOINT, P.BAD_KEY, P.NOT_JSON, P.INVALID, P.TOO_NESTED, P.NO_ROOM, *_LEDGER, P.KEY_REUSED, P.KEY_OF_DELETED,
 )  # fmt: skip
@@ -118,7 +118,7 @@ OPERATIONS = (
         summary="Cancel a job that has not ended",
         words="One that has ended stays as it is, and is told so.",
         replies={200: Reply("The job's state now.", RunAnswer)},
-        problems=(*_JOB, P.RATE, P.NOT_RECORDED),
+        problems=(*_JOB, P.RATE, P.NOT_RECORDED, P.DAMAGED),
     ),
     Operation(
         method="post",
@@ -142,7 +142,7 @@ OPERATIONS = (
         summary="Cancel the caller's queued jobs",
         words="Those that run go on. An admin's call cancels everybody's. Up to 5,000 at a time.",
         replies={200: Reply("Cancelled.", Purged)},
-        problems=(P.NO_ENDPOINT, P.RATE, P.NOT_RECORDED),
+        problems=(P.NO_ENDPOINT, P.RATE, P.NOT_RECORDED, P.DAMAGED),
     ),
     Operation(
         method="get",

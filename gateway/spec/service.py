@@ -18,7 +18,7 @@ OPERATIONS = (
         tag="Account",
         summary="What the caller has left, and the limits of a request",
         replies={200: Reply("Where the caller stands in the running period.", Usage)},
-        problems=(P.RATE,),
+        problems=(P.RATE, P.DAMAGED),
     ),
     Operation(
         method="get",

@@ -24,7 +24,7 @@ _KEY = Parameter(
     {"type": "string", "pattern": r"^[\x21-\x7e]{1,255}$"},
     "header",
 )
-_LEDGER = (P.QUOTA, P.CONCURRENCY, P.RATE, P.CREDITS, P.BLOCKED, P.REFUSED, P.NOT_RECORDED)
+_LEDGER = (P.QUOTA, P.CONCURRENCY, P.RATE, P.CREDITS, P.BLOCKED, P.REFUSED, P.NOT_RECORDED, P.DAMAGED)
 _ROW = Reply("The row.", JobDocument)
 _NOT_YET = "Recorded, not decided yet: the row as it will be, or as it still is."
 _THIS = {"job_id": "$response.body#/jobId"}
@@ -75,7 +75,7 @@ OPERATIONS = (
         words="Its seconds are given back, as far as the deployment does so. One that is cancelled already is answered "
         "with its row again.",
         replies={200: _ROW, 202: _LATER},
-        problems=(P.NOT_FOUND, P.FINISHED, P.RATE, P.NOT_RECORDED),
+        problems=(P.NOT_FOUND, P.FINISHED, P.RATE, P.NOT_RECORDED, P.DAMAGED),
     ),
     Operation(
         method="post",
@@ -155,7 +155,7 @@ OPERATIONS = (
             200: Reply("Deleted.", Deleted, example={"success": True}),
             202: Reply("Recorded; those in `pending` are not decided yet.", Deleted),
         },
-        problems=(P.BAD_BODY, P.BAD_JOB_IDS, P.RATE, P.NOT_RECORDED),
+        problems=(P.BAD_BODY, P.BAD_JOB_IDS, P.RATE, P.NOT_RECORDED, P.DAMAGED),
     ),
     Operation(
         method="get",

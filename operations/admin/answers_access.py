@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import field
+from typing import Literal
 
 from schemas.access import KeyKind, Scope
 from schemas.accounts import Role
@@ -51,10 +52,22 @@ class KeyView:
 
 
 @shape
+class DamagedKeyView:
+    """A key that nobody can read, and that opens nothing while it is so. ``name``: the beginning of the secret, or,
+    where the document has none, its id; ``places``: what is wrong with it, without values. Revoked by its name, it is
+    deleted."""
+
+    name: str
+    places: str
+    state: Literal["damaged", "deleted"]
+
+
+@shape
 class Keys:
-    """Newest first."""
+    """Newest first. ``damaged``: those that nobody can read, which are left out of ``keys``."""
 
     keys: tuple[KeyView, ...]
+    damaged: tuple[DamagedKeyView, ...] = ()
 
 
 @shape

@@ -18,6 +18,7 @@ from gateway.identity.stored_keys import StoredKeys
 from operations.admin.refusals import Problem, Refused
 from operations.audit.recording import Actor
 from operations.core.tries import Tries
+from repo.core.documents import DamagedDocumentError
 from repo.database import Database
 from schemas.access import ApiKey, KeyKind, Scope
 from schemas.accounts import Role
@@ -62,10 +63,15 @@ class Door:
 
     async def lets_in(self, name: str) -> bool:
         """Whether the actor of this name, who came in once, still would, but for the key's time, which was good then:
-        a revoked key, or an admin who is none any more, has nothing done. Raises ``Unavailable``."""
+        a revoked key, or an admin who is none any more, has nothing done. Raises ``Unavailable``, and
+        ``DamagedDocumentError`` where nobody can read what would say it."""
         user_id, _, prefix = name.rpartition("/")
         keys = await self._access.api_keys(user_id)
         good = [key for key in keys if (key.prefix, key.kind, key.revoked_at) == (prefix, KeyKind.KEY, None)]
+        if not good:
+            for key in await self._access.damaged_keys(user_id):
+                if key.name == prefix:
+                    raise DamagedDocumentError(f"the key {prefix} of an actor is damaged ({key.places})")
         self._accounts.forget(user_id)
         standing = await self._accounts.standing(user_id)
         return not standing.deleted and any(_is_admin(key, standing) for key in good)

@@ -1,7 +1,10 @@
 """Keys as the admin API shows them: what is stored, never the hash that stands for the secret."""
 
-from operations.admin.answers_access import KeyView
+from typing import Literal
+
+from operations.admin.answers_access import DamagedKeyView, KeyView
 from operations.keys import state_of
+from repo.access import DamagedKey
 from schemas.access import ApiKey
 
 
@@ -21,3 +24,8 @@ def key_view(key: ApiKey, now: int) -> KeyView:
         revoked_at=key.revoked_at,
         endpoint=key.endpoint,
     )
+
+
+def damaged_view(key: DamagedKey, state: Literal["damaged", "deleted"] = "damaged") -> DamagedKeyView:
+    """One that nobody can read."""
+    return DamagedKeyView(name=key.name, places=key.places, state=state)

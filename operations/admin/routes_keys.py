@@ -8,12 +8,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from operations.admin.answers_access import Keys, KeyView, MadeKey
-from operations.admin.key_views import key_view
+from operations.admin.answers_access import DamagedKeyView, Keys, KeyView, MadeKey
+from operations.admin.key_views import damaged_view, key_view
 from operations.admin.operation import Answer, Call, Nothing, Operation, Why, named
 from operations.admin.refusals import Problem, Refused
 from operations.keys import LABEL_MAX, NewKey, lasting_keys, make_key, revoke_key
 from operations.stack.errors import StackError
+from repo.access import DamagedKey
 from schemas.access import Scope
 from schemas.accounts import Role
 from schemas.ids import is_name
@@ -33,8 +34,10 @@ class WantedKey(Why):
 
 
 async def list_keys(call: Call[Nothing, Nothing]) -> Answer:
-    keys, now = await lasting_keys(call.desk.database, named(call, "user_id", is_name)), call.tools.now()
-    return Answer(to_plain(Keys(keys=tuple(key_view(key, now) for key in reversed(keys)))))
+    user, database, now = named(call, "user_id", is_name), call.desk.database, call.tools.now()
+    keys, damaged = await lasting_keys(database, user), await database.access.damaged_keys(user)
+    views = tuple(key_view(key, now) for key in reversed(keys))
+    return Answer(to_plain(Keys(keys=views, damaged=tuple(map(damaged_view, damaged)))))
 
 
 async def create_key(call: Call[Nothing, WantedKey]) -> Answer:
@@ -51,9 +54,13 @@ async def create_key(call: Call[Nothing, WantedKey]) -> Answer:
 async def end_key(call: Call[Nothing, Why]) -> Answer:
     """A whole key is no name of it here: in an address it would stand in the logs of proxies."""
     user, prefix = named(call, "user_id", is_name), call.names["prefix"]
-    if not any(key.prefix == prefix for key in await lasting_keys(call.desk.database, user)):
+    database = call.desk.database
+    names = {key.prefix for key in await lasting_keys(database, user)}
+    if prefix not in names | {key.name for key in await database.access.damaged_keys(user)}:
         raise Refused(P.NOT_FOUND)
     key = await revoke_key(call.desk, call.actor, user, prefix, call.body.reason)
+    if isinstance(key, DamagedKey):
+        return Answer(to_plain(damaged_view(key, "deleted")))
     stored = await call.desk.database.access.api_key(key.key_hash)
     return Answer(to_plain(key_view(stored or key, call.tools.now())))
 
@@ -90,10 +97,11 @@ OPERATIONS = (
         name="revokeKey",
         tag="Keys",
         summary="Revoke a key or a session, for ever",
-        words="409: it is revoked already, or two active ones begin so; `openv keys revoke` takes a whole key.",
+        words="409: it is revoked already, or two active ones begin so; `openv keys revoke` takes a whole key. One "
+        "that nobody can read is deleted, by its name.",
         action="keys.revoke",
         body=Why,
-        reply=KeyView,
+        reply=KeyView | DamagedKeyView,
         problems=(P.NOT_FOUND,),
         handler=end_key,
     ),

@@ -7,7 +7,7 @@ processes one holds it; who is too late to renew its lease stops.
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,7 @@ from operations.admin.metrics import DEFECT, GIVEN_UP, RELEASED, AdminMetrics
 from operations.admin.metrics import LOST as LOST_TO_OTHERS
 from operations.admin.refusals import Problem, Refused
 from operations.audit.recording import Actor
-from operations.core.works import LEASE_MS, broken, ended, released, renewed, taken
+from operations.core.works import LEASE_MS, ahead, beside, broken, ended, given_back, released, renewed, taken
 from operations.replay.holder import is_gone, this_run
 from operations.stack.errors import StackError
 from repo.core.documents import DamagedDocumentError
@@ -36,6 +36,11 @@ FORGET_EVERY = 1_800  # looks
 RESULT_BYTES = 1024 * 1024
 VIA = "api"
 NO_LONGER = "Whoever asked for this may no longer: the key was revoked, or its user is no admin any more."
+NOT_KNOWN = (
+    "Whether whoever asked for this still may can't be known: their key or their account is a document that nobody can "
+    "read; `openv doctor` names it."
+)
+ONE_AT_A_TIME = "One at a time: work {} does that now."
 LOST = "It ended by a defect; the log of the admin process says which."
 logger = structlog.get_logger()
 
@@ -46,7 +51,8 @@ MayStill = Callable[[str], Awaitable[bool]]
 @dataclass(frozen=True, slots=True)
 class Kind:
     """How a kind of work is done: from its arguments, for whom, to what JSON can hold. ``resumable``: begun again by
-    another process it goes on, or does no harm. ``alone``: one at a time, for it costs much."""
+    another process it goes on, or does no harm. ``alone``: one at a time, whichever processes there are, for it costs
+    much (``Works``)."""
 
     run: Run
     resumable: bool
@@ -59,7 +65,14 @@ async def anybody(_: str) -> bool:
 
 
 class Works:
-    """One a process. ``may_still``: whether who asked for a work, as the audit names them, still might."""
+    """One a process. ``may_still``: whether who asked for a work, as the audit names them, still might.
+
+    Of a kind that is done alone, one at most runs, though requests at two processes may begin two: a work is taken when
+    it is its turn (``ahead``), and then all are looked at once more, before any of it is done; who sees another one
+    held gives its own back. Of two that are taken at once each is written before its process looks again, so at least
+    one sees the other: that needs no clock. What a lease promises is as before: a process that hangs, or whose clock is
+    off by more than the lease, may run on beside its successor until its next renewal tells it, ``RENEW_EVERY_S``.
+    """
 
     def __init__(
         self,
@@ -96,7 +109,7 @@ class Works:
         if self._kinds.get(kind) is not None and self._kinds[kind].alone:
             for one in under_way:
                 if one.kind == kind:
-                    raise Refused(Problem.BUSY, words=f"One at a time: work {one.work_id} does that now.")
+                    raise Refused(Problem.BUSY, words=ONE_AT_A_TIME.format(one.work_id))
 
     def _new(self, kind: str, arguments: Mapping[str, Any], actor: Actor) -> Work:
         now = self._now()
@@ -143,25 +156,59 @@ class Works:
                     await self._poked.wait()
 
     async def _look(self) -> None:
-        for work in await self._store.unfinished_works():
+        found = {work.work_id: work for work in await self._store.unfinished_works()}
+        for work in list(found.values()):
             if len(self._under_way) >= AT_ONCE:
                 return
             kind = self._kinds.get(work.kind)
             if kind is None or work.work_id in self._under_way:
                 continue
-            gone = work.holder is not None and is_gone(work.holder)
-            mine = taken(work, self._holder, self._now(), resumable=kind.resumable, gone=gone)
-            if mine is not None and not await self._may_still(work.actor):
-                mine = broken(work, self._now(), NO_LONGER)
+            mine = await self._next(work, kind, found.values())
             if mine is None or not await self._store.store_work(mine, work.version):
                 continue
-            if mine.state is WorkState.RUNNING:
+            found[work.work_id] = mine
+            if mine.state is not WorkState.RUNNING:
+                said = mine.error in (NO_LONGER, NOT_KNOWN)
+                self._metrics.left_out(mine.kind, str(mine.state) if said else GIVEN_UP)
+                logger.warning("work_given_up", work=mine.work_id, kind=mine.kind, tries=mine.tries)
+            elif not kind.alone or await self._is_alone(mine):
                 task = asyncio.create_task(self._do(mine, kind))
                 self._under_way[work.work_id] = task
                 task.add_done_callback(partial(self._over, work.work_id))
-            else:
-                self._metrics.left_out(mine.kind, str(mine.state) if mine.error == NO_LONGER else GIVEN_UP)
-                logger.warning("work_given_up", work=mine.work_id, kind=mine.kind, tries=mine.tries)
+
+    async def _next(self, work: Work, kind: Kind, found: Collection[Work]) -> Work | None:
+        """The version in which it is ours, or has failed; None: it is left as it is. Raises ``Unavailable``."""
+        gone = work.holder is not None and is_gone(work.holder)
+        mine = taken(work, self._holder, self._now(), resumable=kind.resumable, gone=gone)
+        if mine is None:
+            return None
+        if against := await self._word_against(work.actor):
+            return broken(work, self._now(), against)
+        other = ahead(work, found) if kind.alone and mine.state is WorkState.RUNNING else None
+        if other is None:
+            return mine
+        # What never was begun was asked for beside the other, at another process: it is refused as it would have been
+        # there. The rest waits: also where the other runs now, and this one was asked for first.
+        late = (work.created_at, work.work_id) > (other.created_at, other.work_id)
+        return broken(work, self._now(), ONE_AT_A_TIME.format(other.work_id)) if late and not work.tries else None
+
+    async def _is_alone(self, mine: Work) -> bool:
+        """Whether no other of its kind is held; else it is given back. Raises ``Unavailable``: then nobody does it
+        until its lease is over."""
+        other = beside(mine, await self._store.unfinished_works())
+        if other is None:
+            return True
+        logger.info("work_given_back", work=mine.work_id, kind=mine.kind, other=other.work_id)
+        await self._store.store_work(given_back(mine, self._now()), mine.version)
+        return False
+
+    async def _word_against(self, actor: str) -> str:
+        """Why nothing may be done for them any more, "" where it may. Raises ``Unavailable``."""
+        try:
+            return "" if await self._may_still(actor) else NO_LONGER
+        except DamagedDocumentError as error:  # not the log's words alone: it has no end by itself, as an outage has
+            logger.warning("work_of_unknown", reason=str(error))
+            return NOT_KNOWN
 
     def _over(self, work_id: str, _: asyncio.Task[None]) -> None:
         self._under_way.pop(work_id, None)
@@ -169,7 +216,7 @@ class Works:
 
     async def _do(self, work: Work, kind: Kind) -> None:
         doing = asyncio.ensure_future(kind.run(json.loads(work.arguments), Actor(work.actor, VIA, work.address)))
-        held, began, outcome = work, time.monotonic(), RELEASED
+        held, began, outcome, against = work, time.monotonic(), RELEASED, ""
         self._metrics.took()
         try:
             while True:
@@ -177,10 +224,10 @@ class Works:
                 if doing.done():
                     break
                 held = await self._renewed(held)
-                if not await self._is_wanted(work.actor):
+                if against := await self._word_while_running(work.actor):
                     await _stopped(doing)
                     break
-            last = self._end_of(held, doing)
+            last = self._end_of(held, doing, against)
             await self._store_end(held, last)
             outcome = DEFECT if last.error == LOST else str(last.state)
         except _NotOursError:
@@ -197,12 +244,12 @@ class Works:
             doing.cancel()
             await asyncio.gather(doing, return_exceptions=True)
 
-    async def _is_wanted(self, actor: str) -> bool:
-        """Also while that can't be known: then the lease says how long."""
+    async def _word_while_running(self, actor: str) -> str:
+        """Nothing against them while MongoDB is away: then the lease says how long."""
         try:
-            return await self._may_still(actor)
+            return await self._word_against(actor)
         except Unavailable:
-            return True
+            return ""
 
     async def _renewed(self, held: Work) -> Work:
         """Raises ``_NotOursError`` where somebody else has it, or may have it by now."""
@@ -222,10 +269,10 @@ class Works:
             return longer if stored == longer else held
         return held
 
-    def _end_of(self, held: Work, doing: "asyncio.Future[Any]") -> Work:
+    def _end_of(self, held: Work, doing: "asyncio.Future[Any]", against: str) -> Work:
         now = self._now()
         if doing.cancelled():  # by ``_stopped``: nothing else does that to it
-            return broken(held, now, NO_LONGER)
+            return broken(held, now, against)
         try:
             text = json.dumps(doing.result())
         except (StackError, Unavailable) as error:

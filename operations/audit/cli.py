@@ -13,22 +13,21 @@ from operations.core.columns import Column
 from operations.core.printable import printable
 from operations.running import DEFAULT_DATA_DIR, DataDirOption, run
 from operations.stack.errors import StackError
-from operations.tables import Brief, Cell, age, note, print_rows
+from operations.tables import Brief, Cell, print_rows, when
 from repo.clock import now_ms
-from schemas.instants import to_iso
 from schemas.shape import to_plain
 
 audit_app = typer.Typer(
     help="The audit: who changed what, when, from where. Nobody can change it.", no_args_is_help=True
 )
 COLUMNS = (
-    Column("when (UTC)"),
-    Column("who", 2, folds=12),
+    Column("when"),
+    Column("who", 2, folds=12, below=True),
     Column("from", 6, folds=12),
     Column("did"),
     Column("to", 1, folds=36),
     Column("stage", 3),
-    Column("detail", 4, folds=24),
+    Column("detail", 4, folds=24, below=True),
 )
 MOST = 10_000
 UNREADABLE = "(unreadable)"
@@ -85,10 +84,7 @@ async def _shown(data_dir: Path, sought: Sought, limit: int, *, follow: bool, as
     if as_json:
         typer.echo(json.dumps([plain(kept) for kept in found], indent=2))
         return 0
-    if found:
-        print_rows(Console(), COLUMNS, [_row(kept) for kept in found])
-    else:
-        note("No entries match.")
+    print_rows(Console(), COLUMNS, [_row(kept) for kept in found], none="No entries match.")
     return 0
 
 
@@ -117,8 +113,7 @@ def _row(kept: Kept) -> tuple[Cell, ...]:
     detail = " ".join(f"{name}={value}" for name, value in (entry.detail or {}).items())
     words = f"{entry.reason} {detail}".strip()
     where = f"{entry.address} ({entry.via})"
-    at = Brief(to_iso(entry.at)[:19], f"{age(entry.at, now_ms())} ago")
-    return (at, entry.actor, where, entry.action, entry.target, entry.stage, words)
+    return (when(entry.at), entry.actor, where, entry.action, entry.target, entry.stage, words)
 
 
 def _line(kept: Kept) -> str:

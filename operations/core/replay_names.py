@@ -1,5 +1,6 @@
 """What may be replayed into what: names of topics and files, and why some are refused."""
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -10,6 +11,7 @@ ORIGIN_TOPIC = "origin"  # of dead letters: each goes back to where it came from
 TARGETS = (COMMANDS.name, EVENTS.name, DISPATCH.name)
 _MIXED = (DEADLETTER.name, QUARANTINE.name)  # what lies there came from the targets
 _KAFKAS = "__"
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")  # as Kafka has it
 
 _REFUSED: Mapping[str, str] = MappingProxyType(
     {
@@ -66,3 +68,19 @@ def check(source: str, target: str) -> None:
 def is_ours(topic: str) -> bool:
     """Whether its row is in the table."""
     return topic in TOPICS
+
+
+def why_no_name(topic: str) -> str | None:
+    """Why an operator can't have a topic of this name made, as a sentence; None where they can."""
+    full = f"openv.{topic}"
+    if is_ours(topic):
+        return f"{topic} is OpenV's own: `openv topics apply` makes it."
+    if full in TOPICS:
+        return f"{topic} is short for {full}, which is OpenV's own: name it otherwise."
+    if topic == ORIGIN_TOPIC:
+        return f"{topic} is what a replay calls the topics that dead letters came from: name it otherwise."
+    if topic.startswith(_KAFKAS):
+        return "Topics whose names begin with __ are Kafka's own: name it otherwise."
+    if _NAME.fullmatch(topic) is None or topic in (".", ".."):
+        return "A topic's name has 1 to 249 of the characters a-z, A-Z, 0-9, dot, hyphen and underscore."
+    return None

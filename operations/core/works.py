@@ -1,9 +1,10 @@
 """A long work from state to state: who may take it, and what becomes of one whose holder is gone. Pure."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from schemas.works import TRANSITIONS, Work, WorkFact, WorkState
+from schemas.works import TRANSITIONS, UNFINISHED, Work, WorkFact, WorkState
 
 LEASE_MS = 30_000
 TRIES_MAX = 5
@@ -33,6 +34,31 @@ def renewed(work: Work, now: int) -> Work:
 def released(work: Work, now: int) -> Work:
     """Somebody else may go on; that it was begun stays known."""
     return _moved(work, WorkFact.RELEASED, now)
+
+
+def ahead(work: Work, works: Iterable[Work]) -> Work | None:
+    """Of a kind that is done one at a time: the work whose turn is before this one's; None: it is its turn.
+
+    Those that run, or did when their process ended, come before those that wait; among each, by (created_at, work_id),
+    which every process judges alike, whatever its clock says.
+    """
+    first = min((one for one in (work, *works) if one.kind == work.kind and one.state in UNFINISHED), key=_turn)
+    return None if first.work_id == work.work_id else first
+
+
+def beside(work: Work, works: Iterable[Work]) -> Work | None:
+    """Another one of its kind that is held now."""
+    others = (one for one in works if one.kind == work.kind and one.work_id != work.work_id)
+    return next((one for one in others if one.state is WorkState.RUNNING), None)
+
+
+def given_back(work: Work, now: int) -> Work:
+    """As if it had not been taken: nothing of it was begun."""
+    return replace(released(work, now), tries=work.tries - 1)
+
+
+def _turn(work: Work) -> tuple[bool, int, str]:
+    return work.state is not WorkState.RUNNING, work.created_at, work.work_id
 
 
 def ended(work: Work, now: int, result: str) -> Work:

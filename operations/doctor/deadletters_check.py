@@ -68,8 +68,11 @@ def _what_to_do(there: _There) -> tuple[str, str]:
     """Why it matters, and the command."""
     lost = "each is something that was asked or reported and not done; they go after 30 days. "
     if there.left == there.open and not there.more:
-        why = "None of them can be sent again; `openv deadletters edit ID` sends one as it should have been"
-        return f"{lost}{why} (docs/runbooks/DeadLetters.md)", 'openv deadletters discard --all --reason "…"'
+        why = (
+            "None of them can be sent again as it is: this lists them; `openv deadletters edit ID` sends one as it "
+            "should have been, `openv deadletters discard ID` says that nothing will be done with it"
+        )
+        return f"{lost}{why} (docs/runbooks/DeadLetters.md)", "openv deadletters list"
     why = "Once the cause is mended, this says what would be sent again, what can't be, and how"
     return f"{lost}{why} (docs/runbooks/DeadLetters.md)", "openv deadletters redrive --all"
 

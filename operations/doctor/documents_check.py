@@ -1,9 +1,10 @@
-"""Documents beside the jobs that belong to none, and what is still known of deleted persons."""
+"""Documents beside the jobs that belong to none, those that nobody can read, and what is known of deleted persons."""
 
 from collections.abc import Sequence
 
 from operations.core.findings import Finding, Mends, first, ok, problem
 from operations.core.strays import looks_lost
+from operations.doctor.damaged_documents import damaged
 from operations.doctor.surroundings import PAGE, Surroundings
 from repo.mongo_inspection import OF_JOBS, MongoInspection, OfJob
 from schemas.jobs import Job
@@ -16,7 +17,7 @@ PERSONS_MOST = 1_000
 async def check(around: Surroundings) -> list[Finding]:
     """Raises ``Unavailable``."""
     mongo = around.mongo
-    found: list[Finding] = []
+    found = await damaged(around)
     for collection in OF_JOBS:
         strays, looked_at = await _strays(around, mongo, collection)
         if strays:
@@ -26,7 +27,7 @@ async def check(around: Surroundings) -> list[Finding]:
         what = f"{len(known)} deleted persons are still described: {first(known)}"
         why = "what was said of them was to be forgotten"
         found.append(problem(CHECK, what, why, f"openv users delete {known[0]}"))
-    return found or [ok(CHECK, f"all of {', '.join(OF_JOBS)} belong to jobs")]
+    return found or [ok(CHECK, f"all can be read, and all of {', '.join(OF_JOBS)} belong to jobs")]
 
 
 def judged(collection: str, strays: Sequence[OfJob], looked_at: int) -> Finding:

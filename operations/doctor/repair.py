@@ -19,6 +19,7 @@ from repo.s3 import S3ObjectStore
 from repo.s3_inspection import S3Inspection
 from repo.topic_admin import TopicAdmin
 from schemas.commands import AskUsage
+from schemas.events import Outcome
 from schemas.lifecycle import State
 
 _GO = (Stray.OF_DELETED, Stray.OF_ATTEMPTS, Stray.OF_NO_JOB, Stray.OF_PROBES)
@@ -132,7 +133,7 @@ async def _documents(around: Surroundings, targets: Sequence[str]) -> str:
 async def _pending(around: Surroundings, targets: Sequence[str]) -> str:
     """Asking where a user stands changes nothing, and makes the ledger complete what it finds."""
     answers = [await around.desk.ask(AskUsage(command_id=str(uuid4()), user_id=user)) for user in targets]
-    silent = sum(answer is None for answer in answers)
+    silent = sum(answer is None or answer.outcome is Outcome.SET_ASIDE for answer in answers)
     return (
         f"{several(len(answers) - silent, 'account')} looked at by the ledger{f', {silent} not yet' if silent else ''}"
     )

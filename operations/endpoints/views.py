@@ -46,7 +46,7 @@ async def listed(data_dir: Path, console: Console, *, as_json: bool) -> int:
     if as_json:
         typer.echo(json.dumps([_plain(one, base) for one in found], indent=2))
         return 0
-    print_rows(console, COLUMNS, [_row(one) for one in found])
+    print_rows(console, COLUMNS, [_row(one) for one in found], none="There are no endpoints.")
     return 0
 
 

@@ -54,10 +54,7 @@ async def list_jobs(
     if as_json:
         typer.echo(json.dumps({"jobs": [job_plain(job) for job in found.jobs], "after": found.after}, indent=2))
         return ALL_DONE
-    if found.jobs:
-        print_list(console, found.jobs)
-    else:
-        note("No jobs match.")
+    print_list(console, found.jobs)
     if found.after is not None:
         note(f"There are more: --after {found.after}")
     return ALL_DONE
@@ -137,7 +134,7 @@ def _show_chosen(console: Console, wish: Wish, chosen: Sequence[Chosen], *, as_j
         typer.echo(json.dumps({"dryRun": True, "jobs": rows, "cut": cut}, indent=2))
         return
     jobs = [(one, (one.job.user_id, one.job.state) if one.job else ("", "")) for one in chosen]
-    print_rows(console, _CHOSEN, [(one.job_id, *about, one.words) for one, about in jobs])
+    print_rows(console, _CHOSEN, [(one.job_id, *about, one.words) for one, about in jobs], none="No jobs match.")
     does = sum(1 for one in chosen if one.does)
     note(f"{does} of {len(chosen)} would be changed. Nothing was: say --execute to {wish.verb} them.")
     if cut:

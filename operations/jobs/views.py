@@ -123,15 +123,15 @@ _STEPS = (
     Column("attempt", 4, right=True),
     Column("worker", 5),
     Column("lasted", 3, right=True),
-    Column("words", 2, folds=16),
-    Column("where", 1, folds=21),  # records' places are shorter, but for very long logs
+    Column("words", 2, folds=30, below=True),
+    Column("where", 1, folds=21, below=True),  # records' places are shorter, but for very long logs
 )
 _FILES = (
     Column("file"),
     Column("store", 2),
     Column("bytes", 1, right=True),
     Column("there"),
-    Column("of the job", 3, folds=10),
+    Column("part of the job", 3, folds=15),
 )
 PREFIX = "openv."  # of our topics
 _CLOCK = slice(11, 23)  # of ISO 8601: the time of day
@@ -144,7 +144,7 @@ def print_list(console: Console, jobs: Sequence[Job]) -> None:
         shown = (job.job_id, job.user_id, job.state, job.failure.code if job.failure else "", when(job.created_at))
         counted = (str(job.attempt), f"{job.tries}/{job.max_retries + 1}")
         rows.append((*shown, *counted, job.worker_id or "", job.pool, job.endpoint or ""))
-    print_rows(console, _JOBS, rows)
+    print_rows(console, _JOBS, rows, none="No jobs match.")
 
 
 def print_life(console: Console, life: Life, *, prompt: bool) -> None:
@@ -179,8 +179,8 @@ def _where(step: Step) -> Cell:
 
 def _file_row(file: File) -> tuple[Cell, ...]:
     there = {True: "present", False: "MISSING", None: "not known"}[file.present]
-    named = "named" if file.named else "not named: of an attempt that did not count"
-    return file.key, file.store or "main", str(file.bytes or ""), there, named
+    part = "yes" if file.named else "no: left by an attempt that did not count"
+    return file.key, file.store or "main", str(file.bytes or ""), there, part
 
 
 def _clock(at: int) -> Brief:

@@ -23,6 +23,7 @@ from operations.tables import is_plain, print_line, print_rows
 from schemas.instants import to_iso
 
 LISTED = 50
+_MORE = " `openv rebuild --verify` compares with all that openv.events still keeps."
 _DIFFERENCES = (
     Column("id"),
     Column("document", 1),
@@ -114,30 +115,35 @@ def show_rebuilt(done: Rebuilt, console: Console, *, as_json: bool) -> None:
         told = {"recordsRead": done.read, "recordsNoLongerKept": done.cut, "unreadable": done.unreadable}
         _print_json({**told, "stored": dict(done.stored), "comparison": _comparison(done.comparison)})
         return
-    _counts(console, done.stored, "brought up to date")
     if done.cut:
         print_line(
             console,
             f"No longer kept in openv.events since the backup: {several(done.cut, 'record')}. What was told there is "
             "lost, and jobs may stand as the backup had them.",
         )
-    show_comparison(done.comparison, console, as_json=False)
+    show_comparison(done.comparison, console, as_json=False, changed=done.stored)
     console.print("The database is open.")
 
 
-def show_comparison(found: Comparison, console: Console, *, as_json: bool) -> None:
-    """Counts, and the first differences by their members' paths."""
+def show_comparison(
+    found: Comparison, console: Console, *, as_json: bool, changed: Mapping[str, int] | None = None
+) -> None:
+    """Counts, and the first differences by their members' paths. ``changed``: what a rebuild has brought up to date, by
+    collection; None: it was only compared."""
     if as_json:
         _print_json(_comparison(found))
         return
     if found.shown:
         print_rows(console, _DIFFERENCES, [_row(one) for one in found.shown[:LISTED]], "Different")
-    same = ", ".join(several(count, name.removesuffix("s"), name) for name, count in found.same.items())
+    print_line(console, "Nothing was changed." if changed is None else f"Brought up to date: {_each(changed)}.")
+    print_line(console, _compared(found))
     print_line(
         console,
-        f"As last announced: {same}. Different: {found.different:,}. Events whose document is newer (no difference): "
-        f"{found.passed:,}.",
+        f"As last announced: {_each(found.same)}. Different: {found.different:,}. Events whose document is newer (no "
+        f"difference): {found.passed:,}.",
     )
+    if not_told_of := _not_told_of(found):
+        print_line(console, f"{not_told_of}{'' if changed is None else _MORE}")
     if found.untold:
         accounts = [one for one in found.shown if one.announced is None and one.collection == ACCOUNTS]
         mend = f" For an account: openv users reset {accounts[0].document_id}" if accounts else ""
@@ -147,8 +153,35 @@ def show_comparison(found: Comparison, console: Console, *, as_json: bool) -> No
         console.print(f"{several(found.unreadable, 'event')} can't be read.", highlight=False)
 
 
+def _each(counts: Mapping[str, int]) -> str:
+    return ", ".join(several(count, name.removesuffix("s"), name) for name, count in counts.items())
+
+
+def _compared(found: Comparison) -> str:
+    """What was held against what."""
+    told_of = found.told_of
+    if told_of is None:
+        return f"Stored: {_each(found.stored)}. Compared: those that {_records(found)} told of."
+    of = ", ".join(f"{told_of[name]:,} of {several(all_, name[:-1], name)}" for name, all_ in found.stored.items())
+    return f"Compared with what {_records(found)} told: {of}."
+
+
+def _records(found: Comparison) -> str:
+    return f"{several(found.read, 'record')} of openv.events"
+
+
+def _not_told_of(found: Comparison) -> str:
+    """Nothing where each of them was compared, or where that is not known."""
+    told_of = found.told_of if found.told_of is not None else found.stored
+    left = {name: count - told_of[name] for name, count in found.stored.items() if count > told_of[name]}
+    return f"Not compared, because none of these records tells of them: {_each(left)}." if left else ""
+
+
 def _comparison(found: Comparison) -> dict[str, Any]:
     return {
+        "recordsCompared": found.read,
+        "documents": dict(found.stored),
+        "documentsToldOf": None if found.told_of is None else dict(found.told_of),
         "same": dict(found.same),
         "different": found.different,
         "newerThanAnnounced": found.passed,

@@ -45,7 +45,8 @@ def replay(
     """Show what a replay would write and change; with --execute, write it. Run again, it goes on where it stopped.
 
     A replay writes records of a topic or a file once more. What was decided is not decided again: jobs, charges and
-    webhooks stay as they are. Ctrl-C pauses it; each record is written once, even if this process is killed.
+    webhooks stay as they are. Dead letters that were discarded are left out. Ctrl-C pauses it; each record is written
+    once, even if this process is killed.
 
     Example: `openv replay deadletter --into commands --type 'submit.v1' --from 2h`, then `openv replay r-… --execute`
     """

@@ -30,7 +30,8 @@ from operations.replay.tenure import pause as hold
 from operations.running import agreed
 from operations.stack.errors import StackError
 from operations.tables import note
-from schemas.replay_plans import ReplayState
+from schemas.replay_plans import Checkpoint, ReplayPlan, ReplayState
+from schemas.topics import DEADLETTER
 
 WAITS = 3  # exit code: it is not over, and goes on when it is told to
 
@@ -84,11 +85,21 @@ def told(ended: Ended) -> str:
     came = "a dead letter" if ended.came_back == 1 else "dead letters"
     back = f" {ended.came_back:,} of them came back as {came}." if ended.came_back else ""
     if plan.state is ReplayState.DONE:
-        return f"Done: {written}.{back}"
+        return f"Done: {written}.{_left_since(plan)}{back}"
     return printable(
         f"{plan.reason[:1].upper()}{plan.reason[1:]}: {written}.{back} `openv replay {plan.replay_id} --continue` goes "
         f"on, `openv replays cancel {plan.replay_id}` ends it."
     )
+
+
+def _left_since(plan: ReplayPlan) -> str:
+    """In words, of dead letters: all but these are where they belong."""
+    done = plan.checkpoint or Checkpoint()
+    left = plan.in_scope - done.written - done.quarantined
+    if plan.source != DEADLETTER.name or plan.chosen is not None or left <= 0:
+        return ""
+    was, stays = ("was", "stays as it is") if left == 1 else ("were", "stay as they are")
+    return f" {several(left, 'letter')} {was} discarded, edited or redriven since the dry run, and {stays}."
 
 
 async def listed(data_dir: Path, console: Console, limit: int, *, as_json: bool) -> None:

@@ -13,6 +13,7 @@ from operations.core.replay_records import Rules, Written
 from operations.core.replay_report import Tally
 from operations.core.replay_scope import Asked, chosen_words, digest
 from operations.replay.collecting import rarely_collected
+from operations.replay.dealt_with import dealt_with
 from operations.replay.files import is_taken, path_of
 from operations.replay.marks import marked
 from operations.replay.naming import new_name
@@ -117,7 +118,8 @@ class _Looking:
         self._resolved = resolved
         self._rules = rules
         self._lanes = lanes
-        self._sieve = Sieve(dry_run.asked, resolved, rules)
+        letters = dealt_with(room.database.dispositions, dry_run.asked, rules)
+        self._sieve = Sieve(dry_run.asked, resolved, rules, letters)
         self._tally = Tally()
         self._rehearsal: Rehearsal | None = None
         if dry_run.rehearse and set(targets_of(dry_run.asked.target)) & REHEARSED:

@@ -11,6 +11,7 @@ from operations.core.replay_names import is_file
 from operations.core.replay_scope import Asked
 from operations.replay.bound import asked_of, differences, is_as_planned, still_holds
 from operations.replay.collecting import rarely_collected
+from operations.replay.dealt_with import dealt_with
 from operations.replay.dry_run import rules_of, targets_of
 from operations.replay.execution import Execution, Landed, clean
 from operations.replay.files import LinesWriter, path_of
@@ -95,7 +96,8 @@ async def _executed(
 ) -> Ended:
     resolved = Resolved(plan.spans, plan.since, plan.until, plan.source_mark)
     rules = rules_of(plan.replay_id, asked)
-    sieve = Sieve(asked, resolved, rules)
+    letters = dealt_with(room.database.dispositions, asked, rules, plan.created_at)
+    sieve = Sieve(asked, resolved, rules, letters)
     lanes = None if is_file(plan.target) else await lanes_of(reader, targets_of(plan.target))
     tenure = await begin(room.database.replays, plan, await _first_checkpoint(plan, reader, lanes))
     before: Landed = {}

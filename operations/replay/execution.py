@@ -1,8 +1,9 @@
 """The execution: bundles under way, checkpoints behind them, and the reasons to stop.
 
-Every record of the scope is written once. The order of a partition is kept: bundles go out one after the other, and a
-partition's batches too. A checkpoint says: all before these positions is written, and nothing that comes after them
-lies before those ends. So whoever goes on reads the targets from there, and leaves out what is there.
+Every record of the scope is written once, but for dead letters that somebody has dealt with since the dry run
+(``dealt_with.py``): those are skipped, and counted so. The order of a partition is kept: bundles go out one after the
+other, and a partition's batches too. A checkpoint says: all before these positions is written, and nothing that comes
+after them lies before those ends. So whoever goes on reads the targets from there, and leaves out what is there.
 """
 
 import asyncio
@@ -118,7 +119,7 @@ class Execution:
 
     async def _send(self, chunks: list[Chunk]) -> int:
         """How many records went out."""
-        judged_of = [await self._sieve.judgements(chunk) for chunk in chunks]
+        judged_of = [await self._sieve.judgements(chunk, self._landed) for chunk in chunks]
         if not self._tenure.holds:
             await self._renew()
         put = quarantined = skipped = known = 0

@@ -39,7 +39,8 @@ class NotingSink:
         """See ``Sink.send``."""
         opened, self._open = self._open, []
         if opened:
-            await self._store.dispose(opened, over=True)  # whoever replays by a scope means all that is in it
+            # Whoever replays by a scope means all that is in it; the sieve has left out what must stay as it is.
+            await self._store.dispose(opened, over=True)
         return await self._sink.send()
 
     async def durable(self, sent: object) -> Ends:

@@ -219,4 +219,4 @@ async def _until_ready(part: Part, pid: int) -> None:
 
 def _ending(code: int, child: Child) -> str:
     how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    return how if code in (-9, -15) else f"{how} ({child.last_words()})"
+    return how if code in (0, -9, -15) else f"{how} ({child.last_words()})"  # else it has complained of something

@@ -125,7 +125,7 @@ def grant_command(
 ) -> GrantCredits:
     """Credits given, or taken where negative; repeated with the same id they count once. Raises ``StackError``."""
     if not 0 < abs(amount) <= MOST:
-        raise StackError("Say how many credits: a number that is not 0.")
+        raise StackError(f"Say how many credits: a number that is not 0, of at most {MOST:,.0f} either way.")
     if grant_id is not None and not is_name(grant_id):
         raise StackError("A grant's id has 1 to 128 letters, digits and . _ : @ | -.")
     return GrantCredits(
@@ -188,7 +188,9 @@ async def _change(
         if answer.outcome is not Outcome.DONE:
             raise StackError(f"Nothing was changed: somebody changed {user} at the same time. Look, and try again.")
         after = await desk.account(user)
-    return Changed(user, True, told(after, answer.remaining), after, answer.remaining)
+    # A mistyped id looks the same to the ledger as a user who was never here.
+    unknown = "" if before.version else f" Nothing was known of {user} until now: is that the id?"
+    return Changed(user, True, f"{told(after, answer.remaining)}{unknown}", after, answer.remaining)
 
 
 def _later(*issued: int) -> int:

@@ -115,7 +115,7 @@ async def list_users(
         _say_left_out(page.damaged)
         return 0
     columns = (*_USERS, *(_STANDING if usage else ()))
-    print_rows(console, columns, [_cells(row, usage=usage) for row in page.users])
+    print_rows(console, columns, [_cells(row, usage=usage) for row in page.users], none="No users match.")
     if page.after is not None:
         note(f"There are more: --after {page.after}")
     _say_left_out(page.damaged)

@@ -12,6 +12,7 @@ from repo.clock import now_ms
 from schemas.access import ONE_TIME, ApiKey
 from schemas.accounts import Account, Role
 from schemas.commands import AskUsage
+from schemas.events import CommandAnswered
 from schemas.jobs import Remaining
 from schemas.lifecycle import State
 
@@ -81,23 +82,27 @@ async def users_page(
 
 
 async def _with_usage(desk: Desk, accounts: Sequence[Account]) -> list[Row]:
-    """Where one is not answered, no other is asked: no ledger runs, and each would be waited for."""
+    """Where one is not heard of, no other is asked: no ledger runs, and each would be waited for."""
     room, silent = asyncio.Semaphore(AT_A_TIME), asyncio.Event()
 
     async def row(account: Account) -> Row:
         async with room:
-            left = None if silent.is_set() else await _left(desk, account.user_id)
-            if left is None:
+            answer = None if silent.is_set() else await _asked(desk, account.user_id)
+            if answer is None:
                 silent.set()
-            return Row(account, left)
+            return Row(account, answer.remaining if answer is not None else None)
 
     rows = await asyncio.gather(*map(row, accounts))
     return sorted(rows, key=lambda one: -one.left.used_seconds if one.left else 0.0)
 
 
 async def _left(desk: Desk, user: str) -> Remaining | None:
-    answer = await desk.ask(AskUsage(command_id=str(uuid4()), user_id=user))
+    answer = await _asked(desk, user)
     return answer.remaining if answer is not None else None
+
+
+async def _asked(desk: Desk, user: str) -> CommandAnswered | None:
+    return await desk.ask(AskUsage(command_id=str(uuid4()), user_id=user))
 
 
 def _is_good(key: ApiKey, now: int) -> bool:

@@ -9,9 +9,13 @@ account alone.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from datetime import datetime
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
+
+from pydantic import ValidationError
+from pydantic.alias_generators import to_camel
 
 from operations.audit.recording import Actor, audited
 from operations.core.recovery_merge import newest
@@ -23,7 +27,7 @@ from operations.stack.errors import StackError
 from operations.users.words import clean
 from repo.core.documents import DamagedDocumentError, from_document
 from repo.mongo import MongoDatabase
-from schemas.accounts import Account
+from schemas.accounts import Account, Overrides, Role
 from schemas.topics import EVENTS
 
 # Members of the document that may be shown, by the words for them: no reasons, codes or prompts.
@@ -33,7 +37,7 @@ _SHOWN: Mapping[str, str] = MappingProxyType(
 _COUNTED: Mapping[str, str] = MappingProxyType(
     {"grants": "grants", "vouchers": "vouchers", "pending": "admissions under way"}
 )
-_LONGEST, _MOST = 60, 20
+_LIMITS = tuple(to_camel(one.name) for one in fields(Overrides))
 AFTERWARDS = (
     "Role, limits, credits, and whether the user is blocked or deleted, have to be set again; vouchers can be redeemed "
     "again. Usage is counted from the jobs, which stay."
@@ -70,8 +74,7 @@ async def look(desk: Desk, user: str) -> Damaged:
                 f"An event tells of {user}'s account: `openv rebuild` puts it as it was last announced, with role, "
                 "limits and credits. Nothing was changed."
             ) from None
-        places = str(error).rpartition(f"{user!r}: ")[2]
-        return Damaged(user, document, {"damaged": places, **_told(document)})
+        return Damaged(user, document, {"damaged": _places(error), **_told(document)})
     raise StackError(f"The account of {user} can be read, and is not reset: `openv users show {user}`.")
 
 
@@ -83,25 +86,48 @@ async def reset(desk: Desk, actor: Actor, damaged: Damaged, reason: str = "") ->
             raise StackError(f"Nothing was changed: the document of {damaged.user} is another one now. Look again.")
 
 
+def _places(error: DamagedDocumentError) -> str:
+    """The account's own members that are wrong, and how. What lies deeper may be named by whoever wrote it, as by a
+    job's id; so it is left out, and the error's words are not taken apart, in which such a name may look like ours."""
+    cause = error.__context__
+    wrong = cause.errors() if isinstance(cause, ValidationError) else []
+    return "; ".join(sorted({f"{one['loc'][0]}: {one['type']}" for one in wrong if one["loc"][:1]})) or "it"
+
+
 def _told(document: Mapping[str, Any]) -> dict[str, str]:
-    rows = {words: _plain(document[name]) for name, words in _SHOWN.items() if document.get(name) is not None}
+    rows = {words: _plain(name, document[name]) for name, words in _SHOWN.items() if document.get(name) is not None}
     overrides = document.get("overrides")
     if isinstance(overrides, Mapping):
-        own = [f"{_plain(name)} {value:g}" for name, value in overrides.items() if isinstance(value, int | float)]
-        rows |= {"own limits": ", ".join(own[:_MOST])} if own else {}
+        own = [f"{name} {overrides[name]:g}" for name in _LIMITS if _is_number(overrides.get(name))]
+        rows |= {"own limits": ", ".join(own)} if own else {}
     for name, words in _COUNTED.items():
         held = document.get(name)
         rows |= {words: str(len(held))} if isinstance(held, list | Mapping) and held else {}
     grants = document.get("grants")
     credited = [one.get("credits") for one in grants if isinstance(one, Mapping)] if isinstance(grants, list) else []
-    if granted := [one for one in credited if isinstance(one, int | float)]:
+    if granted := [float(one) for one in credited if _is_number(one)]:
         rows["credits granted"] = f"{sum(granted):g}"
     return rows
 
 
-def _plain(value: Any) -> str:
-    """A short value of its kind; of what is nested, only that it is."""
-    return type(value).__name__ if isinstance(value, list | Mapping) else clean(str(value))[:_LONGEST]
+def _plain(name: str, value: Any) -> str:
+    """The value, where it is one of those that the member may have: anything else may be what nobody should read, and
+    this is kept in the audit. Then only what kind of thing stands there."""
+    match name, value:
+        case ("version", int()) | ("blocked", bool()) | ("deletedAt", datetime()):
+            return str(value) if not (name == "version" and isinstance(value, bool)) else _kind(value)
+        case "role", str() if value in set(Role):
+            return value
+    return _kind(value)
+
+
+def _kind(value: Any) -> str:
+    known = {str: "text", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "members"}
+    return known.get(type(value), type(value).__name__)
+
+
+def _is_number(value: Any) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 async def _is_announced(desk: Desk, user: str) -> bool:

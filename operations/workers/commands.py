@@ -11,7 +11,7 @@ from operations.core.printable import printable
 from operations.desk import NOT_DECIDED
 from operations.desk import desk as open_desk
 from operations.jobs.life import stored_job
-from operations.jobs.views import job_plain, print_list
+from operations.jobs.views import job_plain
 from operations.local import running_stack
 from operations.tables import note
 from operations.workers import views
@@ -33,10 +33,8 @@ async def list_workers(data_dir: Path, pool: str | None, console: Console, *, ev
     if as_json:
         typer.echo(json.dumps([views.worker_plain(one) for one in shown], indent=2))
         return 0
-    if shown:
-        views.print_workers(console, shown, now_ms())
-    else:
-        note("No workers were heard in the last two minutes.")
+    none = views.all_left(len(found.heard)) if found.heard else views.NONE
+    views.print_workers(console, shown, now_ms(), none)
     if found.gap is not None:
         note(f"Not everyone is known: {found.gap}.")
     return 0
@@ -51,9 +49,7 @@ async def show_worker(data_dir: Path, worker_id: str, pool: str | None, console:
         plain = views.worker_plain(one)
         typer.echo(json.dumps(plain if job is None else plain | {"job": job_plain(job)}, indent=2))
         return 0
-    views.print_workers(console, [one], now_ms())
-    if job is not None:
-        print_list(console, [job])
+    views.print_worker(console, one, job, now_ms())
     return 0
 
 

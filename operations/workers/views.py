@@ -6,11 +6,13 @@ from typing import Any
 from rich.console import Console
 
 from operations.core.columns import Column
+from operations.core.counting import several
 from operations.core.roster import Heard
-from operations.tables import Cell, print_rows, when
+from operations.tables import Cell, Lines, print_about, print_rows, when
 from operations.workers.drain import Drained
 from operations.workers.roster import Pool
 from schemas.instants import to_iso
+from schemas.jobs import Job
 
 
 def worker_plain(one: Heard) -> dict[str, Any]:
@@ -81,15 +83,54 @@ _POOLS = (
 )
 
 
-def print_workers(console: Console, found: Sequence[Heard], now: int) -> None:
-    """A row a worker."""
+NONE = "No workers were heard in the last two minutes."
+
+
+def print_workers(console: Console, found: Sequence[Heard], now: int, none: str = NONE) -> None:
+    """A row a worker; ``none``: what is said where there are none."""
     rows = []
     for one in found:
-        state = f"SILENT (said {one.state})" if one.silent else state_of(one)
+        state = _state(one)
         job = (one.job_id or "", str(one.attempt or ""))
         doing = (one.worker_id, state, one.pool, when(one.since, now), *job, when(one.heard_at, now))
         rows.append((*doing, one.kind, one.engine, one.device, one.session))
-    print_rows(console, _WORKERS, rows)
+    print_rows(console, _WORKERS, rows, none=none)
+
+
+def all_left(count: int) -> str:
+    """Of ``count`` workers that were heard, where none of them is there any more."""
+    heard = f"{several(count, 'worker')} {'was' if count == 1 else 'were'} heard in the last two minutes"
+    return f"{heard}, and {'it has left: --all shows it' if count == 1 else 'all have left: --all shows them'}."
+
+
+def print_worker(console: Console, one: Heard, job: Job | None, now: int) -> None:
+    """One worker: all that is known of it, a line each; and of the job that it runs."""
+    rows: dict[str, Lines] = {
+        "worker": one.worker_id,
+        "pool": one.pool,
+        "state": f"{_state(one)}, since {_moment(one.since, now)}",
+        "job": "none" if job is None else (job.job_id, _about(job, one.attempt, now)),
+        "heard": _moment(one.heard_at, now),
+        "kind": str(one.kind),
+        "engine": one.engine,
+        "device": one.device,
+        "session": one.session,
+    }
+    print_about(console, {name: words for name, words in rows.items() if words})
+
+
+def _state(one: Heard) -> str:
+    return f"SILENT (said {one.state})" if one.silent else state_of(one)
+
+
+def _about(job: Job, attempt: int | None, now: int) -> str:
+    runs = f"attempt {attempt or job.attempt}, try {job.tries} of {job.max_retries + 1}"
+    return f"{job.state}, {runs}, of {job.user_id}, created {_moment(job.created_at, now)}"
+
+
+def _moment(at: int, now: int) -> str:
+    told = when(at, now)
+    return f"{told.whole} ({told.short})"
 
 
 def print_pools(console: Console, found: Sequence[Pool], now: int) -> None:
@@ -99,4 +140,4 @@ def print_pools(console: Console, found: Sequence[Pool], now: int) -> None:
         oldest: Cell = "" if one.oldest_at is None else when(one.oldest_at, now)
         counts = (one.running, one.idle, one.busy, one.starting, one.draining, one.silent)
         rows.append((one.pool, str(one.waiting), oldest, *map(str, counts)))
-    print_rows(console, _POOLS, rows)
+    print_rows(console, _POOLS, rows, none="No pool has a job or a worker.")

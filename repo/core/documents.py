@@ -4,7 +4,7 @@ A document is the shape's own members (``schemas/shape.py``) and ``_id``. Names 
 because MongoDB gives ``.`` and ``$`` in names a meaning, and BSON ends a name at a zero byte.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import NoneType
 from typing import Any, TypeVar
@@ -37,6 +37,9 @@ class DamagedDocumentError(Exception):
         super().__init__(words)
         self.kind = kind
         self.document_id = document_id
+
+
+LeftOut = Callable[[DamagedDocumentError], None]  # is told of a document that a list leaves out
 
 
 def to_document(value: Any, document_id: str) -> dict[str, Any]:

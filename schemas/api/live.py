@@ -45,8 +45,8 @@ Server-sent events, ``GET /api/live/events``
     its end the stream ends with 4006 and the client comes back with a later one.
 
     An ``EventSource`` comes back by itself after the end of a stream, but gives up for good on any status but 200. So
-    what would not help again is a status (400, 401, 403, 429), and what may is told inside a stream of one ``close``.
-    A ticket is good once: whoever came with one asks for another, and opens a new ``EventSource`` with it.
+    what would not help again is a status (400, 401, 403, 429, 500), and what may is told inside a stream of one
+    ``close``. A ticket is good once: whoever came with one asks for another, and opens a new ``EventSource`` with it.
 
 Close codes 4000-4499 mean *connect again with your position*, 4500-4999 mean *do not* (``CloseCode``, ``CLOSE_WORDS``).
 """
@@ -87,6 +87,7 @@ class CloseCode(IntEnum):
     TERMS = 4504
     ACCOUNT = 4505
     SCOPE = 4506
+    DAMAGED = 4507
 
 
 CLOSE_WORDS: Mapping[CloseCode, str] = MappingProxyType(
@@ -106,6 +107,7 @@ CLOSE_WORDS: Mapping[CloseCode, str] = MappingProxyType(
         CloseCode.TERMS: "The terms of use have to be accepted first: POST /api/terms/accept.",
         CloseCode.ACCOUNT: "This account was deleted or blocked.",
         CloseCode.SCOPE: "This key is not for watching; make one with the scope read.",
+        CloseCode.DAMAGED: "Something stored of this can't be read; tell the operator: `openv doctor` names it.",
     }
 )
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from motor.motor_asyncio import AsyncIOMotorClient
 
-from repo.access import AccessStore
+from repo.access import AccessStore, DamagedKey
 from repo.core.documents import DamagedDocumentError
 from repo.memory import MemoryAccessStore
 from repo.mongo_access import MongoAccessStore
@@ -335,7 +335,8 @@ async def test_memory_fails_when_told_to() -> None:
         store.consume_one_time_key("x"), store.discard_expired_keys("u", 1), store.api_keys("u"),
         store.accept_terms(Acceptance(user_id="u", version="1", accepted_at=1)), store.acceptances("u"),
         store.create_voucher(a_voucher()), store.voucher("c"), store.vouchers(), store.deactivate_voucher("c", 1),
-        store.person("u"), store.store_person(a_person("u")), store.forget("u", 1),
+        store.person("u"), store.store_person(a_person("u")), store.forget("u", 1), store.damaged_keys("u"),
+        store.drop_damaged_key(DamagedKey("x", "x", "u", "role: enum")),
     )  # fmt: skip
     assert {call.__name__ for call in calls} == {name for name in vars(AccessStore) if not name.startswith("_")}
     for call in calls:
@@ -347,15 +348,28 @@ async def test_memory_fails_when_told_to() -> None:
 async def test_a_damaged_key_is_named_without_its_values(
     settings: ServerSettings, access_store: MongoAccessStore, user: str
 ) -> None:
-    key = a_key(user)
-    await access_store.store_api_key(key)
+    key, good, odd = a_key(user, prefix="ov_Ab3xY9"), a_key(user), a_key(user, prefix="a secret")
+    for one in (key, good, odd):
+        await access_store.store_api_key(one)
     client: AsyncIOMotorClient[dict[str, object]] = AsyncIOMotorClient(settings.mongodb_uri, retryWrites=False)
     try:
         keys = client[settings.mongodb_database]["api_keys"]
-        await keys.update_one({"_id": key.key_hash}, {"$set": {"role": "a secret"}})
+        for one in (key, odd):
+            await keys.update_one({"_id": one.key_hash}, {"$set": {"role": "a secret"}})
     finally:
         client.close()
-    for call in (access_store.api_key(key.key_hash), access_store.api_keys(user)):
-        with pytest.raises(DamagedDocumentError, match="role") as caught:
-            await call
-        assert "a secret" not in str(caught.value)
+    with pytest.raises(DamagedDocumentError, match="role") as caught:
+        await access_store.api_key(key.key_hash)
+    assert "a secret" not in str(caught.value)
+    assert await access_store.api_keys(user) == [good], "it stands in the way of no other"
+    found = {one.document_id: one for one in await access_store.damaged_keys(user)}
+    assert found == {
+        key.key_hash: DamagedKey(key.key_hash, "ov_Ab3xY9", user, "role: enum"),
+        odd.key_hash: DamagedKey(odd.key_hash, odd.key_hash, user, "role: enum"),
+    }
+    assert await access_store.damaged_keys(f"{user}-another") == []
+    for _ in range(2):
+        await access_store.drop_damaged_key(found[key.key_hash])
+    assert await access_store.api_key(key.key_hash) is None
+    assert [one.document_id for one in await access_store.damaged_keys(user)] == [odd.key_hash]
+    assert await access_store.api_keys(user) == [good]

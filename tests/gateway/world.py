@@ -87,6 +87,7 @@ class FakeLedger:
     refuse: FailureCode | None = None
     remaining: Remaining = REMAINING
     silent: bool = False
+    damaged: bool = False
     heard: list[Message] = field(default_factory=list)
 
     async def run(self) -> None:
@@ -96,6 +97,9 @@ class FakeLedger:
                 self.heard.append(message)
                 if self.silent or isinstance(message, AttemptReport):
                     continue
+                if self.damaged:
+                    await self.announce_set_aside(message)
+                    continue
                 if isinstance(message, AccountCommand):
                     await self.decide_account(message)
                     continue
@@ -104,6 +108,11 @@ class FakeLedger:
                     await self.answer(message, Outcome.UNCHANGED)
                 else:
                     await self.decide(message)
+
+    async def announce_set_aside(self, command: Any) -> None:
+        """As the real one does where a job of the user's can't be read."""
+        answer = CommandAnswered(command_id=command.command_id, user_id=command.user_id, outcome=Outcome.SET_ASIDE)
+        await self.log.append(encode(answer, source="/test", at=now_ms()))
 
     async def decide(self, command: SubmitJob | CancelJob | DeleteJob | RetryJob) -> None:
         known = await self.store.job(command.job_id)

@@ -65,7 +65,13 @@ def test_auto_is_mochi_only_with_a_gpu_and_weights(tmp_path: Path) -> None:
     assert settings.chosen_engine({}, tmp_path) == "tiny"
     assert settings.chosen_engine(weights, none) == "tiny"
     assert settings.chosen_engine({**weights, "CUDA_VISIBLE_DEVICES": ""}, tmp_path) == "tiny"
-    assert WorkerSettings(engine="runway").chosen_engine(weights, tmp_path) == "runway"
+    assert WorkerSettings(engine="runway.engine:made").chosen_engine(weights, tmp_path) == "runway.engine:made"
+
+
+@pytest.mark.parametrize("name", ["runway", "Mochi", "a b:c", "a:", ":b", "a:b:c", "../a:b"])
+def test_what_is_no_engine_is_said_at_once(name: str) -> None:
+    with pytest.raises(SettingsError, match="OPENV_ENGINE is not valid: choose auto, mochi, tiny, runpod or package"):
+        WorkerSettings(engine=name)
 
 
 def test_a_gpu_can_be_chosen_by_number(tmp_path: Path) -> None:

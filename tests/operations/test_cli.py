@@ -22,7 +22,7 @@ COMMANDS = commands(typer.main.get_command(app))  # type: ignore[arg-type]
 def test_the_commands_are_those_of_the_readme() -> None:
     assert {" ".join(path) for path in COMMANDS} == {
         "up", "down", "status", "generate", "gateway", "streams", "worker", "admin", "audit list",
-        "topics apply", "topics describe", "keys create", "keys link", "keys list", "keys revoke",
+        "topics apply", "topics create", "topics describe", "keys create", "keys link", "keys list", "keys revoke",
         "endpoints create", "endpoints list", "endpoints show", "endpoints update", "endpoints delete", "endpoints key",
         "users show", "users role", "users limit", "users block", "users unblock", "users credits", "users delete",
         "users list", "users reset",

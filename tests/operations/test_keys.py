@@ -16,6 +16,7 @@ from operations.keys import create, link, revoke, show
 from operations.stack.errors import StackError
 from repo.clock import now_ms
 from repo.kafka import KafkaEventLog
+from repo.mongo import MongoDatabase
 from repo.mongo_access import MongoAccessStore
 from schemas.access import KeyKind, Scope
 from schemas.accounts import Role
@@ -67,7 +68,7 @@ async def test_scopes_and_expiry_are_stored_and_the_secret_is_not(
     assert secret not in repr(key)
     await create(NOWHERE, user, "", "user")
     every = (await access_store.api_keys(user))[-1]
-    assert (every.scopes, every.expires_at) == (tuple(Scope), None)
+    assert (every.scopes, every.expires_at) == ((Scope.READ, Scope.WRITE), None)
 
 
 async def test_the_list_shows_what_each_key_is_for_and_nothing_that_opens_once(
@@ -187,3 +188,31 @@ async def test_who_made_or_revoked_a_key_is_in_the_audit_and_the_key_is_not(
     ]
     assert entries[0].detail == {"key": secret[:PREFIX_LENGTH], "role": "user", "scopes": "read"}
     assert all(secret not in str(one) for one in entries)
+
+
+async def test_a_damaged_key_is_named_beside_the_list_and_can_be_revoked(
+    access_store: MongoAccessStore, mongo: MongoDatabase, user: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secrets = []
+    for _ in range(3):
+        await create(NOWHERE, user, "", "user")
+        secrets.append(printed(capsys))
+    good, bad, odd = secrets
+    keys = mongo.connection.collection("api_keys")
+    await keys.update_one({"_id": hash_of(bad)}, {"$set": {"role": "a secret"}})
+    await keys.update_one({"_id": hash_of(odd)}, {"$set": {"scopes": "a secret", "prefix": 7}})
+    assert [row[0] for row in await listed(user)] == [f"{good[:9]}…"]
+    said = capsys.readouterr().err
+    assert f"Left out: {bad[:9]}…, whose document is damaged (role: enum)." in said
+    assert f"`openv keys revoke --user {user} {hash_of(odd)}` deletes it." in said
+    assert "a secret" not in said
+    await revoke(NOWHERE, user, good[:9])
+    await revoke(NOWHERE, user, f"{bad[:9]}…")
+    await revoke(NOWHERE, user, odd)
+    assert printed(capsys).splitlines() == [
+        f"Revoked {name}." for name in (f"{good[:9]}…", f"{bad[:9]}…", hash_of(odd))
+    ]
+    assert [row[-1] for row in await listed(user)] == ["revoked"]
+    assert capsys.readouterr().err == ""
+    for secret in (bad, odd):
+        assert await access_store.api_key(hash_of(secret)) is None

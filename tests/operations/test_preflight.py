@@ -32,6 +32,8 @@ def test_what_is_whole_passes(environment: pytest.MonkeyPatch) -> None:
     ("changes", "words"),
     [
         ({"OPENV_RUNPOD_ENDPOINT": "", "OPENV_RUNPOD_API_KEY": ""}, "OPENV_RUNPOD_ENDPOINT and OPENV_RUNPOD_API_KEY"),
+        ({"OPENV_ENGINE": "foo"}, "OPENV_ENGINE is not valid: choose auto, mochi, tiny, runpod or package"),
+        ({"OPENV_ENGINE": "a package:it"}, "OPENV_ENGINE is not valid"),
         (CALLED, "OPENV_RUNPOD_WEBHOOK_URL needs the gateway's OPENV_WEBHOOK_SECRET"),
     ],
 )

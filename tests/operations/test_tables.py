@@ -37,7 +37,7 @@ PRINTED = {
 LONG = {
     "job": ID, "user": CLERK, "state": "processing", "code": "storage_unavailable", "worker": f"{'w' * 24}-worker-1",
     "id": "r-k3m8x2pq", "record": "12:123456789", "key": "ov_Ab3xCd4y…", "endpoint": "upscale", "created": "12d ago",
-    "did": "deadletters.read-words", "to": ID, "when (UTC)": "12d ago", "oldest": "3h ago", "time": "09:00:00.000",
+    "did": "deadletters.read-words", "to": ID, "when": "12d ago", "oldest": "3h ago", "time": "09:00:00.000",
     "reason": "could not decide: the document that it names is damaged, and so it was set aside",
     "file": f"users/{CLERK}/{ID}/1/video.mp4", "there": "not known", "started": "09:00:00.000", "kind": "dead letter",
     "where": "openv.assignments/12/123456789",
@@ -83,6 +83,33 @@ def test_in_a_pipe_each_row_is_a_line_with_everything(name: str, capsys: pytest.
     assert capsys.readouterr().err == ""
 
 
+def test_what_finds_no_room_is_below_its_row_and_no_word_is_broken() -> None:
+    columns = (Column("id"), Column("kind", 1), Column("detail", 2, folds=12, below=True))
+    rows = [("r-1", "x" * 30, f"to {ID}, due 2026-11-22T10:09:23.238Z, {'word ' * 30}"), ("r-2", "x", "")]
+    head, first, *below, last = printed(columns, rows, force_terminal=True, width=60).splitlines()
+    assert (head.split(), first.split(), last.split()) == (["id", "kind"], ["r-1", "x" * 30], ["r-2", "x"])
+    assert below[0] == f"  detail: to {ID}, due"
+    assert below[1].startswith("          2026-11-22T10:09:23.238Z, word")
+    assert max(map(cell_len, below)) <= 60
+    assert " ".join(" ".join(below).split()) == f"detail: {rows[0][2]}".strip()
+
+
+def test_what_is_left_out_is_named_with_where_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    printed((Column("id"), Column("pool", 1)), [(ID, "x" * 30)], force_terminal=True, width=60)
+    said = "Left out, for want of width: pool. --json has all; so have a pipe and a wider terminal.\n"
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_where_there_are_no_rows_it_is_said_and_whoever_reads_the_answer_gets_none(
+    terminal: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert printed((Column("id"),), [], force_terminal=terminal) == ""
+    assert capsys.readouterr().err == "There are none.\n"
+    print_rows(Console(force_terminal=terminal), (Column("id"),), [], none="No jobs match.")
+    assert capsys.readouterr() == ("", "No jobs match.\n")
+
+
 def test_a_dumb_terminal_gets_lines_without_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
     columns = (Column("id"), Column("words", folds=10))
@@ -121,6 +148,15 @@ def test_a_member_is_folded_at_words_and_what_can_not_be_folded_is_whole() -> No
     assert len(folded) > 2
     assert all(cell_len(line) <= 40 for line in folded)
     assert last == f"url    {url}"
+
+
+def test_a_word_that_is_too_long_breaks_no_other() -> None:
+    out = io.StringIO()
+    url = f"https://openv.example.org/{'p' * 90}"
+    said = f"  {ID}  is at {url} since {ID}"
+    print_about(Console(file=out, force_terminal=True, width=60, color_system=None), {"told": said, "none": ""})
+    lines = out.getvalue().splitlines()
+    assert lines == [f"told    {ID}  is at", f"      {url}", f"      since {ID}", "none"]
 
 
 def test_a_short_form_is_for_terminals_that_are_too_narrow() -> None:

@@ -228,6 +228,8 @@ def example(hint: Any, number: int, *, full: bool) -> Any:
         return tuple(example(one, number, full=full) for one in arguments)
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return {example(arguments[0], number, full=full): example(arguments[1], number, full=full)}
+    if origin is Callable:  # the collections' abc, of both spellings
+        return lambda *_: None
     if origin is not None:  # a tuple of any length, a set, any iterable
         return (example(arguments[0], number, full=full),)
     if isinstance(hint, type) and issubclass(hint, Enum):

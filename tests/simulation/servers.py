@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
+from repo.core.documents import LeftOut
 from repo.core.sizes import check_size
 from repo.memory_objects import MemoryObjectStore
 from repo.memory_store import MemoryJobStore
@@ -193,6 +194,7 @@ class StorePort:
         oldest_first: bool = False,
         external: bool | None = None,
         limit: int = 100,
+        damaged: LeftOut | None = None,
     ) -> list[Job]:
         return await self._ask(
             lambda: self._twin.jobs_of(
@@ -203,6 +205,7 @@ class StorePort:
                 oldest_first=oldest_first,
                 external=external,
                 limit=min(limit, 200),
+                damaged=damaged,
             )
         )
 

@@ -5,11 +5,21 @@ from typing import Any
 
 import pytest
 
+from repo.core.documents import DamagedDocumentError, from_document, to_document
 from repo.memory import MemoryEventLog, MemoryJobStore
 from repo.ports import Unavailable
 from schemas.accounts import Account
 from schemas.codec import Encoded, Message, Record, Unreadable, decode, encode
-from schemas.commands import AnyCommand, AskUsage, AttemptStarted, CancelJob, DeleteUser, GrantCredits, SubmitJob
+from schemas.commands import (
+    AnyCommand,
+    AskUsage,
+    AttemptStarted,
+    CancelJob,
+    DeleteUser,
+    GrantCredits,
+    SetBlocked,
+    SubmitJob,
+)
 from schemas.dispatch import JobMoved
 from schemas.events import AccountEvent, CommandAnswered, JobEvent, Outcome
 from schemas.jobs import Job
@@ -285,3 +295,65 @@ async def test_what_cannot_be_stored_is_a_message_that_cannot_be_processed() -> 
     record = Record(encoded.topic, 0, 0, NOW, encoded.key, encoded.value, ())
     with pytest.raises(CannotProcess):
         await books.ledger.handle(broken, record, 1)
+
+
+async def with_damaged_job(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of the user's jobs can't be read, until ``monkeypatch.undo``."""
+    await books.tell(submit(2))
+    stored = await books.store.job("j2")
+    with pytest.raises(DamagedDocumentError) as caught:
+        from_document(Job, to_document(stored, "j2") | {"version": "a secret"})
+
+    async def unreadable(*_: object) -> list[Job]:
+        raise caught.value
+
+    monkeypatch.setattr(books.store, "counted_jobs", unreadable)
+    books.generation += 1  # the view is read anew
+
+
+@pytest.mark.parametrize("name", ["submit", "usage", "block"])
+async def test_a_damaged_document_is_told_to_who_waits_and_decided_once_it_is_mended(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    block = SetBlocked(command_id="b", user_id="ann", blocked=True, issued_at=NOW)
+    commands: dict[str, AnyCommand] = {"submit": submit(), "usage": AskUsage(command_id="u", user_id="ann")}
+    command = commands.get(name, block)
+    books = Books()
+    await with_damaged_job(books, monkeypatch)
+    before = len(books.events())
+    for _ in range(2):  # a redrive before the mend is as harmless
+        if name == "usage":
+            await books.tell(command)  # a question is answered, and no dead letter
+            continue
+        with pytest.raises(CannotProcess, match="Job 'j2': version: int_parsing"):
+            await books.tell(command)
+    said = books.events()[before:]
+    assert [type(one) for one in said] == [CommandAnswered] * 2
+    answer = books.answer(command)
+    assert (answer.outcome, answer.code, answer.remaining) == (Outcome.SET_ASIDE, None, None)
+    assert "secret" not in repr(said)
+    assert await books.store.job("j1") is None
+    monkeypatch.undo()
+    await books.tell(command)
+    await books.tell(command)
+    decided = {"submit": Outcome.ADMITTED, "usage": Outcome.UNCHANGED}
+    assert books.answer(command).outcome is decided.get(name, Outcome.DONE)
+    if name == "submit":
+        job = await books.store.job("j1")
+        assert job is not None
+        assert job.version == 1, "decided once, as if it came for the first time"
+
+
+async def test_nobody_is_told_of_a_report_and_no_answer_is_lost_with_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    books = Books()
+    await with_damaged_job(books, monkeypatch)
+    before = len(books.events())
+    with pytest.raises(CannotProcess):
+        await books.tell(AttemptStarted(command_id="s", user_id="ann", job_id="j2", attempt=1, worker_id="w"))
+    assert len(books.events()) == before
+    books.log.failures = 1
+    with pytest.raises(Unavailable):  # so the reader tries again, before it buries the record
+        await books.tell(submit())
+    with pytest.raises(CannotProcess):
+        await books.tell(submit())
+    assert books.answer(submit()).outcome is Outcome.SET_ASIDE

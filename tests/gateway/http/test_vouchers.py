@@ -132,6 +132,17 @@ async def test_a_restricted_user_redeems_and_may_make_videos(world: World) -> No
         assert said(await redeem(http)) == (400, {"message": USED})
 
 
+async def test_a_voucher_that_the_ledger_sets_aside_is_not_worth_another_try(world: World) -> None:
+    await put_voucher(world)
+    world.ledger.damaged = True
+    async with world.client() as http:
+        answer = await redeem(http)
+        assert (answer.status_code, answer.json()["code"]) == (500, "damaged_document")
+        assert "retry-after" not in answer.headers
+        world.ledger.damaged = False
+        assert (await redeem(http)).status_code == 200
+
+
 async def test_whom_the_identity_provider_names_is_restricted_until_a_voucher() -> None:
     """As with OpenV: signed up, nobody gave a role, a code in hand."""
     async with own_clerk() as clerk, started(clerk.settings()) as world:

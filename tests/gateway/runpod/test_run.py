@@ -256,6 +256,16 @@ async def test_the_ledgers_no_is_told(world: World, code: FailureCode, status: i
     assert world.objects.objects == {}  # nobody's inputs
 
 
+async def test_the_input_of_what_is_set_aside_is_kept_for_when_it_is_carried_out(world: World) -> None:
+    world.ledger.damaged = True
+    async with world.client() as http:
+        answer = await http.post(RUN, json={"input": "x" * INLINE_BYTES})
+    assert (answer.status_code, answer.json()["code"]) == (500, "damaged_document")
+    command = world.ledger.heard.pop()
+    assert isinstance(command, SubmitJob)
+    assert command.request.input_key in world.objects.objects
+
+
 def _members(value: Any) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__slots__}
 

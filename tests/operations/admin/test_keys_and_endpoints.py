@@ -66,7 +66,7 @@ async def test_a_key_is_shown_once_and_is_what_was_asked(house: House) -> None:
     assert key.expires_at == key.created_at + 90 * DAY_MS
     shown = answer.json()["key"]
     assert (shown["prefix"], shown["state"], shown["scopes"]) == (secret[:PREFIX_LENGTH], "active", ["read", "write"])
-    assert listed.json() == {"keys": [shown]}
+    assert listed.json() == {"keys": [shown], "damaged": []}
     elsewhere = [listed.text, audited(house), repr(lines), repr(house.log.records(AUDIT.name))]
     for text in elsewhere:
         assert secret[PREFIX_LENGTH:] not in text
@@ -437,3 +437,22 @@ async def test_a_name_that_is_taken_is_told_in_this_apis_words(house: House) -> 
     assert "PATCH /endpoints/captions" in answer.json()["error"]
     assert "openv endpoints" not in answer.text
     assert await stored(house, "captions") == before
+
+
+async def test_a_damaged_key_stands_in_no_good_ones_way_and_is_revoked_by_its_name(house: House) -> None:
+    good, bad = await house.key("ada"), await house.key("ada")
+    house.database.access.damage(hash_of(bad))  # type: ignore[attr-defined]
+    async with house.admin() as admin:
+        listed = (await admin.get("/users/ada/keys")).json()
+        assert [one["prefix"] for one in listed["keys"]] == [good[:PREFIX_LENGTH]]
+        assert listed["damaged"] == [{"name": bad[:PREFIX_LENGTH], "places": "role: enum", "state": "damaged"}]
+        assert (await admin.delete(f"/users/ada/keys/{good[:PREFIX_LENGTH]}")).json()["state"] == "revoked"
+        ended = await admin.delete(f"/users/ada/keys/{bad[:PREFIX_LENGTH]}")
+        assert (ended.status_code, ended.json()["state"]) == (200, "deleted")
+        assert (await admin.delete(f"/users/ada/keys/{bad[:PREFIX_LENGTH]}")).status_code == 404
+        assert (await admin.get("/users/ada/keys")).json()["damaged"] == []
+    assert await house.database.access.api_key(hash_of(bad)) is None
+    begun, done = house.audit()[-2:]
+    assert (begun.action, begun.detail) == ("keys.revoke", {"key": bad[:PREFIX_LENGTH], "damaged": "role: enum"})
+    assert done.stage == "done"
+    assert hash_of(bad) not in audited(house)

@@ -7,6 +7,7 @@ import pytest
 
 from gateway.identity.keys import new_key
 from operations.admin.door import Door
+from repo.core.documents import DamagedDocumentError
 from repo.memory import MemoryDatabase
 from schemas.access import KeyKind, Scope
 from schemas.accounts import Account, Role
@@ -57,6 +58,16 @@ async def test_who_is_no_admin_any_more_is_not(database: MemoryDatabase, changes
     name = await asker(database)
     await database.jobs.store_account(Account(user_id="root", version=1, **changes), 0)
     assert not await lets_in(database, name)
+
+
+async def test_another_damaged_key_says_nothing_and_the_own_one_can_not_be_known(database: MemoryDatabase) -> None:
+    name, other = await asker(database), await asker(database)
+    (first,) = [key for key in await database.access.api_keys("root") if name.endswith(key.prefix)]
+    database.access.damage(first.key_hash)
+    assert await lets_in(database, other)
+    with pytest.raises(DamagedDocumentError) as refused:
+        await lets_in(database, name)
+    assert first.key_hash not in str(refused.value)
 
 
 @pytest.mark.parametrize("name", ["", "root", "root/", "/ov_", "a/b/c", "somebody@host"])

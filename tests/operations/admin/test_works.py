@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -303,11 +304,14 @@ class Guests:
 
     welcome = True
     away = False
+    damaged = False
 
     async def __call__(self, actor: str) -> bool:
         assert actor == ROOT.name
         if self.away:
             raise Unavailable("mongodb", "away")
+        if self.damaged:
+            raise DamagedDocumentError("a damaged document in MongoDB: ApiKey 'x': role: enum", "ApiKey", "x")
         return self.welcome
 
 
@@ -391,3 +395,40 @@ async def test_of_two_requests_in_one_instant_one_begins() -> None:
     works = Works(Slow(), {"dear": Kind(run, resumable=True, alone=True)}, Clock())
     came = await asyncio.gather(*(works.begin("dear", {}, ROOT) for _ in range(5)), return_exceptions=True)
     assert [type(one) for one in came] == [Work, *[Refused] * 4]
+
+
+async def test_whose_right_nobody_can_read_stands_in_no_others_way() -> None:
+    async def may_still(actor: str) -> bool:
+        if actor != ROOT.name:
+            raise DamagedDocumentError("a damaged document in MongoDB: ApiKey 'x': role: enum", "ApiKey", "x")
+        return True
+
+    async def run(*_: Any) -> Any:
+        return {}
+
+    store, clock = MemoryWorkStore(), Clock()
+    works = Works(store, {"kind": Kind(run, resumable=True)}, clock, may_still=may_still)
+    unknown = await works.begin("kind", {}, replace(ROOT, name="eve/ov_abcdef"))
+    clock.now += 1
+    other = await works.begin("kind", {}, ROOT)
+    async with works.running():
+        assert (await ended(store, other)).state is WorkState.DONE
+        failed = await ended(store, unknown)
+    assert (failed.state, failed.error, failed.tries) == (WorkState.FAILED, module.NOT_KNOWN, 0)
+
+
+async def test_a_work_is_stopped_when_nobody_can_read_whether_it_is_wanted() -> None:
+    under_way = asyncio.Event()
+
+    async def run(*_: Any) -> Any:
+        under_way.set()
+        await asyncio.Event().wait()
+
+    store, guests = MemoryWorkStore(), Guests()
+    works = Works(store, {"kind": Kind(run, resumable=True)}, Clock(), may_still=guests)
+    async with works.running():
+        begun = await works.begin("kind", {}, ROOT)
+        await under_way.wait()
+        guests.damaged = True
+        failed = await ended(store, begun)
+    assert (failed.state, failed.error) == (WorkState.FAILED, module.NOT_KNOWN)

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from operations.core.columns import GAP, Column, Layout, layout
+from operations.core.columns import GAP, UNBROKEN, Column, Layout, layout
 
 JOBS = (Column("job"), Column("user", 2), Column("state"), Column("code", 1), Column("worker", 3))
 WORDS = (Column("id"), Column("reason", 1, folds=20))
@@ -34,6 +34,21 @@ def test_words_are_folded_to_what_is_left() -> None:
     assert layout(WORDS, (10, 200), (10, 200), 31) == Layout((0,), (10,), brief=True, left_out=("reason",))
 
 
+def test_no_column_is_narrower_than_its_longest_word() -> None:
+    assert layout(WORDS, (10, 200), (10, 200), 48, (10, 36)) == Layout((0, 1), (10, 36), brief=True)
+    assert layout(WORDS, (10, 200), (10, 200), 47, (10, 36)) == Layout((0,), (10,), brief=True, left_out=("reason",))
+    assert layout(WORDS, (10, 900), (10, 900), 80, (10, 300)) == Layout((0, 1), (10, 68), brief=True)
+
+
+def test_words_that_find_no_room_go_below_and_are_not_left_out() -> None:
+    columns = (Column("id"), Column("detail", 2, folds=20, below=True), Column("from", 1, folds=12))
+    beside = layout(columns, (10, 200, 12), (10, 200, 12), 80, (10, 36, 12))
+    assert beside == Layout((0, 1, 2), (10, 54, 12), brief=True)
+    below = layout(columns, (10, 200, 12), (10, 200, 12), 60, (10, 36, 12))
+    assert below == Layout((0, 2), (10, 12), brief=True, below=(1,))
+    assert layout(columns, (10, 200, 12), (10, 200, 12), 9) is None
+
+
 def test_where_what_matters_does_not_fit_there_is_no_table() -> None:
     assert layout(JOBS, (36, 5, 9, 0, 8), (36, 5, 9, 0, 8), 46) is None
 
@@ -42,16 +57,25 @@ def test_where_what_matters_does_not_fit_there_is_no_table() -> None:
 def test_whatever_there_is_it_fits_and_holds_together(seed: int) -> None:
     chance = random.Random(seed)
     columns = [
-        Column(f"c{at}" * chance.randint(1, 4), chance.randint(0, 5), chance.choice((0, 0, 12, 20)))
+        Column(
+            f"c{at}" * chance.randint(1, 4),
+            chance.randint(0, 5),
+            chance.choice((0, 0, 12, 20)),
+            below=chance.random() < 0.2,
+        )
         for at in range(chance.randint(1, 9))
     ]
     whole = [chance.choice((0, 3, 9, 24, 36, 90)) for _ in columns]
     brief = [min(size, chance.choice((2, 8, 90))) for size in whole]
     width = chance.randint(20, 160)
-    found = layout(columns, whole, brief, width)
+    longest = [min(size, chance.choice((1, 8, 24, 36, 90))) for size in brief]
+    found = layout(columns, whole, brief, width, longest)
     if found is None:
-        always = [at for at, column in enumerate(columns) if not column.rank and whole[at]]
-        least = [max(min(brief[at], columns[at].folds or 99), len(columns[at].name)) for at in always]
+        always = [at for at, column in enumerate(columns) if not column.rank and not column.below and whole[at]]
+        least = [
+            max(min(brief[at], max(columns[at].folds or 99, min(longest[at], UNBROKEN))), len(columns[at].name))
+            for at in always
+        ]
         assert sum(least) + GAP * (len(least) - 1) > width
         return
     assert sum(found.widths) + GAP * (len(found.widths) - 1) <= width
@@ -59,5 +83,9 @@ def test_whatever_there_is_it_fits_and_holds_together(seed: int) -> None:
     for at, given in zip(found.shown, found.widths, strict=True):
         assert given >= len(columns[at].name)
         assert given >= (min(columns[at].folds, sizes[at]) if columns[at].folds else sizes[at])
+        assert given >= min(longest[at], UNBROKEN) or not found.brief
     hidden = {columns[at].name for at in range(len(columns)) if at not in found.shown and whole[at]}
-    assert hidden == set(found.left_out)
+    below = {columns[at].name for at in found.below}
+    assert hidden == set(found.left_out) | below
+    assert set(found.below).isdisjoint(found.shown)
+    assert all(columns[at].below for at in found.below)

@@ -1,4 +1,4 @@
-"""What the doctor says of dead letters leads on: to redrive where one can be sent, to discard where none can."""
+"""What the doctor says of dead letters leads on: to redrive where one can be sent, to the list where none can."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -37,10 +37,14 @@ def around(monkeypatch: pytest.MonkeyPatch, letters: list[Seen], **plan: Any) ->
     return cast("Surroundings", SimpleNamespace(desk=desk, now=lambda: AT + 60_000))
 
 
-async def test_where_none_can_be_sent_again_discarding_is_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_where_none_can_be_sent_again_they_are_listed_before_any_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     unreadable = replace(seen(), record=replace(seen().record, value=b"\x00"))
     (told,) = await deadletters_check.check(around(monkeypatch, [unreadable]))
-    assert (told.level, told.mend) == (Level.PROBLEM, 'openv deadletters discard --all --reason "…"')
+    assert (told.level, told.mend) == (Level.PROBLEM, "openv deadletters list")
+    assert "`openv deadletters edit ID`" in told.why
+    assert "`openv deadletters discard ID`" in told.why
     assert told.what.startswith("1 dead letter that nobody has dealt with")
     (told,) = await deadletters_check.check(around(monkeypatch, [unreadable, seen()]))
     assert (told.level, told.mend) == (Level.PROBLEM, "openv deadletters redrive --all")

@@ -17,6 +17,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from rich.console import Console
 from typer.testing import CliRunner
 
+from gateway.identity.keys import new_key
 from operations.audit.recording import SOURCE as AUDIT_SOURCE
 from operations.cli import app
 from operations.core.counting import several
@@ -31,6 +32,7 @@ from repo.kafka import KafkaEventLog
 from repo.kafka_clients import connection_options
 from repo.mongo import MongoDatabase
 from repo.settings import ServerSettings
+from schemas.access import Person
 from schemas.accounts import Account
 from schemas.audit import AuditEntry, AuditStage
 from schemas.chunks import Chunks
@@ -320,6 +322,25 @@ async def test_chunks_of_nobody_are_deleted(around: Surroundings, mongo: MongoDa
     code, said = await repaired("documents")
     assert code == 0, said
     assert await mongo.endpoints.chunks(chunks.job_id) is None
+
+
+async def test_what_nobody_can_read_is_named_with_what_mends_it(around: Surroundings, mongo: MongoDatabase) -> None:
+    secret, key = new_key("dora", now=now_ms())
+    await mongo.access.store_api_key(key)
+    await mongo.access.store_person(Person(user_id="dora", updated_at=1))
+    for name, document_id in (("api_keys", key.key_hash), ("persons", "dora")):
+        wrong = {"createdAt": "a secret", "updatedAt": "a secret"}
+        await mongo.connection.collection(name).update_one({"_id": document_id}, {"$set": wrong})
+    keys, persons = await problems(around, "documents")
+    assert (keys.what, keys.mend) == (
+        f"1 damaged document in api_keys: {secret[:9]} of dora",
+        f"openv keys revoke --user dora {secret[:9]}",
+    )
+    assert (persons.what, persons.mend) == ("1 damaged document in persons: dora", "openv backup FILE")
+    assert "a secret" not in repr((keys, persons))
+    await mongo.copies.delete("persons", ["dora"])
+    await mongo.access.drop_damaged_key(*await mongo.access.damaged_keys("dora"))
+    assert await problems(around, "documents") == []
 
 
 async def test_stuck_jobs_and_admissions_that_were_never_completed(around: Surroundings, mongo: MongoDatabase) -> None:

@@ -98,6 +98,32 @@ def test_where_a_step_is_told_is_shown_at_80_columns(capsys: pytest.CaptureFixtu
     assert "3 steps." in text
 
 
+def test_no_id_and_no_time_in_a_steps_words_is_broken_at_80_columns() -> None:
+    session, due = "b4fb139e-003f-43a7-ac0f-566da246fcc1", "2026-11-22T10:09:23.238Z"
+    steps = (
+        Step(at=NOW, kind="command", what="submit", words=f"from api; to be recorded by {due}", place="openv.c/3/12"),
+        Step(at=NOW, kind="answer", what="applied", words=f"to {session}, version 1", place="openv.events/3/13"),
+        Step(at=NOW, kind="order", what="run", words=f"session {session}, run 1, within 1200 s " * 2, attempt=1),
+        Step(at=NOW, kind="dead letter", what="deadletters.redrive begun", worker=session, lasted_ms=12_345),
+    )
+    out = io.StringIO()
+    console = Console(file=out, width=80, force_terminal=True, color_system=None)
+    print_life(console, replace(LIFE, steps=steps, gaps=()), prompt=False)
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [sum(line.count(one) for line in lines) for one in (session, due, "events/3/13")] == [3, 1, 1]
+    assert f"  words: to {session}, version 1" in lines
+
+
+def test_a_file_is_said_to_be_part_of_the_job_or_why_not() -> None:
+    out = io.StringIO()
+    print_life(Console(file=out, width=250), LIFE, prompt=False)
+    table = out.getvalue().partition("Files\n")[2].splitlines()
+    assert table[0].endswith("part of the job")
+    assert table[1].split()[-1] == "yes"
+    assert table[2].endswith("no: left by an attempt that did not count")
+
+
 async def test_where_no_job_matches_it_is_said_and_a_pipe_gets_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from operations.recovery import events
+from operations.recovery import verify as verifying
 from operations.recovery.events import span, stretches
 from operations.recovery.verify import Difference, verify
 from repo.core.documents import to_document
@@ -80,6 +81,23 @@ async def test_after_a_restore_only_what_came_since_is_read(room: Room) -> None:
     assert (done.read, done.stored["jobs"]) == (2, 2)
     assert (await room.rebuild()).read == 3  # a database that was open is read for from the start
     assert await room.database.jobs.job("job-1") == a_job(1, 2)
+
+
+async def test_it_is_counted_what_no_event_tells_of(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    await room.store(a_job(1, 2), a_job(2), an_account("user-1"), an_account("untold"))
+    await room.announce(a_job(1), a_job(1, 2), an_account("user-1"), an_account("user-2"))
+    found = await verify(room.place)
+    assert (found.read, found.stored, found.told_of) == (4, {"jobs": 2, "accounts": 2}, {"jobs": 1, "accounts": 1})
+    monkeypatch.setattr(verifying, "REMEMBERED", 2)
+    found = await verify(room.place)
+    assert (found.stored, found.told_of) == ({"jobs": 2, "accounts": 2}, None)
+    await room.back_up()
+    await room.empty()
+    await room.restore()
+    nothing = {"jobs": 0, "accounts": 0}
+    done = await room.rebuild()
+    assert (done.comparison.read, done.comparison.told_of, done.stored) == (0, nothing, nothing)
+    assert done.comparison.stored == {"jobs": 2, "accounts": 2}
 
 
 async def test_a_rebuild_that_was_killed_begins_where_it_began(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,9 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from operations.audit.recording import Actor
-from operations.core.dead_letters import Seen, Standing, times_replayed
+from operations.core.dead_letters import Seen, Sought, Standing, times_replayed
 from operations.core.replay_scope import Asked
+from operations.deadletters.discarding import discard
 from operations.deadletters.reading import those
 from operations.replay import execute as executing
 from operations.replay import landing
@@ -31,6 +32,7 @@ from repo.mongo import MongoDatabase
 from repo.settings import ServerSettings
 from schemas.codec import Record, encode
 from schemas.commands import CancelJob
+from schemas.dispositions import Fate
 from schemas.replay_plans import Lease, ReplayState
 from schemas.replays import ORIGIN, OURS, REPLAY_ID, Replayed, replayed
 from schemas.topics import COMMANDS, DEADLETTER, QUARANTINE, TOPICS
@@ -273,6 +275,29 @@ async def test_dead_letters_go_back_and_those_that_came_too_often_are_put_aside(
     (still, *_) = [one for at, end in now.items() for one in await letters_at(room, at, begin[at], end)]
     assert still.disposition is not None
     assert still.disposition.replay_id == made.replay_id, "who copies letters sends none of them back"
+
+
+async def test_letters_that_were_discarded_before_and_since_the_dry_run_stay_where_they_are(room: Room) -> None:
+    user = new_id("u-")
+    begin = await room.log.ends(DEADLETTER.name)
+    for number in range(3):
+        made = encode(CancelJob(command_id=new_id(), user_id=user, job_id=new_id()), source="/t", at=1)
+        record = Record(COMMANDS.name, 4, 50 + number, 1_790_000_000_000, made.key, made.value, made.headers)
+        await room.log.append(dead_letter(record, "openv-ledger", CannotProcess("a fault that is mended")))
+    places = [f"{at}:{n}" for at, end in (await room.log.ends(DEADLETTER.name)).items() for n in range(begin[at], end)]
+    first, second, _ = places
+    asked = Asked(DEADLETTER.name, COMMANDS.name, users=(user,))
+    await discard(room, [first], Sought(), ACTOR, "of no use", execute=True)
+    made_of_two = await plan(room, DryRun(asked))
+    found = orjson.loads(made_of_two.report)
+    assert (found["inScope"], found["skipped"]["it was discarded"], found["effects"]["decided"]) == (2, 1, 2)
+    await discard(room, [second], Sought(), ACTOR, "nor is this", execute=True)
+    ended = await execute(room, made_of_two.replay_id, asked, ACTOR, Wishes())
+    assert ended.plan.checkpoint is not None
+    assert (ended.plan.checkpoint.written, ended.plan.state) == (1, ReplayState.DONE)
+    assert len(await since(room, COMMANDS.name, made_of_two.replay_id)) == 1
+    known = await room.database.dispositions.dispositions(places)
+    assert [known[place].fate for place in places] == [Fate.DISCARDED, Fate.DISCARDED, Fate.REDRIVEN]
 
 
 async def ends_of(room: Room) -> dict[str, Mapping[int, int]]:

@@ -68,6 +68,16 @@ async def test_a_part_that_is_killed_starts_again_and_says_so(tmp_path: Path) ->
     assert Change("base", PartState.DIED, "was ended by signal 9", again_in_ms=500) in changes
 
 
+async def test_a_part_that_ended_in_order_complained_of_nothing(tmp_path: Path) -> None:
+    """As a worker that was drained: the last line of its log is no reason."""
+    ends_once = DIES_TWICE.replace(
+        "deaths < 2 and sys.exit('Error: not yet')", "deaths < 1 and sys.exit(print('Error: old'))"
+    )
+    async with supervised(tmp_path, part("base", tmp_path, ends_once, give_up_after=3)) as (stack, changes):
+        await stack.start()
+    assert [one.detail for one in changes if one.state is PartState.DIED] == ["ended with exit code 0"]
+
+
 async def test_a_part_that_dies_at_first_is_tried_again_with_growing_delays(tmp_path: Path) -> None:
     async with supervised(tmp_path, part("base", tmp_path, DIES_TWICE, give_up_after=3)) as (stack, changes):
         await stack.start()

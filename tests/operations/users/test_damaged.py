@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 import typer
+from bson.regex import Regex
 from rich.console import Console
 
 from operations import running
@@ -121,7 +122,8 @@ async def test_a_reset_shows_asks_and_deletes_that_document_alone(
     out = io.StringIO()
     assert await commands.reset(Path(), "alice", "order 7", Console(file=out, width=200), yes=True) == 0
     rows = out.getvalue()
-    assert "seven" in rows
+    assert "version: int_parsing" in rows
+    assert "seven" not in rows
     assert "admin" in rows
     assert "maxActive 5" in rows
     assert "corgi" not in rows
@@ -179,6 +181,68 @@ async def test_over_http_it_is_looked_at_and_then_just_that_is_deleted(
     assert "alice" not in (await room.everything())["accounts"]
     entries = [decode(record) for record in room.log.records(AUDIT.name)]
     assert [one.reason for one in entries if isinstance(one, AuditEntry)] == ["order 7", "order 7"]
+
+
+SECRETS: dict[str, Any] = {
+    "version": "SECRET1",
+    "role": "SECRET2",
+    "blocked": "SECRET3",
+    "deletedAt": {"SECRET4": 1},
+    "overrides": {"SECRET5": 7, "maxActive": 5, "rateLimit": True},
+    "pending": {"a: SECRET6; version": {"SECRET7": 1}},
+    "grants": [{"credits": 3.5, "reason": "SECRET8"}, {"credits": "SECRET9"}],
+    "vouchers": ["SECRET10"],
+}
+
+
+async def test_no_value_that_is_not_of_its_member_is_shown_or_kept(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = at(room, monkeypatch)
+    accounts = room.database.connection.collection("accounts")
+    await accounts.update_one({"_id": "alice"}, {"$set": SECRETS})
+    asked: dict[str, Any] = {"user": "alice", "expect": None, "reason": ""}
+    seen = await long_users.reset(desk, AdminSettings(), asked, ACTOR)
+    told = dict(seen["readable"])
+    assert "version: int_parsing" in told.pop("damaged")
+    assert told == {
+        "version": "text",
+        "role": "text",
+        "blocked": "text",
+        "deleted": "members",
+        "own limits": "maxActive 5",
+        "grants": "2",
+        "vouchers": "1",
+        "admissions under way": "1",
+        "credits granted": "3.5",
+    }
+    done = await long_users.reset(desk, AdminSettings(), asked | {"expect": seen["digest"]}, ACTOR)
+    assert done["reset"] is True
+    entries = [decode(record) for record in room.log.records(AUDIT.name)]
+    assert len(entries) == 2
+    assert "SECRET" not in repr((seen, done, entries, room.log.records(AUDIT.name)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": Regex(".*")},
+        {"overrides": {"maxActive": Regex("a", "i")}},
+        {"vouchers": [Regex("a"), {"code": Regex("b")}]},
+        {"vouchers": []},
+    ],
+)
+async def test_what_no_query_compares_is_reset_as_well(
+    room: Room, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    desk = at(room, monkeypatch)
+    accounts = room.database.connection.collection("accounts")
+    await accounts.update_one({"_id": "alice"}, {"$set": change})
+    seen = await look(desk, "alice")
+    await accounts.update_one({"_id": "alice"}, {"$set": {"version": Regex("other")}})
+    with pytest.raises(StackError, match="is another one now"):
+        await reset(desk, ACTOR, seen)
+    assert "alice" in (await room.everything())["accounts"]
+    await reset(desk, ACTOR, await look(desk, "alice"))
+    assert set((await room.everything())["accounts"]) == {"bob", "carol"}
 
 
 async def test_without_an_answer_nothing_is_done(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:

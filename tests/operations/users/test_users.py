@@ -135,7 +135,9 @@ async def test_roles_and_blocks(environment: None, ledger: StreamsProcess, job_s
     user = new_id("user-")
     assert (await shown(user))["account"].startswith("none is stored")
     for role in (Role.ADMIN, Role.RESTRICTED, Role.USER):
-        assert f"the role {role}." in await done("role", user, role)
+        said = await done("role", user, role)
+        assert f"the role {role}." in said
+        assert ("Nothing was known of" in said) is (role is Role.ADMIN)
     assert "is blocked" in await done("block", user, "--reason", "unpaid \udce9")
     rows = await shown(user)
     assert (rows["role"], rows["blocked"]) == ("user", "yes")
@@ -241,6 +243,7 @@ async def test_the_log_says_that_an_operator_did_it(
         (("limit", "alice", "--rate-window", "1e12"), "more than can be written down"),
         (("credits", "alice", "--grant", "0"), "a number that is not 0"),
         (("credits", "alice", "--grant", "nan"), "a number that is not 0"),
+        (("credits", "alice", "--grant", "1e308"), "of at most 1,000,000,000,000 either way"),
         (("credits", "alice", "--grant", "5", "--id", "two words"), "A grant's id"),
         (("show", "../etc"), "A user id has"),
         (("block", "two words"), "A user id has"),
