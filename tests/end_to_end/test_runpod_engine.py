@@ -19,6 +19,8 @@ import httpx
 import pytest
 
 from repo.kafka import KafkaEventLog
+from repo.mongo import MongoDatabase
+from schemas.remote_runs import RemoteState
 from schemas.requests import GenerationRequest
 from tests.end_to_end.stack import WEBHOOK_SECRET, Stack, until
 from tests.inference_worker.remote.fake_runpod import ENDPOINT, KEY, FakeRunPod, fake_runpod
@@ -116,6 +118,8 @@ async def test_a_killed_engine_takes_up_what_runs_there_and_a_call_ends_it(
         killed_mid_run = await submitted(stack, worker.pool, user)
         await stack.processing(http, killed_mid_run)
         there = await until(newest_of(fake), "submitted")
+        # Killed before it has noted that, it submits once more: RunPod knows no Idempotency-Key.
+        await until(noted(stack, killed_mid_run), "noted")
         there.status = "IN_PROGRESS"
         assert await worker.end(signal.SIGKILL) == -signal.SIGKILL
         await worker.start()
@@ -211,6 +215,15 @@ async def test_a_runpod_of_ours_with_its_sdks_worker_behind_it(stack: Stack, fak
         failed = await ended("a corgi that shall fail")
         assert (failed["status"], failed["error"]) == ("FAILED", "FAILED: out of corgis")
         assert await worker.end(signal.SIGTERM) == 0
+
+
+def noted(stack: Stack, job_id: str) -> Any:
+    async def look() -> bool:
+        async with MongoDatabase(settings_of(stack.about()["environment"])) as database:
+            runs = database.connection.collection("remote_runs")
+            return await runs.find_one({"jobId": job_id, "state": RemoteState.SUBMITTED}) is not None
+
+    return look
 
 
 def newest_of(fake: FakeRunPod) -> Any:

@@ -64,6 +64,8 @@ async def lived_through(world: World, away: Away, *, with_a_death: bool = False)
         await lease_was_kept(world, lives)
         if with_a_death:
             await death_was_noticed(world, dies)
+        else:  # and no job is left whose worker nobody hears of: it would be called lost in the middle of a later look
+            await lease_was_kept(world, dies)
     await requests.kept()
     await load_ended_well(world, load)
     assert await world.members() == before, "the groups are as they were"
