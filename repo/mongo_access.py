@@ -173,9 +173,8 @@ def read_key(document: Mapping[str, Any]) -> ApiKey | DamagedKey:
     except DamagedDocumentError as error:
         document_id, prefix, user = document["_id"], document.get("prefix"), document.get("userId")
         begins = isinstance(prefix, str) and _BEGINNING.fullmatch(prefix) is not None
-        places = str(error).rpartition(f"{document_id!r}: ")[2]
         name = prefix if begins else str(document_id)
-        return DamagedKey(document_id, str(name), user if isinstance(user, str) else "", places)
+        return DamagedKey(document_id, str(name), user if isinstance(user, str) else "", error.places)
 
 
 def _key_of(document: Mapping[str, Any]) -> ApiKey:

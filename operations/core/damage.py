@@ -31,9 +31,8 @@ def told(error: DamagedDocumentError) -> str:
     """Which document, in which collection, and its wrong members; without an end."""
     if not error.kind:
         return str(error)
-    places = str(error).rpartition(f"{error.document_id!r}: ")[2]
     collection = COLLECTIONS.get(error.kind, error.kind)
-    return f"the document {error.document_id!r} of the collection {collection} is damaged ({places})"
+    return f"the document {error.document_id!r} of the collection {collection} is damaged ({error.places})"
 
 
 def mends(error: DamagedDocumentError) -> str:

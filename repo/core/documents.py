@@ -30,13 +30,15 @@ class NotStorableError(ValueError):
 class DamagedDocumentError(Exception):
     """A stored document can't be read. Names the document and its wrong members, never their values.
 
-    ``kind``: the shape it should have (``Account``), ``document_id``: its id; "" where nobody knows.
+    ``kind``: the shape it should have (``Account``), ``document_id``: its id, ``places``: its wrong
+    members and how they are; each "" where nobody knows.
     """
 
-    def __init__(self, words: str, kind: str = "", document_id: str = "") -> None:
+    def __init__(self, words: str, kind: str = "", document_id: str = "", places: str = "") -> None:
         super().__init__(words)
         self.kind = kind
         self.document_id = document_id
+        self.places = places
 
 
 LeftOut = Callable[[DamagedDocumentError], None]  # is told of a document that a list leaves out
@@ -61,8 +63,9 @@ def from_document(kind: type[T], document: Mapping[str, Any]) -> T:
         return from_plain(kind, _unquoted(document))
     except ValidationError as error:
         name, document_id = kind.__name__, document.get("_id")
-        words = f"a damaged document in MongoDB: {name} {document_id!r}: {_places(error)}"
-        raise DamagedDocumentError(words, name, str(document_id)) from None
+        places = _places(error)
+        words = f"a damaged document in MongoDB: {name} {document_id!r}: {places}"
+        raise DamagedDocumentError(words, name, str(document_id), places) from None
 
 
 def to_moment(at: int) -> Any:
